@@ -1,0 +1,125 @@
+//! Every bound of the system, one constant each, with its reason.
+//!
+//! Not here: timeouts (they belong to the connection that waits) and tuning of the disk.
+//! Invariant: each bound is tested at the bound and one past it, where it is enforced.
+
+/// Longest secret or config name, in bytes. Docker Swarm's bound, so that names move over.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Longest service, node or network name, in bytes: one DNS label (RFC 1035 §2.3.4).
+pub const DNS_NAME_BYTES_MAX: usize = 63;
+
+/// Longest hostname, in bytes: `HOST_NAME_MAX` of Linux.
+pub const HOSTNAME_BYTES_MAX: usize = 64;
+
+/// Largest secret value, in bytes. Room for a key store or a CA bundle; more is a file, and
+/// every manager holds every value in memory.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+/// Largest sealed payload, in bytes: the bucket of the largest value (an eighth more), the frame's
+/// length, the header of its ciphertext and the tag.
+pub const CIPHERTEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + PAYLOAD_BYTES_MAX / 8 + 256;
+
+/// Largest wrapped key, in bytes. A wrapped DEK is 122; an ML-KEM box would be 1.2 KiB.
+pub const WRAPPED_KEY_BYTES_MAX: usize = 2048;
+
+/// Labels of one object. More is a database.
+pub const LABELS_MAX: usize = 64;
+
+/// Longest label key, in bytes.
+pub const LABEL_KEY_BYTES_MAX: usize = 128;
+
+/// Longest label value, in bytes.
+pub const LABEL_VALUE_BYTES_MAX: usize = 1024;
+
+/// Longest file name under `/run/secrets`: `NAME_MAX` of Linux, per component.
+pub const TARGET_COMPONENT_BYTES_MAX: usize = 255;
+
+/// Longest target path, in bytes. Well under `PATH_MAX`, so that the prefix always fits.
+pub const TARGET_BYTES_MAX: usize = 1024;
+
+/// Secrets one service may refer to. The tmpfs of a task is sized for them.
+pub const REFERENCES_MAX: usize = 128;
+
+/// Arguments of a command, and entries of an environment.
+pub const ARGUMENTS_MAX: usize = 1024;
+
+/// Total bytes of the texts in one service spec: a bound on what a deployer can put in the log.
+pub const SPEC_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of one front's extension of a service spec, kept verbatim for it.
+pub const EXTENSION_BYTES_MAX: usize = 64 << 10;
+
+/// Placement constraints of one service.
+pub const CONSTRAINTS_MAX: usize = 64;
+
+/// Longest placement constraint, in bytes.
+pub const CONSTRAINT_BYTES_MAX: usize = 512;
+
+/// Replicas of one service.
+pub const REPLICAS_MAX: u64 = 10_000;
+
+/// Managers of one cluster. Seven tolerate three failures; more only slow down every write.
+pub const MANAGERS_MAX: usize = 7;
+
+/// Nodes of one cluster.
+pub const NODES_MAX: usize = 10_000;
+
+/// Secrets of one cluster; each costs memory on every manager.
+pub const SECRETS_MAX: usize = 1_000_000;
+
+/// Services of one cluster.
+pub const SERVICES_MAX: usize = 100_000;
+
+/// Tasks of one cluster, history included.
+pub const TASKS_MAX: usize = 1_000_000;
+
+/// Operators of one cluster.
+pub const OPERATORS_MAX: usize = 10_000;
+
+/// Join tokens alive at a time.
+pub const TOKENS_MAX: usize = 1_000;
+
+/// Standing certificates, renewals of the same subject included.
+pub const CERTIFICATES_MAX: usize = 100_000;
+
+/// Who may use a secret, beside its creator: entries of `usable_by`.
+pub const USABLE_BY_MAX: usize = 64;
+
+/// Bytes of sealed payloads a cluster holds, unless configured otherwise. Every manager keeps
+/// all of it in memory.
+pub const PAYLOAD_QUOTA_BYTES_DEFAULT: u64 = 1 << 30;
+
+/// Answers remembered for retries, over all callers.
+pub const REMEMBERED_REQUESTS_MAX: usize = 65_536;
+
+/// Audit records kept in the state; older ones are only in the log of who exported them.
+pub const AUDIT_RECORDS_MAX: usize = 10_000;
+
+/// Versions of one secret that are kept.
+pub const VERSIONS_MAX: usize = 16;
+
+/// Finished tasks kept per slot, and status changes kept per task (Swarm's number).
+pub const HISTORY_MAX: usize = 5;
+
+/// Longest message an agent may attach to a task status, in bytes.
+pub const STATUS_MESSAGE_BYTES_MAX: usize = 512;
+
+/// Task statuses in one message from an agent, and in one log entry.
+pub const STATUSES_MAX: usize = 1_000;
+
+/// Largest message on any RPC, in bytes, but for the bulk streams of Raft: the largest sealed
+/// payload and its envelope.
+pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
+
+/// Largest body of one log entry, in bytes: a payload and the largest spec beside it.
+pub const COMMAND_BYTES_MAX: usize = CIPHERTEXT_BYTES_MAX + (512 << 10);
+
+/// One piece of a snapshot on the wire and on disk, in bytes.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
+
+/// Longest line of a task's output that travels as one record; longer ones are split.
+pub const OUTPUT_LINE_BYTES_MAX: usize = 16 << 10;
+
+/// Longest network address accepted as text, in bytes: a DNS name and a port.
+pub const ADDRESS_BYTES_MAX: usize = 260;
