@@ -1,0 +1,594 @@
+//! The one encoder of contexts: what binds a ciphertext, a signature or a hash to its place.
+//!
+//! Encoding: domain (length-prefixed text) ‖ format (u16) ‖ each field as type tag ‖ u32 length ‖
+//! bytes, big endian, in the order of the variant. Fixed per kind, self-delimiting, so two
+//! different contexts never encode alike (property-tested; the table stands in
+//! docs/design/contexts.md and is compared with this file by a test).
+//!
+//! Two identities are in them. The **realm** is for ever and binds payloads and keys to one
+//! cluster. The **incarnation** rises with every restore and binds what is local to one manager,
+//! or one session, to the cluster's present life.
+
+use proto::id::{
+    Incarnation, KeyId, MemberId, NodeId, PayloadId, Realm, RequestKey, SecretId, SessionId,
+    TaskId, TokenId, Version,
+};
+use proto::identity::Principal;
+use proto::name::FoldedName;
+
+/// The format of every context below. A changed field list is a new format.
+const FORMAT: u16 = 1;
+
+/// Where a ciphertext, signature or hash belongs. One variant a kind; the fields are the context.
+#[derive(Clone, Copy)]
+pub enum Context<'a> {
+    /// A payload under its DEK: nothing that a manager assigns.
+    Payload {
+        /// The cluster.
+        realm: Realm,
+        /// Chosen by the sealer.
+        payload_id: PayloadId,
+    },
+    /// HPKE info of a client's connection to the transit key.
+    TransitSetup {
+        /// The cluster.
+        realm: Realm,
+        /// The key.
+        transit_key_id: KeyId,
+        /// Who the service takes the caller for.
+        principal: Principal,
+    },
+    /// A DEK on its way from a client to the service. Rebuilt from the request, never read from
+    /// the message: a captured box is worth nothing to another caller, under another name, or
+    /// with another ciphertext.
+    TransitDek {
+        /// The cluster.
+        realm: Realm,
+        /// The key the connection was set up to.
+        transit_key_id: KeyId,
+        /// The payload.
+        payload_id: PayloadId,
+        /// SHA-256 of its ciphertext.
+        ciphertext_digest: &'a [u8; 32],
+        /// What is asked for.
+        operation: Operation,
+        /// The secret's name, folded.
+        name: &'a FoldedName,
+        /// The caller.
+        principal: Principal,
+    },
+    /// A DEK under the root key, in the state.
+    StoredDek {
+        /// The cluster.
+        realm: Realm,
+        /// The secret.
+        secret_id: SecretId,
+        /// Which of its values.
+        version: Version,
+        /// The payload.
+        payload_id: PayloadId,
+        /// SHA-256 of its ciphertext.
+        ciphertext_digest: &'a [u8; 32],
+    },
+    /// The CA's private key under the root key.
+    CaKey {
+        /// The cluster.
+        realm: Realm,
+        /// SHA-256 of its public key.
+        ca_digest: &'a [u8; 32],
+    },
+    /// A transit private key under the root key.
+    TransitKey {
+        /// The cluster.
+        realm: Realm,
+        /// The key.
+        transit_key_id: KeyId,
+    },
+    /// The CA's signature over a transit public key.
+    TransitAnnouncement {
+        /// The cluster.
+        realm: Realm,
+        /// The key.
+        transit_key_id: KeyId,
+        /// KEM id and key.
+        public_key: &'a [u8],
+        /// When it ends, in milliseconds since the epoch.
+        not_after_ms: u64,
+    },
+    /// One record of a manager's log.
+    LogRecord {
+        /// Whose disk.
+        disk: Disk,
+        /// Term of the entry.
+        term: u64,
+        /// Leader that made it.
+        leader: MemberId,
+        /// Its index.
+        index: u64,
+    },
+    /// One block of a manager's head file.
+    Head {
+        /// Whose disk.
+        disk: Disk,
+        /// Which of the two blocks.
+        block: u64,
+    },
+    /// A small named value of a manager's disk.
+    Meta {
+        /// Whose disk.
+        disk: Disk,
+        /// Its name.
+        name: &'a str,
+    },
+    /// One chunk of a manager's snapshot file.
+    SnapshotChunk {
+        /// Whose disk.
+        disk: Disk,
+        /// Random, of the file.
+        snapshot: &'a [u8; 16],
+        /// Which chunk.
+        number: u64,
+        /// Whether it is the last.
+        last: bool,
+    },
+    /// The body of a manager's key file.
+    KeyFile {
+        /// Whose disk.
+        disk: Disk,
+        /// How often the recipients changed.
+        generation: u64,
+        /// SHA-256 of the header, recipients and all.
+        header_digest: &'a [u8; 32],
+    },
+    /// The file key of a key file, sealed to one slot; HPKE info and associated data.
+    KeyFileSlot {
+        /// Whose disk.
+        disk: Disk,
+        /// How often the recipients changed.
+        generation: u64,
+        /// The slot's key.
+        slot_key_id: KeyId,
+    },
+    /// HPKE info of a session between a dispatcher and an agent.
+    Session {
+        /// The cluster.
+        realm: Realm,
+        /// Its life.
+        incarnation: Incarnation,
+        /// The agent's node.
+        node_id: NodeId,
+        /// SHA-256 of the public key in the agent's certificate.
+        certificate_key_digest: &'a [u8; 32],
+        /// Random, of the dispatcher.
+        session_id: SessionId,
+        /// KEM id and key.
+        session_public_key: &'a [u8],
+    },
+    /// A DEK on its way from a dispatcher to an agent.
+    Delivery {
+        /// Counts the deliveries of the session from 1.
+        message_number: u64,
+        /// The task it is for.
+        task_id: TaskId,
+        /// The secret.
+        secret_id: SecretId,
+        /// Which of its values.
+        version: Version,
+        /// The payload.
+        payload_id: PayloadId,
+        /// SHA-256 of its ciphertext.
+        ciphertext_digest: &'a [u8; 32],
+    },
+    /// HPKE info of a member's fetch of root keys.
+    RootFetch {
+        /// The cluster.
+        realm: Realm,
+        /// Its life.
+        incarnation: Incarnation,
+        /// The member that asked.
+        member: MemberId,
+        /// KEM id and key it made for the call.
+        public_key: &'a [u8],
+    },
+    /// One root key on its way to a member.
+    RootKey {
+        /// Which.
+        root_key_id: KeyId,
+    },
+    /// The hash of a join token's secret part, as the state keeps it.
+    Token {
+        /// The cluster.
+        realm: Realm,
+        /// The token.
+        token_id: TokenId,
+    },
+    /// What a join token is derived from.
+    TokenRequest {
+        /// The cluster.
+        realm: Realm,
+        /// Who asked for it.
+        principal: Principal,
+        /// With which key.
+        request_key: RequestKey,
+    },
+    /// A manager's signature that an agent is on its machine.
+    SameNode {
+        /// The cluster.
+        realm: Realm,
+        /// The machine.
+        node_id: NodeId,
+        /// SHA-256 of the agent's public key.
+        agent_key_digest: &'a [u8; 32],
+    },
+    /// One link of the log's chain, equal on all managers and independent of keys.
+    ChainLink {
+        /// The link before.
+        previous: &'a [u8; 32],
+        /// Term of the entry.
+        term: u64,
+        /// Leader that made it.
+        leader: MemberId,
+        /// Its index.
+        index: u64,
+    },
+}
+
+/// What a sealed payload is for: part of the context of its box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A new secret.
+    Create,
+    /// A new version of a secret.
+    Rotate,
+}
+
+impl Operation {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Rotate => "rotate",
+        }
+    }
+}
+
+/// One manager's disk in one life of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// The cluster.
+    pub realm: Realm,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The manager.
+    pub member: MemberId,
+}
+
+/// Type tags of fields.
+const BYTES: u8 = 1;
+const NUMBER: u8 = 2;
+const TEXT: u8 = 3;
+
+struct Encoder {
+    out: Vec<u8>,
+}
+
+impl Encoder {
+    fn new(domain: &str) -> Self {
+        let mut encoder = Self { out: Vec::with_capacity(256) };
+        encoder.field(TEXT, domain.as_bytes());
+        encoder.out.extend_from_slice(&FORMAT.to_be_bytes());
+        encoder
+    }
+
+    fn field(&mut self, tag: u8, bytes: &[u8]) {
+        let length = u32::try_from(bytes.len()).expect("fields of a context are short");
+        self.out.push(tag);
+        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Self {
+        self.field(BYTES, bytes);
+        self
+    }
+
+    fn number(mut self, number: u64) -> Self {
+        self.field(NUMBER, &number.to_be_bytes());
+        self
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        self.field(TEXT, text.as_bytes());
+        self
+    }
+
+    fn disk(self, disk: &Disk) -> Self {
+        self.bytes(disk.realm.as_bytes()).number(disk.incarnation.0).number(disk.member.0)
+    }
+}
+
+impl Context<'_> {
+    /// The domain of the kind: the first field of its encoding.
+    pub const fn domain(&self) -> &'static str {
+        match self {
+            Self::Payload { .. } => "secretd payload",
+            Self::TransitSetup { .. } => "secretd transit setup",
+            Self::TransitDek { .. } => "secretd transit dek",
+            Self::StoredDek { .. } => "secretd stored dek",
+            Self::CaKey { .. } => "secretd ca key",
+            Self::TransitKey { .. } => "secretd transit key",
+            Self::TransitAnnouncement { .. } => "secretd transit announcement",
+            Self::LogRecord { .. } => "secretd log record",
+            Self::Head { .. } => "secretd head",
+            Self::Meta { .. } => "secretd meta",
+            Self::SnapshotChunk { .. } => "secretd snapshot chunk",
+            Self::KeyFile { .. } => "secretd key file",
+            Self::KeyFileSlot { .. } => "secretd key file slot",
+            Self::Session { .. } => "secretd session",
+            Self::Delivery { .. } => "secretd delivery",
+            Self::RootFetch { .. } => "secretd root fetch",
+            Self::RootKey { .. } => "secretd root key",
+            Self::Token { .. } => "secretd token",
+            Self::TokenRequest { .. } => "secretd token request",
+            Self::SameNode { .. } => "secretd same node",
+            Self::ChainLink { .. } => "secretd chain link",
+        }
+    }
+
+    /// The encoding: the associated data, HPKE info, signed message or hashed prefix of its kind.
+    pub fn encode(&self) -> Vec<u8> {
+        let e = Encoder::new(self.domain());
+        match *self {
+            Self::Payload { realm, payload_id } => {
+                e.bytes(realm.as_bytes()).bytes(payload_id.as_bytes())
+            }
+            Self::TransitSetup { realm, transit_key_id, principal } => e
+                .bytes(realm.as_bytes())
+                .bytes(transit_key_id.as_bytes())
+                .text(&principal.to_string()),
+            Self::TransitDek {
+                realm,
+                transit_key_id,
+                payload_id,
+                ciphertext_digest,
+                operation,
+                name,
+                principal,
+            } => e
+                .bytes(realm.as_bytes())
+                .bytes(transit_key_id.as_bytes())
+                .bytes(payload_id.as_bytes())
+                .bytes(ciphertext_digest)
+                .text(operation.as_str())
+                .text(name.as_str())
+                .text(&principal.to_string()),
+            Self::StoredDek { realm, secret_id, version, payload_id, ciphertext_digest } => e
+                .bytes(realm.as_bytes())
+                .text(secret_id.as_str())
+                .number(version.0)
+                .bytes(payload_id.as_bytes())
+                .bytes(ciphertext_digest),
+            Self::CaKey { realm, ca_digest } => e.bytes(realm.as_bytes()).bytes(ca_digest),
+            Self::TransitKey { realm, transit_key_id } => {
+                e.bytes(realm.as_bytes()).bytes(transit_key_id.as_bytes())
+            }
+            Self::TransitAnnouncement { realm, transit_key_id, public_key, not_after_ms } => e
+                .bytes(realm.as_bytes())
+                .bytes(transit_key_id.as_bytes())
+                .bytes(public_key)
+                .number(not_after_ms),
+            Self::LogRecord { disk, term, leader, index } => {
+                e.disk(&disk).number(term).number(leader.0).number(index)
+            }
+            Self::Head { disk, block } => e.disk(&disk).number(block),
+            Self::Meta { disk, name } => e.disk(&disk).text(name),
+            Self::SnapshotChunk { disk, snapshot, number, last } => {
+                e.disk(&disk).bytes(snapshot).number(number).number(last.into())
+            }
+            Self::KeyFile { disk, generation, header_digest } => {
+                e.disk(&disk).number(generation).bytes(header_digest)
+            }
+            Self::KeyFileSlot { disk, generation, slot_key_id } => {
+                e.disk(&disk).number(generation).bytes(slot_key_id.as_bytes())
+            }
+            Self::Session {
+                realm,
+                incarnation,
+                node_id,
+                certificate_key_digest,
+                session_id,
+                session_public_key,
+            } => e
+                .bytes(realm.as_bytes())
+                .number(incarnation.0)
+                .text(node_id.as_str())
+                .bytes(certificate_key_digest)
+                .bytes(session_id.as_bytes())
+                .bytes(session_public_key),
+            Self::Delivery {
+                message_number,
+                task_id,
+                secret_id,
+                version,
+                payload_id,
+                ciphertext_digest,
+            } => e
+                .number(message_number)
+                .text(task_id.as_str())
+                .text(secret_id.as_str())
+                .number(version.0)
+                .bytes(payload_id.as_bytes())
+                .bytes(ciphertext_digest),
+            Self::RootFetch { realm, incarnation, member, public_key } => e
+                .bytes(realm.as_bytes())
+                .number(incarnation.0)
+                .number(member.0)
+                .bytes(public_key),
+            Self::RootKey { root_key_id } => e.bytes(root_key_id.as_bytes()),
+            Self::Token { realm, token_id } => {
+                e.bytes(realm.as_bytes()).text(token_id.as_str())
+            }
+            Self::TokenRequest { realm, principal, request_key } => e
+                .bytes(realm.as_bytes())
+                .text(&principal.to_string())
+                .bytes(request_key.as_bytes()),
+            Self::SameNode { realm, node_id, agent_key_digest } => {
+                e.bytes(realm.as_bytes()).text(node_id.as_str()).bytes(agent_key_digest)
+            }
+            Self::ChainLink { previous, term, leader, index } => {
+                e.bytes(previous).number(term).number(leader.0).number(index)
+            }
+        }
+        .out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use proto::identity::Subject;
+
+    use super::*;
+
+    /// Decodes what [`Encoder`] writes: domain, then fields with their tags.
+    fn decode(encoded: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
+        fn field<'a>(rest: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
+            let (tag, after) = rest.split_first()?;
+            let (length, after) = after.split_first_chunk::<4>()?;
+            let (bytes, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            *rest = after;
+            Some((*tag, bytes))
+        }
+        let mut rest = encoded;
+        let mut fields = vec![field(&mut rest).map(|(tag, bytes)| (tag, bytes.to_vec()))?];
+        let (format, after) = rest.split_first_chunk::<2>()?;
+        assert_eq!(u16::from_be_bytes(*format), FORMAT);
+        rest = after;
+        while !rest.is_empty() {
+            fields.push(field(&mut rest).map(|(tag, bytes)| (tag, bytes.to_vec()))?);
+        }
+        Some(fields)
+    }
+
+    /// One context of each kind, its fields filled from a small pool so that values recur.
+    fn samples(n: u8) -> Vec<Context<'static>> {
+        let realm = Realm::from_bytes([n; 16]);
+        let incarnation = Incarnation(n.into());
+        let member = MemberId(u64::from(n) + 1);
+        let disk = Disk { realm, incarnation, member };
+        let payload_id = PayloadId::from_bytes([n; 16]);
+        let key_id = KeyId::from_bytes([n; 16]);
+        let node_id = NodeId::from_entropy([n; 17]);
+        let secret_id = SecretId::from_entropy([n; 17]);
+        let task_id = TaskId::from_entropy([n; 17]);
+        let digest: &'static [u8; 32] = Box::leak(Box::new([n; 32]));
+        let name: &'static FoldedName = Box::leak(Box::new(
+            format!("n{n}").parse::<proto::name::SecretName>().unwrap().folded(),
+        ));
+        let short: &'static [u8; 16] = Box::leak(Box::new([n; 16]));
+        let principal = Principal::Subject(Subject::Agent(node_id));
+        let (version, number, index) = (Version(n.into()), u64::from(n), u64::from(n));
+        let (term, leader, generation) = (u64::from(n), member, u64::from(n));
+        vec![
+            Context::Payload { realm, payload_id },
+            Context::TransitSetup { realm, transit_key_id: key_id, principal },
+            Context::TransitDek {
+                realm,
+                transit_key_id: key_id,
+                payload_id,
+                ciphertext_digest: digest,
+                operation: if n % 2 == 0 { Operation::Create } else { Operation::Rotate },
+                name,
+                principal,
+            },
+            Context::StoredDek { realm, secret_id, version, payload_id, ciphertext_digest: digest },
+            Context::CaKey { realm, ca_digest: digest },
+            Context::TransitKey { realm, transit_key_id: key_id },
+            Context::TransitAnnouncement {
+                realm,
+                transit_key_id: key_id,
+                public_key: digest,
+                not_after_ms: number,
+            },
+            Context::LogRecord { disk, term, leader, index },
+            Context::Head { disk, block: number },
+            Context::Meta { disk, name: name.as_str() },
+            Context::SnapshotChunk { disk, snapshot: short, number, last: n % 2 == 0 },
+            Context::KeyFile { disk, generation, header_digest: digest },
+            Context::KeyFileSlot { disk, generation, slot_key_id: key_id },
+            Context::Session {
+                realm,
+                incarnation,
+                node_id,
+                certificate_key_digest: digest,
+                session_id: SessionId::from_bytes([n; 16]),
+                session_public_key: digest,
+            },
+            Context::Delivery {
+                message_number: number,
+                task_id,
+                secret_id,
+                version,
+                payload_id,
+                ciphertext_digest: digest,
+            },
+            Context::RootFetch { realm, incarnation, member, public_key: digest },
+            Context::RootKey { root_key_id: key_id },
+            Context::Token { realm, token_id: TokenId::from_entropy([n; 17]) },
+            Context::TokenRequest {
+                realm,
+                principal,
+                request_key: RequestKey::from_bytes([n; 16]),
+            },
+            Context::SameNode { realm, node_id, agent_key_digest: digest },
+            Context::ChainLink { previous: digest, term, leader, index },
+        ]
+    }
+
+    #[test]
+    fn every_context_encodes_to_itself_alone() {
+        let mut seen: BTreeMap<Vec<u8>, (u8, usize)> = BTreeMap::new();
+        for n in 0..50 {
+            for (kind, context) in samples(n).iter().enumerate() {
+                let clash = seen.insert(context.encode(), (n, kind));
+                assert_eq!(clash, None, "{}", context.domain());
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_own_domain_and_stands_in_the_table() {
+        let table = include_str!("../../docs/design/contexts.md");
+        let contexts = samples(1);
+        let domains: std::collections::BTreeSet<_> = contexts.iter().map(Context::domain).collect();
+        assert_eq!(domains.len(), contexts.len());
+        for context in &contexts {
+            let fields = decode(&context.encode()).unwrap().len() - 1;
+            let row = table.lines().find(|l| l.starts_with(&format!("| `{}` |", context.domain())));
+            let row = row.unwrap_or_else(|| panic!("{} is not in the table", context.domain()));
+            let listed = row.split('|').nth(2).unwrap().split(',').count();
+            assert_eq!(listed, fields, "{row}");
+        }
+        assert_eq!(table.lines().filter(|l| l.starts_with("| `secretd ")).count(), contexts.len());
+    }
+
+    proptest! {
+        #[test]
+        fn the_encoding_is_injective(
+            one in prop::collection::vec((1_u8..=3, prop::collection::vec(any::<u8>(), 0..6)), 0..5),
+            other in prop::collection::vec((1_u8..=3, prop::collection::vec(any::<u8>(), 0..6)), 0..5),
+        ) {
+            let encode = |fields: &[(u8, Vec<u8>)]| {
+                let mut encoder = Encoder::new("domain");
+                for (tag, bytes) in fields {
+                    encoder.field(*tag, bytes);
+                }
+                encoder.out
+            };
+            let decoded = decode(&encode(&one)).unwrap();
+            prop_assert_eq!(&decoded[1..], &one[..]);
+            prop_assert_eq!(encode(&one) == encode(&other), one == other);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod context;
+mod disk;
+mod hazmat;
+mod key;
+mod keyfile;
+mod payload;
+mod plaintext;
+mod root;
+mod session;
+mod transit;
+
+use proto::id::{Realm, TokenId};
+use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
+
+pub use crate::context::{Context, Disk, Operation};
+pub use crate::disk::{
+    LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,
+};
+pub use crate::key::{KeyMemory, install_key_memory};
+pub use crate::keyfile::{
+    KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, NotAKeyFile, Recipient,
+    SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed, seal as seal_key_file,
+};
+pub use crate::payload::{Dek, DekBundle, ciphertext_digest};
+pub use crate::plaintext::{Plaintext, ReadError};
+pub use crate::root::{
+    Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt,
+};
+pub use crate::session::{
+    Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
+};
+pub use crate::transit::{TransitPublicKey, TransitReceiver, TransitSecretKey, TransitSender};
+
+/// Something did not open. There is no reason: whoever could probe learns nothing, and whoever
+/// operates the system learns it from the place that knows the path, the slot or the checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be opened: wrong key, wrong place, or damaged")]
+pub struct OpenError;
+
+/// SHA-256 (FIPS 180-4) of public bytes: certificates' keys, ciphertexts, snapshots.
+pub fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    hazmat::sha256(&[bytes])
+}
+
+/// SHA-256 of several public parts, each within a context that makes the whole injective.
+pub fn digest_in(context: &Context<'_>, bytes: &[u8]) -> [u8; 32] {
+    hazmat::sha256(&[&context.encode(), bytes])
+}
+
+/// A fresh random token secret.
+pub fn make_token_secret() -> TokenSecret {
+    let mut bytes = Box::new([0; TOKEN_SECRET_BYTES]);
+    hazmat::fill_random(&mut *bytes);
+    TokenSecret::new(bytes)
+}
+
+/// What the state keeps of a token's secret: 256 random bits need no slow hash.
+pub fn token_hash(realm: Realm, token_id: TokenId, secret: &TokenSecret) -> [u8; 32] {
+    digest_in(&Context::Token { realm, token_id }, secret.expose())
+}
+
+/// Equality in constant time, for hashes of secrets.
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    hazmat::equal(one, other)
+}
+
+/// Random bytes for ids: not a key, but unpredictable.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    hazmat::fill_random(&mut bytes);
+    bytes
+}
