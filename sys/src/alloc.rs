@@ -1,0 +1,121 @@
+//! A global allocator that wipes what is freed.
+//!
+//! Buffers that we do not own (h2, rustls, prost) may have held ciphertext, keys in transit or
+//! fragments of either; with this allocator they do not outlive their owner. Not here: memory that
+//! is still in use, and stacks; those are the business of `seal` and of the programs' hardening.
+//!
+//! Invariant: no byte that this allocator handed out reaches the inner allocator's free list
+//! unwiped, growth included.
+#![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+/// Wipes each block before it goes back to the inner allocator (the system's unless told
+/// otherwise). Declare it as `#[global_allocator]` in a program's `main.rs`.
+#[derive(Debug)]
+pub struct ZeroizingAllocator<A = System>(A);
+
+impl ZeroizingAllocator {
+    /// Over the system's allocator.
+    pub const fn new() -> Self {
+        Self(System)
+    }
+}
+
+impl Default for ZeroizingAllocator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// JUSTIFICATION: wiping at free time is possible only inside the allocator.
+// SAFETY: every call is passed on with the arguments it came with, so the inner allocator's
+// contract is the caller's; the wipe writes only inside the block, which is still ours then.
+// `realloc` is the trait's own: it allocates, copies, and calls `dealloc`, which wipes.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for ZeroizingAllocator<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // JUSTIFICATION: the trait's contract.
+        // SAFETY: the caller's promise on `layout` is passed on.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // JUSTIFICATION: the system can have zeroed pages at no cost.
+        // SAFETY: the caller's promise on `layout` is passed on.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // JUSTIFICATION: a plain fill before `free` is a dead store that compilers remove;
+        // explicit_bzero(3) is the C library's promise not to, at the speed of memset.
+        // SAFETY: the caller hands over a block of `layout.size()` bytes that nobody else uses.
+        unsafe { libc::explicit_bzero(block.cast(), layout.size()) };
+        // JUSTIFICATION: the trait's contract.
+        // SAFETY: the block came from the same inner allocator with the same layout.
+        unsafe { self.0.dealloc(block, layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts the bytes that come back unwiped.
+    struct Inspector {
+        dirty: AtomicUsize,
+        freed: AtomicUsize,
+    }
+
+    // JUSTIFICATION: only an allocator sees what is given back to it.
+    // SAFETY: all calls go to the system's allocator as they are.
+    unsafe impl GlobalAlloc for Inspector {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            // JUSTIFICATION: the trait's contract.
+            // SAFETY: passed on.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            // JUSTIFICATION: reading what is about to be freed is the test.
+            // SAFETY: the block is `size` initialised bytes that nobody else uses.
+            let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
+            let dirty = bytes.iter().filter(|byte| **byte != 0).count();
+            self.dirty.fetch_add(dirty, Ordering::Relaxed);
+            self.freed.fetch_add(layout.size(), Ordering::Relaxed);
+            // JUSTIFICATION: the trait's contract.
+            // SAFETY: passed on.
+            unsafe { System.dealloc(block, layout) }
+        }
+    }
+
+    #[test]
+    fn what_is_freed_or_outgrown_is_wiped() {
+        let inspector = Inspector { dirty: AtomicUsize::new(0), freed: AtomicUsize::new(0) };
+        let allocator = ZeroizingAllocator(inspector);
+        let small = Layout::array::<u8>(1_000).unwrap();
+        // JUSTIFICATION: the allocator is exercised as a program would.
+        // SAFETY: the layout is not empty.
+        let block = unsafe { allocator.alloc(small) };
+        assert!(!block.is_null());
+        // JUSTIFICATION: as above.
+        // SAFETY: the block has 1,000 bytes.
+        unsafe { block.write_bytes(0xa5, 1_000) };
+        // JUSTIFICATION: as above.
+        // SAFETY: the block came from this allocator with this layout; 5,000 is not 0.
+        let grown = unsafe { allocator.realloc(block, small, 5_000) };
+        assert!(!grown.is_null());
+        // JUSTIFICATION: as above.
+        // SAFETY: `realloc` kept the first 1,000 bytes.
+        assert_eq!(unsafe { grown.cast::<[u8; 1_000]>().read() }, [0xa5; 1_000]);
+        // JUSTIFICATION: as above.
+        // SAFETY: the block has 5,000 bytes.
+        unsafe { grown.write_bytes(0x5a, 5_000) };
+        // JUSTIFICATION: as above.
+        // SAFETY: the block came from this allocator and now has 5,000 bytes.
+        unsafe { allocator.dealloc(grown, Layout::array::<u8>(5_000).unwrap()) };
+        assert_eq!(allocator.0.freed.load(Ordering::Relaxed), 6_000);
+        assert_eq!(allocator.0.dirty.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,130 @@
+//! A folder to mount at where there is none, and folders that a task must not see.
+//!
+//! `/run/secrets` does not exist on most hosts, and making it there would leave a trace on a
+//! filesystem that is not ours. So the task's mount namespace gets a tmpfs over `/run` in which
+//! every old entry is bound back and the missing folder is added. Not here: the secrets
+//! themselves ([`crate::mount`]).
+//!
+//! Invariant: nothing outside the current mount namespace changes. Its mounts must be private
+//! ([`crate::namespace`]) before.
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use crate::mount::{ATTRIBUTES, MountError, detached, move_mount, open_mount_point};
+
+/// Room for what a task itself puts directly under `/run` (pid files, sockets).
+const COVER_SIZE: &str = "1m";
+
+/// Names directly under `/run`, and what a task adds. A host has a few dozen.
+const COVER_INODES: &str = "4096";
+
+/// Makes sure that the folder `at` exists in the current mount namespace, so that something can be
+/// mounted there. If its parent lacks it, a tmpfs with the parent's mode is put over the parent,
+/// with every old entry bound back (symlinks are copied) and the new, empty folder added. Entries
+/// that appear in the parent's old folder later are not seen.
+///
+/// Fails if the parent is missing, or if anything on the way is a symlink or no folder.
+pub fn provide(at: &Path) -> Result<(), MountError> {
+    match open_mount_point(at) {
+        Err(MountError::NoMountPoint(_)) => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Ok(()),
+    }
+    let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+        return Err(MountError::NoMountPoint(at.to_owned()));
+    };
+    let old = open_mount_point(parent)?;
+    let failed = |operation| {
+        move |errno: Errno| MountError::Path {
+            operation,
+            path: at.to_owned(),
+            source: errno.into(),
+        }
+    };
+    let mode = rustix::fs::fstat(&old).map_err(failed("inspect the parent of"))?.st_mode & 0o7777;
+    let mode = format!("{mode:04o}");
+    let options =
+        [("source", "secrets"), ("size", COVER_SIZE), ("nr_inodes", COVER_INODES), ("mode", &mode)];
+    let cover =
+        detached("tmpfs", &options, &[], ATTRIBUTES).map_err(failed("make a filesystem for"))?;
+    // Attached first: a mount can receive others only inside a mount namespace. Its root is the
+    // same folder before and after, so the descriptors stay good.
+    move_mount(&cover, &old, MoveMountFlags::empty()).map_err(failed("cover the parent of"))?;
+    bind_entries(&old, &cover).map_err(failed("keep what is beside"))?;
+    rustix::fs::mkdirat(&cover, name, Mode::from_raw_mode(0o755)).map_err(failed("make the folder"))
+}
+
+/// Hides a folder from everything in the current mount namespace behind an empty filesystem that
+/// nobody can write to. Descriptors that are open below it stay good. A folder that does not exist
+/// is hidden already.
+///
+/// Fails if the path is not a folder or lies behind a symlink.
+pub fn hide(folder: &Path) -> Result<(), MountError> {
+    let onto = match open_mount_point(folder) {
+        Ok(onto) => onto,
+        Err(MountError::NoMountPoint(_)) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let options = [("source", "none"), ("size", "4k"), ("nr_inodes", "1"), ("mode", "0555")];
+    detached("tmpfs", &options, &["ro"], ATTRIBUTES)
+        .and_then(|cover| move_mount(&cover, &onto, MoveMountFlags::empty()))
+        .map_err(|errno| MountError::Path {
+            operation: "hide",
+            path: folder.to_owned(),
+            source: errno.into(),
+        })
+}
+
+/// Binds each entry of `old` to the same name in `new`.
+fn bind_entries(old: &OwnedFd, new: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    for entry in Dir::new(rustix::fs::openat(old, c".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match bind_entry(old, new, name) {
+            // It went away while we looked; so it does on the host.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn bind_entry(old: &OwnedFd, new: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let stat = rustix::fs::statat(old, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(old, name, Vec::new())?;
+            return rustix::fs::symlinkat(&target, new, name);
+        }
+        FileType::Directory => {
+            rustix::fs::mkdirat(new, name, Mode::from_raw_mode(0o755))?;
+        }
+        _ => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(new, name, flags, Mode::from_raw_mode(0o600))?;
+        }
+    }
+    // Recursive: what is mounted below must not be uncovered, and in a user namespace may not be.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let tree = rustix::mount::open_tree(old, name, flags)?;
+    let onto = rustix::fs::openat(
+        new,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    move_mount(&tree, &onto, MoveMountFlags::empty())
+}

@@ -1,0 +1,53 @@
+//! What tests need of their machine, and how they say that it is not there.
+//!
+//! A test that cannot run here says so on stderr, one line: `SKIPPED <test>: <reason>`. Where the
+//! environment variable `SECRETD_REQUIRE` (words separated by commas or blanks) names the missing
+//! thing, the skip is a panic instead, so that a machine meant to run everything cannot skip
+//! silently. Not here: production code never asks these questions, it tries.
+
+use std::io::Write as _;
+
+/// Something a test may need, by the word used in `SECRETD_REQUIRE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// To be root in the initial user namespace.
+    Root,
+    /// To make a user namespace as an ordinary user.
+    UserNamespaces,
+    /// `memfd_secret(2)`.
+    MemfdSecret,
+    /// `noswap` on tmpfs.
+    Noswap,
+}
+
+impl Need {
+    /// The word in `SECRETD_REQUIRE`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::UserNamespaces => "userns",
+            Self::MemfdSecret => "memfd_secret",
+            Self::Noswap => "noswap",
+        }
+    }
+}
+
+/// Says that `test` does not run because `need` is missing.
+///
+/// Panics if `SECRETD_REQUIRE` names the need.
+pub fn skip(test: &str, need: Need, reason: &str) {
+    let required = std::env::var("SECRETD_REQUIRE").unwrap_or_default();
+    let required = required.split([',', ' ']).any(|word| word == need.word());
+    assert!(!required, "{test} needs {} (SECRETD_REQUIRE): {reason}", need.word());
+    // Nothing can be done about a closed stderr.
+    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").ok();
+}
+
+/// Whether this process is root; else says that `test` is skipped.
+pub fn root(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skip(test, Need::Root, "it needs root");
+    }
+    root
+}
