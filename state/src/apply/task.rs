@@ -1,0 +1,262 @@
+//! Tasks: what plans and agents change of them.
+//!
+//! A step whose revisions moved is stale and skipped; the loop that made it plans again. What an
+//! agent says counts only for tasks assigned to its own node, and only forward.
+
+use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
+use proto::limits::{HISTORY_MAX, STATUS_MESSAGE_BYTES_MAX, TASKS_MAX};
+use proto::spec::VersionChoice;
+use proto::task::{DesiredState, TaskState, TaskStatus};
+
+use super::Context;
+use crate::command::{NodeStatuses, Step};
+use crate::object::{ObjectId, ResolvedReference, StatusChange, Task};
+use crate::remembered::Outcome;
+use crate::schedule;
+
+/// What a new task is made from.
+struct NewTask {
+    id: TaskId,
+    service_id: ServiceId,
+    spec_revision: Revision,
+    slot: u64,
+    not_before: Timestamp,
+    attempts: u64,
+    window_start: Timestamp,
+}
+
+/// A step is stale: what it was computed from has moved.
+struct StaleStep;
+
+impl Context<'_> {
+    pub(super) fn follow_plan(&mut self, steps: Vec<Step>) -> (Outcome, ObjectId) {
+        let (mut applied, mut stale) = (0, 0);
+        for step in steps {
+            match self.follow_step(step) {
+                Ok(()) => applied += 1,
+                Err(StaleStep) => stale += 1,
+            }
+        }
+        (Outcome::Steps { applied, stale }, ObjectId::Cluster)
+    }
+
+    fn follow_step(&mut self, step: Step) -> Result<(), StaleStep> {
+        match step {
+            Step::CreateTask {
+                id,
+                service_id,
+                spec_revision,
+                slot,
+                not_before,
+                attempts,
+                window_start,
+            } => self.create_task(NewTask {
+                id,
+                service_id,
+                spec_revision,
+                slot,
+                not_before,
+                attempts,
+                window_start,
+            }),
+            Step::AssignTask { id, revision, node_id, node_revision } => {
+                self.assign_task(id, revision, node_id, node_revision)
+            }
+            Step::SetDesired { id, revision, desired } => {
+                let mut task = self.task_at(id, revision)?;
+                if desired <= task.desired {
+                    return Err(StaleStep);
+                }
+                task.desired = desired;
+                self.change_task(id, task);
+                Ok(())
+            }
+            Step::ExplainPending { id, revision, message } => {
+                let mut task = self.task_at(id, revision)?;
+                if task.status.state > TaskState::Pending {
+                    return Err(StaleStep);
+                }
+                self.move_status(&mut task, TaskState::Pending, message);
+                self.state.put_task(id, task);
+                self.updated(ObjectId::Task(id));
+                Ok(())
+            }
+            Step::OrphanTask { id, revision, message } => {
+                let mut task = self.task_at(id, revision)?;
+                if task.status.state.is_terminal() {
+                    return Err(StaleStep);
+                }
+                self.move_status(&mut task, TaskState::Orphaned, message);
+                self.change_task(id, task);
+                Ok(())
+            }
+            Step::RemoveTask { id, revision } => {
+                let task = self.task_at(id, revision)?;
+                self.state.take_task(id);
+                self.assignments(task.node_id);
+                self.removed(ObjectId::Task(id));
+                self.replan(Some(task.service_id));
+                Ok(())
+            }
+        }
+    }
+
+    fn task_at(&self, id: TaskId, revision: Revision) -> Result<Task, StaleStep> {
+        let task = self.state.tasks.get(&id).filter(|task| task.revision == revision);
+        task.map(|task| (**task).clone()).ok_or(StaleStep)
+    }
+
+    /// Stores a task after a change that is not only of its status.
+    fn change_task(&mut self, id: TaskId, mut task: Task) {
+        task.revision = self.revision();
+        self.assignments(task.node_id);
+        self.replan(Some(task.service_id));
+        self.state.put_task(id, task);
+        self.updated(ObjectId::Task(id));
+    }
+
+    fn move_status(&self, task: &mut Task, state: TaskState, message: String) {
+        let status = StatusChange { state, at: self.now, message, exit_code: None };
+        let before = std::mem::replace(&mut task.status, status);
+        task.history.push(before);
+        if task.history.len() > HISTORY_MAX {
+            task.history.remove(0);
+        }
+    }
+
+    fn create_task(&mut self, new: NewTask) -> Result<(), StaleStep> {
+        let service = self.state.services.get(&new.service_id);
+        let service =
+            service.filter(|service| service.spec_revision == new.spec_revision).ok_or(StaleStep)?;
+        if !self.task_id_free(new.id) || self.state.tasks.len() >= TASKS_MAX {
+            return Err(StaleStep);
+        }
+        // One live task a slot: two leaders in a row must not fill it twice.
+        let occupied = self.state.tasks_of_service(new.service_id).any(|(_, task)| {
+            task.slot == new.slot && task.is_live() && task.desired <= DesiredState::Running
+        });
+        if occupied {
+            return Err(StaleStep);
+        }
+        let task = Task {
+            service_id: new.service_id,
+            service_name: service.spec.name.clone(),
+            slot: new.slot,
+            spec: service.spec.task.clone(),
+            spec_revision: new.spec_revision,
+            node_id: None,
+            desired: DesiredState::Running,
+            status: StatusChange {
+                state: TaskState::New,
+                at: self.now,
+                message: "created".into(),
+                exit_code: None,
+            },
+            history: Vec::new(),
+            mounted: Vec::new(),
+            secrets: Vec::new(),
+            not_before: new.not_before,
+            attempts: new.attempts,
+            window_start: new.window_start,
+            created_at: self.now,
+            revision: self.revision(),
+        };
+        self.state.put_task(new.id, task);
+        self.created(ObjectId::Task(new.id));
+        self.replan(Some(new.service_id));
+        Ok(())
+    }
+
+    /// Gives a task a node and settles which values it gets. The node is checked again: it must
+    /// still be one the scheduler could have chosen.
+    fn assign_task(
+        &mut self,
+        id: TaskId,
+        revision: Revision,
+        node_id: NodeId,
+        node_revision: Revision,
+    ) -> Result<(), StaleStep> {
+        let mut task = self.task_at(id, revision)?;
+        let node = self.state.nodes.get(&node_id);
+        let node = node.filter(|node| node.revision == node_revision).ok_or(StaleStep)?;
+        let unassigned = task.node_id.is_none() && task.status.state <= TaskState::Pending;
+        if !unassigned || !schedule::fits(self.state, &task, node_id, node) {
+            return Err(StaleStep);
+        }
+        let mut secrets = Vec::with_capacity(task.spec.secrets.len());
+        for reference in &task.spec.secrets {
+            let secret = self.state.secrets.get(&reference.secret_id);
+            let version = match (secret, reference.version) {
+                (Some(secret), VersionChoice::Follow) => secret.current,
+                (_, VersionChoice::Pinned(version)) => version,
+                // The agent says that it is missing; the task does not start.
+                (None, VersionChoice::Follow) => proto::id::Version(0),
+            };
+            secrets.push(ResolvedReference {
+                secret_id: reference.secret_id,
+                secret_name: reference.secret_name.clone(),
+                version,
+                target: reference.target.clone(),
+                uid: reference.uid,
+                gid: reference.gid,
+                mode: reference.mode,
+            });
+        }
+        task.secrets = secrets;
+        task.node_id = Some(node_id);
+        self.move_status(&mut task, TaskState::Assigned, "assigned to a node".into());
+        self.change_task(id, task);
+        Ok(())
+    }
+
+    pub(super) fn report_tasks(&mut self, reports: Vec<NodeStatuses>) -> (Outcome, ObjectId) {
+        for report in reports {
+            for status in report.statuses {
+                self.report_task(report.node_id, status);
+            }
+        }
+        (Outcome::Done, ObjectId::Cluster)
+    }
+
+    fn report_task(&mut self, node_id: NodeId, status: TaskStatus) {
+        let Some(task) = self.state.tasks.get(&status.task_id) else { return };
+        // A task of another node, or one whose end is known, is not this agent's to speak of.
+        if task.node_id != Some(node_id) || task.status.state.is_terminal() {
+            return;
+        }
+        // An agent speaks from ACCEPTED on, and life goes forward.
+        if status.state < TaskState::Accepted || status.state < task.status.state {
+            return;
+        }
+        let mut task = (**task).clone();
+        if status.state != task.status.state || status.message != task.status.message {
+            let mut message = status.message;
+            truncate(&mut message, STATUS_MESSAGE_BYTES_MAX);
+            self.move_status(&mut task, status.state, message);
+            task.status.exit_code = status.exit_code;
+        }
+        task.mounted = status.mounted;
+        task.mounted.retain(|mounted| {
+            task.secrets.iter().any(|s| {
+                s.secret_id == mounted.secret_id && s.version == mounted.version
+            })
+        });
+        let over = task.status.state.is_terminal();
+        if over {
+            task.mounted.clear();
+            self.assignments(task.node_id);
+        }
+        let service_id = task.service_id;
+        self.state.put_task(status.task_id, task);
+        self.updated(ObjectId::Task(status.task_id));
+        self.replan(Some(service_id));
+    }
+}
+
+/// Cuts a text to at most `bytes`, at the end of a character.
+pub(super) fn truncate(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+    }
+}

@@ -1,0 +1,628 @@
+//! What may be asked of the state machine: commands, in envelopes.
+//!
+//! An envelope says in which format, for which request, on whose behalf and when (by the leader's
+//! clock). Ids are random and made before proposing; `apply` makes none. Old bytes of every format
+//! are committed as fixtures.
+//!
+//! Invariant: a number once given to a field or a variant is never given to another.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+use proto::id::{
+    KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId, TaskId, Timestamp,
+    TokenId,
+};
+use proto::identity::{Caller, Role};
+use proto::name::{Hostname, Labels, OperatorName, SecretName};
+use proto::sealed::StoredPayload;
+use proto::spec::ServiceSpec;
+use proto::task::{DesiredState, TaskStatus};
+
+use crate::object::{
+    Authority, Availability, Certificate, Digest, MemberState, NodeReport, NodeState, OperatorRole,
+    RequestMark, SlotRecipient, TransitKey,
+};
+
+/// The highest format of commands that this version can apply.
+pub const LEVEL: u16 = 1;
+
+/// One log entry of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Envelope {
+    /// Format of the body; never above the cluster's level.
+    #[n(0)]
+    pub format: u16,
+    /// The request it carries out; none for what the cluster decides itself.
+    #[n(1)]
+    pub request: Option<RequestMark>,
+    /// On whose behalf.
+    #[n(2)]
+    pub caller: Caller,
+    /// When it was proposed, by the leader's clock.
+    #[n(3)]
+    pub at: Timestamp,
+    /// What to do.
+    #[n(4)]
+    pub body: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// The first command of a cluster.
+    #[n(0)]
+    InitCluster(#[n(0)] Box<InitCluster>),
+    /// A new secret with its first value.
+    #[n(1)]
+    CreateSecret(#[n(0)] CreateSecret),
+    /// Removes a secret and all its values.
+    #[n(2)]
+    RemoveSecret {
+        /// Which.
+        #[n(0)]
+        id: SecretId,
+        /// Whether previous specs that refer to it are given up.
+        #[n(1)]
+        forget_previous: bool,
+    },
+    /// A new service.
+    #[n(3)]
+    CreateService {
+        /// Made before proposing.
+        #[n(0)]
+        id: ServiceId,
+        /// What is declared.
+        #[n(1)]
+        spec: Box<ServiceSpec>,
+    },
+    /// A new declaration of a service.
+    #[n(4)]
+    UpdateService {
+        /// Which.
+        #[n(0)]
+        id: ServiceId,
+        /// As the caller saw it.
+        #[n(1)]
+        revision: Revision,
+        /// What is declared.
+        #[n(2)]
+        spec: Box<ServiceSpec>,
+    },
+    /// Removes a service; its tasks stop.
+    #[n(5)]
+    RemoveService {
+        /// Which.
+        #[n(0)]
+        id: ServiceId,
+    },
+    /// What orchestrator and scheduler decided.
+    #[n(6)]
+    Plan(#[n(0)] Vec<Step>),
+    /// What agents said of their tasks.
+    #[n(7)]
+    ReportTasks(#[n(0)] Vec<NodeStatuses>),
+    /// Which nodes came up and went down, and what they say of themselves.
+    #[n(8)]
+    ReportNodes(#[n(0)] Vec<NodeNews>),
+    /// An operator's change of a node.
+    #[n(9)]
+    UpdateNode(#[n(0)] UpdateNode),
+    /// Evicts a node: its certificates are revoked, its tasks move.
+    #[n(10)]
+    RemoveNode {
+        /// Which.
+        #[n(0)]
+        id: NodeId,
+        /// Though it is up.
+        #[n(1)]
+        force: bool,
+    },
+    /// Admits an agent by token.
+    #[n(11)]
+    AdmitAgent(#[n(0)] AdmitAgent),
+    /// Admits a manager by token; its member id is the index of this entry.
+    #[n(12)]
+    AdmitManager(#[n(0)] AdmitManager),
+    /// A certificate for somebody who has one, or was just admitted.
+    #[n(13)]
+    IssueCertificate {
+        /// Its serial number.
+        #[n(0)]
+        serial: Serial,
+        /// What the cluster stands by.
+        #[n(1)]
+        certificate: Certificate,
+    },
+    /// A join token for agents or managers.
+    #[n(14)]
+    CreateToken(#[n(0)] CreateToken),
+    /// Ends a token.
+    #[n(15)]
+    RevokeToken {
+        /// Which.
+        #[n(0)]
+        id: TokenId,
+    },
+    /// A new operator, and the token that enrols it.
+    #[n(16)]
+    AddOperator(#[n(0)] AddOperator),
+    /// The first certificate of an operator, by token.
+    #[n(17)]
+    EnrollOperator {
+        /// Which token.
+        #[n(0)]
+        token_id: TokenId,
+        /// Hash of the secret part that was presented.
+        #[n(1)]
+        hash: Digest,
+        /// The certificate's serial number.
+        #[n(2)]
+        serial: Serial,
+        /// What the cluster stands by.
+        #[n(3)]
+        certificate: Certificate,
+    },
+    /// Removes an operator; its certificates are revoked.
+    #[n(18)]
+    RemoveOperator {
+        /// Which.
+        #[n(0)]
+        id: OperatorId,
+    },
+    /// A member says what it holds durably.
+    #[n(19)]
+    AcknowledgeKeys {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// The root key it holds.
+        #[n(1)]
+        root: KeyId,
+        /// The recipients' generation of its key file.
+        #[n(2)]
+        key_file_generation: u64,
+        /// The highest format it can apply.
+        #[n(3)]
+        level_max: u16,
+    },
+    /// The leader followed up a change of the Raft membership.
+    #[n(20)]
+    SetMemberState {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// Where it is now.
+        #[n(1)]
+        state: MemberState,
+    },
+    /// A member is reached elsewhere.
+    #[n(21)]
+    SetMemberAddress {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// Host and port.
+        #[n(1)]
+        address: String,
+    },
+    /// A member is gone; its certificates are revoked.
+    #[n(22)]
+    RemoveMember {
+        /// Which.
+        #[n(0)]
+        member: MemberId,
+    },
+    /// Refusals of the last while, counted.
+    #[n(23)]
+    RecordDenials(#[n(0)] Vec<Denial>),
+    /// All members can apply a higher format.
+    #[n(24)]
+    RaiseLevel {
+        /// The new level.
+        #[n(0)]
+        level: u16,
+    },
+    /// What the leader's state was at an index; who disagrees stops.
+    #[n(25)]
+    CheckDigest {
+        /// After which entry.
+        #[n(0)]
+        index: u64,
+        /// Digest of the state.
+        #[n(1)]
+        digest: Digest,
+    },
+    /// A new transit key.
+    #[n(26)]
+    AddTransitKey {
+        /// Its id.
+        #[n(0)]
+        id: KeyId,
+        /// The key.
+        #[n(1)]
+        key: TransitKey,
+    },
+    /// An old transit key ends.
+    #[n(27)]
+    RetireTransitKey {
+        /// Which.
+        #[n(0)]
+        id: KeyId,
+    },
+    /// New bounds of the cluster.
+    #[n(28)]
+    SetQuota {
+        /// Bytes of sealed payloads it may hold.
+        #[n(0)]
+        payload_bytes: u64,
+    },
+}
+
+/// What a cluster starts with; all of it made by the founder.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct InitCluster {
+    /// Random, for ever.
+    #[n(0)]
+    pub realm: proto::id::Realm,
+    /// 1, or more after a restore.
+    #[n(1)]
+    pub incarnation: proto::id::Incarnation,
+    /// Its CA.
+    #[n(2)]
+    pub authority: Authority,
+    /// Its first root key's id.
+    #[n(3)]
+    pub root: KeyId,
+    /// Its first transit key's id.
+    #[n(4)]
+    pub transit_id: KeyId,
+    /// Its first transit key.
+    #[n(5)]
+    pub transit: TransitKey,
+    /// Whom key files are sealed to.
+    #[n(6)]
+    pub recipients: Vec<SlotRecipient>,
+    /// Bytes of sealed payloads it may hold.
+    #[n(7)]
+    pub payload_quota_bytes: u64,
+    /// The founder's member id.
+    #[n(8)]
+    pub member: MemberId,
+    /// The founder's machine.
+    #[n(9)]
+    pub node_id: NodeId,
+    /// Its hostname.
+    #[n(10)]
+    pub hostname: Hostname,
+    /// Where it is reached.
+    #[n(11)]
+    pub address: String,
+    /// Serial number of its certificate.
+    #[n(12)]
+    pub serial: Serial,
+    /// Its certificate.
+    #[n(13)]
+    pub certificate: Certificate,
+    /// The highest format it can apply.
+    #[n(14)]
+    pub level_max: u16,
+}
+
+/// A new secret with its first value.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateSecret {
+    /// Made before proposing; in the wrap's context.
+    #[n(0)]
+    pub id: SecretId,
+    /// Unique without regard to case.
+    #[n(1)]
+    pub name: SecretName,
+    /// Given by the caller.
+    #[n(2)]
+    pub labels: Labels,
+    /// Operators and groups whose services may refer to it.
+    #[n(3)]
+    pub usable_by: Vec<OperatorName>,
+    /// The value; its DEK wrapped under the active root key for this id and version 1.
+    #[n(4)]
+    pub payload: StoredPayload,
+    /// The transit key it came under: its payload id is remembered with it.
+    #[n(5)]
+    pub transit_key_id: KeyId,
+}
+
+/// One decision of orchestrator or scheduler. Each names the revisions it was computed from.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Step {
+    /// A new task for a slot.
+    #[n(0)]
+    CreateTask {
+        /// Made before proposing.
+        #[n(0)]
+        id: TaskId,
+        /// Of which service.
+        #[n(1)]
+        service_id: ServiceId,
+        /// Of which declaration.
+        #[n(2)]
+        spec_revision: Revision,
+        /// Which replica.
+        #[n(3)]
+        slot: u64,
+        /// Not to be placed before.
+        #[n(4)]
+        not_before: Timestamp,
+        /// Restarts of the slot in the current window.
+        #[n(5)]
+        attempts: u64,
+        /// Start of that window.
+        #[n(6)]
+        window_start: Timestamp,
+    },
+    /// A node for a task.
+    #[n(1)]
+    AssignTask {
+        /// Which task.
+        #[n(0)]
+        id: TaskId,
+        /// As it was.
+        #[n(1)]
+        revision: Revision,
+        /// Where.
+        #[n(2)]
+        node_id: NodeId,
+        /// The node as it was.
+        #[n(3)]
+        node_revision: Revision,
+    },
+    /// Something else is wanted of a task.
+    #[n(2)]
+    SetDesired {
+        /// Which task.
+        #[n(0)]
+        id: TaskId,
+        /// As it was.
+        #[n(1)]
+        revision: Revision,
+        /// What is wanted.
+        #[n(2)]
+        desired: DesiredState,
+    },
+    /// Why a task has no node.
+    #[n(3)]
+    ExplainPending {
+        /// Which task.
+        #[n(0)]
+        id: TaskId,
+        /// As it was.
+        #[n(1)]
+        revision: Revision,
+        /// For people.
+        #[n(2)]
+        message: String,
+    },
+    /// A task on a node that is gone ends.
+    #[n(4)]
+    OrphanTask {
+        /// Which task.
+        #[n(0)]
+        id: TaskId,
+        /// As it was.
+        #[n(1)]
+        revision: Revision,
+        /// For people.
+        #[n(2)]
+        message: String,
+    },
+    /// A task is forgotten.
+    #[n(5)]
+    RemoveTask {
+        /// Which task.
+        #[n(0)]
+        id: TaskId,
+        /// As it was.
+        #[n(1)]
+        revision: Revision,
+    },
+}
+
+/// What one agent said of its tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NodeStatuses {
+    /// The agent's node, as its certificate says.
+    #[n(0)]
+    pub node_id: NodeId,
+    /// What it said.
+    #[n(1)]
+    pub statuses: Vec<TaskStatus>,
+}
+
+/// What became known of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NodeNews {
+    /// Which.
+    #[n(0)]
+    pub node_id: NodeId,
+    /// Whether its agent is in touch, if that changed.
+    #[n(1)]
+    pub state: Option<NodeState>,
+    /// What it says of itself, if that changed.
+    #[n(2)]
+    pub report: Option<NodeReport>,
+}
+
+/// An operator's change of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct UpdateNode {
+    /// Which.
+    #[n(0)]
+    pub id: NodeId,
+    /// As the caller saw it; none means whatever it is now.
+    #[n(1)]
+    pub revision: Option<Revision>,
+    /// Labels to set.
+    #[n(2)]
+    pub label_add: BTreeMap<String, String>,
+    /// Labels to take away.
+    #[n(3)]
+    pub label_rm: Vec<String>,
+    /// Whether it takes tasks.
+    #[n(4)]
+    pub availability: Option<Availability>,
+}
+
+/// Admits an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AdmitAgent {
+    /// By which token.
+    #[n(0)]
+    pub token_id: TokenId,
+    /// Hash of the secret part that was presented.
+    #[n(1)]
+    pub hash: Digest,
+    /// The machine: a new one, or that of a manager which vouched for the agent.
+    #[n(2)]
+    pub node_id: NodeId,
+    /// Whether a manager on the machine vouched.
+    #[n(3)]
+    pub same_node: bool,
+    /// Its hostname, fixed from now on.
+    #[n(4)]
+    pub hostname: Hostname,
+    /// The certificate's serial number.
+    #[n(5)]
+    pub serial: Serial,
+    /// What the cluster stands by.
+    #[n(6)]
+    pub certificate: Certificate,
+}
+
+/// Admits a manager.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AdmitManager {
+    /// By which token.
+    #[n(0)]
+    pub token_id: TokenId,
+    /// Hash of the secret part that was presented.
+    #[n(1)]
+    pub hash: Digest,
+    /// A new machine, or one that an agent runs on.
+    #[n(2)]
+    pub node_id: NodeId,
+    /// Its hostname.
+    #[n(3)]
+    pub hostname: Hostname,
+    /// Where it will be reached.
+    #[n(4)]
+    pub address: String,
+    /// The highest format it can apply.
+    #[n(5)]
+    pub level_max: u16,
+}
+
+/// A join token for agents or managers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateToken {
+    /// Made before proposing; in the hash's context.
+    #[n(0)]
+    pub id: TokenId,
+    /// As what it admits.
+    #[n(1)]
+    pub role: Role,
+    /// Hash of its secret part.
+    #[n(2)]
+    pub hash: Digest,
+    /// When it ends.
+    #[n(3)]
+    pub expires_at: Timestamp,
+    /// How often it admits.
+    #[n(4)]
+    pub uses: u32,
+}
+
+/// A new operator, and the token that enrols it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct AddOperator {
+    /// Made before proposing.
+    #[n(0)]
+    pub id: OperatorId,
+    /// Unique.
+    #[n(1)]
+    pub name: OperatorName,
+    /// What it may do.
+    #[n(2)]
+    pub role: OperatorRole,
+    /// Whose secrets it may use.
+    #[n(3)]
+    pub group: OperatorName,
+    /// The token that enrols it.
+    #[n(4)]
+    pub token: CreateToken,
+}
+
+/// Refusals of one caller.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Denial {
+    /// Who was refused.
+    #[n(0)]
+    pub caller: Caller,
+    /// What.
+    #[n(1)]
+    pub action: String,
+    /// How often.
+    #[n(2)]
+    pub count: u64,
+}
+
+impl Command {
+    /// The name in the audit and in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InitCluster(_) => "init_cluster",
+            Self::CreateSecret(_) => "create_secret",
+            Self::RemoveSecret { .. } => "remove_secret",
+            Self::CreateService { .. } => "create_service",
+            Self::UpdateService { .. } => "update_service",
+            Self::RemoveService { .. } => "remove_service",
+            Self::Plan(_) => "plan",
+            Self::ReportTasks(_) => "report_tasks",
+            Self::ReportNodes(_) => "report_nodes",
+            Self::UpdateNode(_) => "update_node",
+            Self::RemoveNode { .. } => "remove_node",
+            Self::AdmitAgent(_) => "admit_agent",
+            Self::AdmitManager(_) => "admit_manager",
+            Self::IssueCertificate { .. } => "issue_certificate",
+            Self::CreateToken(_) => "create_token",
+            Self::RevokeToken { .. } => "revoke_token",
+            Self::AddOperator(_) => "add_operator",
+            Self::EnrollOperator { .. } => "enroll_operator",
+            Self::RemoveOperator { .. } => "remove_operator",
+            Self::AcknowledgeKeys { .. } => "acknowledge_keys",
+            Self::SetMemberState { .. } => "set_member_state",
+            Self::SetMemberAddress { .. } => "set_member_address",
+            Self::RemoveMember { .. } => "remove_member",
+            Self::RecordDenials(_) => "record_denials",
+            Self::RaiseLevel { .. } => "raise_level",
+            Self::CheckDigest { .. } => "check_digest",
+            Self::AddTransitKey { .. } => "add_transit_key",
+            Self::RetireTransitKey { .. } => "retire_transit_key",
+            Self::SetQuota { .. } => "set_quota",
+        }
+    }
+
+    /// Whether the command makes the state larger: refused while a disk is nearly full, when
+    /// removals, statuses and rotation still pass.
+    pub const fn grows(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateSecret(_)
+                | Self::CreateService { .. }
+                | Self::UpdateService { .. }
+                | Self::AdmitAgent(_)
+                | Self::AdmitManager(_)
+                | Self::CreateToken(_)
+                | Self::AddOperator(_)
+        )
+    }
+}

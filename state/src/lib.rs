@@ -1,0 +1,35 @@
+//! The replicated state machine of secretd.
+//!
+//! Everything every manager must compute alike: objects, commands, [`apply`], the orchestrator and
+//! scheduler ([`plan`]), what each node may have ([`assignments`], [`entitled`]), snapshots. Pure:
+//! no runtime, file, socket, clock or randomness in its whole dependency tree; time is a field the
+//! leader wrote, ids are made before proposing.
+//!
+//! Not here: whether a caller may ask (store's service layer), cryptography (payloads and keys are
+//! opaque and stay sealed), Raft and disk.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, reason = "this crate applies what the disk and peers bring")]
+
+pub mod command;
+pub mod object;
+
+mod apply;
+mod assign;
+mod audit;
+mod liveness;
+mod plan;
+mod refusal;
+mod remembered;
+mod schedule;
+mod snapshot;
+mod state;
+
+pub use crate::apply::{Applied, Change, Unapplicable, apply, pass};
+pub use crate::assign::{Assignments, assignments, entitled};
+pub use crate::audit::{AuditLog, AuditRecord};
+pub use crate::liveness::{GRACE_MS, Observed, liveness};
+pub use crate::plan::{Plan, Scope, plan};
+pub use crate::refusal::Refusal;
+pub use crate::remembered::Outcome;
+pub use crate::snapshot::{SnapshotError, SnapshotReader};
+pub use crate::state::{Standing, State};

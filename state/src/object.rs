@@ -1,0 +1,690 @@
+//! The objects of the cluster, as they are kept.
+//!
+//! Every object has `created_at`, `updated_at` and `revision` (the Raft index of its last change,
+//! for compare-and-set); a status never bumps the revision. Not here: how they change (`apply`).
+//!
+//! Invariant: nothing here is secret in clear; keys stand wrapped, payloads sealed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use proto::id::{
+    ConfigId, Incarnation, KeyId, MemberId, NetworkId, NodeId, OperatorId, Realm, RequestKey,
+    Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId, Version,
+};
+use proto::identity::{Principal, Role, Subject};
+use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName, Target};
+use proto::sealed::{StoredPayload, WrappedKey};
+use proto::spec::{FileMode, ServiceSpec, TaskSpec};
+use proto::task::{DesiredState, Mounted, TaskState};
+
+/// Which request made an object: its caller, its key, the digest of what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct RequestMark {
+    /// Who asked.
+    #[n(0)]
+    pub principal: Principal,
+    /// With which key.
+    #[n(1)]
+    pub key: RequestKey,
+    /// SHA-256 of the request as its caller sent it.
+    #[n(2)]
+    pub digest: Digest,
+}
+
+/// A SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Digest(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&proto::hex::encode(&self.0))
+    }
+}
+
+/// Public bytes that are shared, not copied: certificates, public keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Blob(pub Bytes);
+
+impl<C> Encode<C> for Blob {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Blob {
+    fn decode(
+        d: &mut minicbor::Decoder<'b>,
+        _: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        Ok(Self(Bytes::copy_from_slice(d.bytes()?)))
+    }
+}
+
+/// The cluster's certificate authority.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Authority {
+    /// Its certificate, DER.
+    #[n(0)]
+    pub certificate: Blob,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo, DER): what tokens and contexts pin.
+    #[n(1)]
+    pub digest: Digest,
+    /// Its private key under the active root key.
+    #[n(2)]
+    pub wrapped_key: WrappedKey,
+}
+
+/// A key that clients seal to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TransitKey {
+    /// KEM id and public key.
+    #[n(0)]
+    pub public_key: Blob,
+    /// The private key under the active root key.
+    #[n(1)]
+    pub wrapped_key: WrappedKey,
+    /// When it was made.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// When it ends: clients refuse it from then on.
+    #[n(3)]
+    pub not_after: Timestamp,
+    /// The CA's signature over it.
+    #[n(4)]
+    pub signature: Blob,
+}
+
+/// Whom every manager seals its key file to.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SlotRecipient {
+    /// The slot's kind, by the name `seal` gives it.
+    #[n(0)]
+    pub kind: String,
+    /// The member it is for; none means all.
+    #[n(1)]
+    pub member: Option<MemberId>,
+    /// KEM id and public key.
+    #[n(2)]
+    pub public_key: Blob,
+    /// What recovering the seed needs beside the secret.
+    #[n(3)]
+    pub parameters: Blob,
+}
+
+/// What is true of the cluster as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Cluster {
+    /// For ever.
+    #[n(0)]
+    pub realm: Realm,
+    /// Of this life.
+    #[n(1)]
+    pub incarnation: Incarnation,
+    /// When it was made.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// Its CA.
+    #[n(3)]
+    pub authority: Authority,
+    /// The root key that new wraps are made under.
+    #[n(4)]
+    pub active_root: KeyId,
+    /// A root key that is being rotated in.
+    #[n(5)]
+    pub announced_root: Option<KeyId>,
+    /// Keys that clients may seal to, newest last; two at a time.
+    #[n(6)]
+    pub transit_keys: BTreeMap<KeyId, TransitKey>,
+    /// The one new clients are given.
+    #[n(7)]
+    pub current_transit: KeyId,
+    /// Counts changes of the recipients.
+    #[n(8)]
+    pub recipients_generation: u64,
+    /// Whom key files are sealed to.
+    #[n(9)]
+    pub recipients: Vec<SlotRecipient>,
+    /// The highest format of commands that may be proposed.
+    #[n(10)]
+    pub level: u16,
+    /// Bytes of sealed payloads it may hold.
+    #[n(11)]
+    pub payload_quota_bytes: u64,
+    /// Revision of the last change of any of this.
+    #[n(12)]
+    pub revision: Revision,
+}
+
+/// A manager as a Raft member.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Member {
+    /// Its machine.
+    #[n(0)]
+    pub node_id: NodeId,
+    /// Where its peers and clients reach it.
+    #[n(1)]
+    pub address: String,
+    /// Where it is in its life.
+    #[n(2)]
+    pub state: MemberState,
+    /// When it was admitted.
+    #[n(3)]
+    pub admitted_at: Timestamp,
+    /// The highest format of commands it can apply.
+    #[n(4)]
+    pub level_max: u16,
+    /// The root key it has acknowledged to hold durably.
+    #[n(5)]
+    pub acknowledged_root: Option<KeyId>,
+    /// The recipients' generation its key file was last sealed for.
+    #[n(6)]
+    pub key_file_generation: u64,
+    /// Revision of the last change.
+    #[n(7)]
+    pub revision: Revision,
+}
+
+/// Where a member is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum MemberState {
+    /// Admitted; has no root key yet.
+    #[n(0)]
+    Joining,
+    /// Follows the log without a vote.
+    #[n(1)]
+    Learner,
+    /// Votes.
+    #[n(2)]
+    Voter,
+    /// Being removed.
+    #[n(3)]
+    Leaving,
+}
+
+/// Whether a node takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Availability {
+    /// It does.
+    #[default]
+    #[n(0)]
+    Active,
+    /// It keeps what it has.
+    #[n(1)]
+    Pause,
+    /// It gives up what it has.
+    #[n(2)]
+    Drain,
+}
+
+/// Whether a node's agent is in touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum NodeState {
+    /// It never was.
+    #[default]
+    #[n(0)]
+    Unknown,
+    /// It is.
+    #[n(1)]
+    Ready,
+    /// It was not for longer than the grace period.
+    #[n(2)]
+    Down,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Node {
+    /// Fixed and unique at admission.
+    #[n(0)]
+    pub hostname: Hostname,
+    /// Given by operators.
+    #[n(1)]
+    pub labels: Labels,
+    /// Given by operators.
+    #[n(2)]
+    pub availability: Availability,
+    /// Whether its agent is in touch.
+    #[n(3)]
+    pub state: NodeState,
+    /// Since when.
+    #[n(4)]
+    pub state_since: Timestamp,
+    /// Whether an agent was admitted here.
+    #[n(5)]
+    pub has_agent: bool,
+    /// The manager here, if any.
+    #[n(6)]
+    pub member: Option<MemberId>,
+    /// When it was admitted.
+    #[n(7)]
+    pub created_at: Timestamp,
+    /// When an operator last changed it.
+    #[n(8)]
+    pub updated_at: Timestamp,
+    /// Revision of the last change that is not status.
+    #[n(9)]
+    pub revision: Revision,
+    /// What its agent says that differs from this record; shown, never used.
+    #[n(10)]
+    pub report: NodeReport,
+}
+
+/// What an agent says of its machine: shown to people, never used to place tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct NodeReport {
+    /// A difference from the record, or another remark.
+    #[n(0)]
+    pub message: String,
+    /// The agent's version.
+    #[n(1)]
+    pub agent_version: String,
+}
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum OperatorRole {
+    /// Everything.
+    #[n(0)]
+    Admin,
+    /// Services, and secrets through them.
+    #[n(1)]
+    Deployer,
+    /// Secrets.
+    #[n(2)]
+    Writer,
+    /// Reading, the audit included.
+    #[n(3)]
+    Auditor,
+}
+
+impl OperatorRole {
+    /// The name in commands and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Deployer => "deployer",
+            Self::Writer => "writer",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Admin, Self::Deployer, Self::Writer, Self::Auditor];
+}
+
+impl std::str::FromStr for OperatorRole {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or("expected admin, deployer, writer or auditor")
+    }
+}
+
+/// A person or a program that may change the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Operator {
+    /// Unique.
+    #[n(0)]
+    pub name: OperatorName,
+    /// What it may do.
+    #[n(1)]
+    pub role: OperatorRole,
+    /// Whose secrets it may use.
+    #[n(2)]
+    pub group: OperatorName,
+    /// When it was added.
+    #[n(3)]
+    pub created_at: Timestamp,
+    /// Revision of the last change.
+    #[n(4)]
+    pub revision: Revision,
+    /// The request that added it.
+    #[n(5)]
+    pub request: Option<RequestMark>,
+}
+
+/// A certificate that the CA signed and the cluster stands by.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Certificate {
+    /// Whom it names.
+    #[n(0)]
+    pub subject: Subject,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo, DER).
+    #[n(1)]
+    pub key_digest: Digest,
+    /// When it was issued.
+    #[n(2)]
+    pub issued_at: Timestamp,
+    /// When it ends.
+    #[n(3)]
+    pub not_after: Timestamp,
+    /// Whether it was taken back.
+    #[n(4)]
+    pub revoked: bool,
+}
+
+/// A token that admits a node, a manager or an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Token {
+    /// As what it admits.
+    #[n(0)]
+    pub role: Role,
+    /// Hash of its secret part.
+    #[n(1)]
+    pub hash: Digest,
+    /// When it was made.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// When it ends.
+    #[n(3)]
+    pub expires_at: Timestamp,
+    /// How often it still admits.
+    #[n(4)]
+    pub uses_left: u32,
+    /// Who made it.
+    #[n(5)]
+    pub created_by: Principal,
+    /// The operator it enrols, for that role.
+    #[n(6)]
+    pub operator: Option<OperatorId>,
+}
+
+/// Where a version of a secret is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum VersionState {
+    /// It can be delivered.
+    #[n(0)]
+    Live,
+    /// It was removed; waits for every member to destroy the keys of its time.
+    #[n(1)]
+    Shredding,
+}
+
+/// One value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SecretVersion {
+    /// The sealed value.
+    #[n(0)]
+    pub payload: StoredPayload,
+    /// When it was created.
+    #[n(1)]
+    pub created_at: Timestamp,
+    /// By whom.
+    #[n(2)]
+    pub created_by: Principal,
+    /// Where it is in its life.
+    #[n(3)]
+    pub state: VersionState,
+}
+
+/// A secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Secret {
+    /// Unique without regard to case.
+    #[n(0)]
+    pub name: SecretName,
+    /// Given by operators.
+    #[n(1)]
+    pub labels: Labels,
+    /// Operators and groups whose services may refer to it; admins always may.
+    #[n(2)]
+    pub usable_by: Vec<OperatorName>,
+    /// Its values.
+    #[n(3)]
+    pub versions: BTreeMap<Version, SecretVersion>,
+    /// The one that references follow.
+    #[n(4)]
+    pub current: Version,
+    /// When it was created.
+    #[n(5)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[n(6)]
+    pub updated_at: Timestamp,
+    /// Revision of the last change.
+    #[n(7)]
+    pub revision: Revision,
+    /// The request that created it.
+    #[n(8)]
+    pub request: Option<RequestMark>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Service {
+    /// What is declared.
+    #[n(0)]
+    pub spec: ServiceSpec,
+    /// What was declared before.
+    #[n(1)]
+    pub previous_spec: Option<ServiceSpec>,
+    /// When it was created.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[n(3)]
+    pub updated_at: Timestamp,
+    /// Revision of the last change.
+    #[n(4)]
+    pub revision: Revision,
+    /// Revision of the last change that concerns its tasks.
+    #[n(5)]
+    pub spec_revision: Revision,
+    /// The request that created it.
+    #[n(6)]
+    pub request: Option<RequestMark>,
+}
+
+/// A reference whose version was settled when its task was assigned.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ResolvedReference {
+    /// The secret.
+    #[n(0)]
+    pub secret_id: SecretId,
+    /// Its name as the user gave it.
+    #[n(1)]
+    pub secret_name: SecretName,
+    /// Which of its values.
+    #[n(2)]
+    pub version: Version,
+    /// The file.
+    #[n(3)]
+    pub target: Target,
+    /// Owner of the file.
+    #[n(4)]
+    pub uid: Option<u32>,
+    /// Group of the file.
+    #[n(5)]
+    pub gid: Option<u32>,
+    /// Its permissions.
+    #[n(6)]
+    pub mode: FileMode,
+}
+
+/// Where a task is, since when, and what there is to say.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StatusChange {
+    /// The state.
+    #[n(0)]
+    pub state: TaskState,
+    /// Since when.
+    #[n(1)]
+    pub at: Timestamp,
+    /// For people.
+    #[n(2)]
+    pub message: String,
+    /// How it ended.
+    #[n(3)]
+    pub exit_code: Option<i32>,
+}
+
+/// One run of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Task {
+    /// Of which service.
+    #[n(0)]
+    pub service_id: ServiceId,
+    /// Its name, kept for the time after the service is gone.
+    #[n(1)]
+    pub service_name: ServiceName,
+    /// Which replica, from 1.
+    #[n(2)]
+    pub slot: u64,
+    /// What runs.
+    #[n(3)]
+    pub spec: TaskSpec,
+    /// Of which declaration.
+    #[n(4)]
+    pub spec_revision: Revision,
+    /// Where, once assigned.
+    #[n(5)]
+    pub node_id: Option<NodeId>,
+    /// What is wanted of it.
+    #[n(6)]
+    pub desired: DesiredState,
+    /// Where it is.
+    #[n(7)]
+    pub status: StatusChange,
+    /// Where it was, oldest first.
+    #[n(8)]
+    pub history: Vec<StatusChange>,
+    /// What is mounted, as its agent says.
+    #[n(9)]
+    pub mounted: Vec<Mounted>,
+    /// Which values it gets, once assigned.
+    #[n(10)]
+    pub secrets: Vec<ResolvedReference>,
+    /// Not to be placed before.
+    #[n(11)]
+    pub not_before: Timestamp,
+    /// Restarts of its slot in the current window, this one included.
+    #[n(12)]
+    pub attempts: u64,
+    /// Start of that window.
+    #[n(13)]
+    pub window_start: Timestamp,
+    /// When it was made.
+    #[n(14)]
+    pub created_at: Timestamp,
+    /// Revision of the last change that is not status.
+    #[n(15)]
+    pub revision: Revision,
+}
+
+impl Task {
+    /// Whether the task holds, or may still come to hold, secrets on its node.
+    pub fn is_live(&self) -> bool {
+        !self.status.state.is_terminal()
+    }
+}
+
+/// A network, kept for compose files; nothing is connected by it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Network {
+    /// Unique.
+    #[n(0)]
+    pub name: ServiceName,
+    /// What the front that made it was given, verbatim.
+    #[n(1)]
+    pub body: Blob,
+    /// When it was created.
+    #[n(2)]
+    pub created_at: Timestamp,
+    /// Revision of the last change.
+    #[n(3)]
+    pub revision: Revision,
+}
+
+/// A config: a value that is not secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Config {
+    /// Unique without regard to case.
+    #[n(0)]
+    pub name: SecretName,
+    /// Given by operators.
+    #[n(1)]
+    pub labels: Labels,
+    /// The value.
+    #[n(2)]
+    pub data: Blob,
+    /// When it was created.
+    #[n(3)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[n(4)]
+    pub updated_at: Timestamp,
+    /// Revision of the last change.
+    #[n(5)]
+    pub revision: Revision,
+}
+
+/// Any object, by kind and id: what a change, an audit record or a denial is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum ObjectId {
+    /// The cluster as a whole.
+    #[n(0)]
+    Cluster,
+    /// A secret.
+    #[n(1)]
+    Secret(#[n(0)] SecretId),
+    /// A service.
+    #[n(2)]
+    Service(#[n(0)] ServiceId),
+    /// A task.
+    #[n(3)]
+    Task(#[n(0)] TaskId),
+    /// A node.
+    #[n(4)]
+    Node(#[n(0)] NodeId),
+    /// A member.
+    #[n(5)]
+    Member(#[n(0)] MemberId),
+    /// An operator.
+    #[n(6)]
+    Operator(#[n(0)] OperatorId),
+    /// A certificate.
+    #[n(7)]
+    Certificate(#[n(0)] Serial),
+    /// A token.
+    #[n(8)]
+    Token(#[n(0)] TokenId),
+    /// A network.
+    #[n(9)]
+    Network(#[n(0)] NetworkId),
+    /// A config.
+    #[n(10)]
+    Config(#[n(0)] ConfigId),
+}
+
+impl std::fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("cluster"),
+            Self::Secret(id) => write!(f, "secret/{id}"),
+            Self::Service(id) => write!(f, "service/{id}"),
+            Self::Task(id) => write!(f, "task/{id}"),
+            Self::Node(id) => write!(f, "node/{id}"),
+            Self::Member(id) => write!(f, "member/{id}"),
+            Self::Operator(id) => write!(f, "operator/{id}"),
+            Self::Certificate(id) => write!(f, "certificate/{id}"),
+            Self::Token(id) => write!(f, "token/{id}"),
+            Self::Network(id) => write!(f, "network/{id}"),
+            Self::Config(id) => write!(f, "config/{id}"),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The state: every object, and the indexes over them.
+//!
+//! Objects sit behind `Arc` in ordered maps, so that a clone of the whole state copies pointers
+//! and is taken under the lock in milliseconds. Indexes are derived, never stored.
+//!
+//! Invariant: an index agrees with the objects (`State::check`, used by the property tests), and
+//! the same log gives the same state on every manager.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use proto::id::{
+    ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey, SecretId,
+    Serial, ServiceId, TaskId, Timestamp, TokenId,
+};
+use proto::identity::{Principal, Subject};
+use proto::name::FoldedName;
+
+use crate::audit::AuditLog;
+use crate::object::{
+    Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Secret,
+    Service, Task, Token,
+};
+use crate::remembered::Remembered;
+
+/// Everything the cluster knows.
+#[derive(Clone, Default)]
+pub struct State {
+    /// The last entry that was applied.
+    pub(crate) index: u64,
+    /// The latest time any entry carried.
+    pub(crate) now: Timestamp,
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    pub(crate) members: BTreeMap<MemberId, Arc<Member>>,
+    /// Members that were removed: the Raft transport refuses them.
+    pub(crate) removed_members: BTreeSet<MemberId>,
+    pub(crate) nodes: BTreeMap<NodeId, Arc<Node>>,
+    pub(crate) operators: BTreeMap<OperatorId, Arc<Operator>>,
+    pub(crate) certificates: BTreeMap<Serial, Arc<Certificate>>,
+    pub(crate) tokens: BTreeMap<TokenId, Arc<Token>>,
+    pub(crate) secrets: BTreeMap<SecretId, Arc<Secret>>,
+    pub(crate) services: BTreeMap<ServiceId, Arc<Service>>,
+    pub(crate) tasks: BTreeMap<TaskId, Arc<Task>>,
+    pub(crate) networks: BTreeMap<NetworkId, Arc<Network>>,
+    pub(crate) configs: BTreeMap<ConfigId, Arc<Config>>,
+    /// Payload ids seen under each live transit key, and who sent them.
+    pub(crate) payloads_seen: BTreeMap<KeyId, BTreeSet<PayloadId>>,
+    pub(crate) remembered: BTreeMap<(Principal, RequestKey), Arc<Remembered>>,
+    /// The order in which answers are forgotten.
+    pub(crate) remembered_order: VecDeque<(Principal, RequestKey)>,
+    pub(crate) audit: AuditLog,
+
+    // Derived from here on.
+    pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
+    pub(crate) secrets_by_request: BTreeMap<(Principal, RequestKey), SecretId>,
+    pub(crate) services_by_name: BTreeMap<String, ServiceId>,
+    pub(crate) services_by_secret: BTreeMap<SecretId, BTreeSet<ServiceId>>,
+    pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
+    pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    pub(crate) nodes_by_hostname: BTreeMap<String, NodeId>,
+    pub(crate) payload_bytes: u64,
+}
+
+impl State {
+    /// A state before its first entry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The last entry that was applied.
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The latest time any entry carried.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The cluster; none before its first command.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
+    }
+
+    /// Bytes of sealed payloads held.
+    pub const fn payload_bytes(&self) -> u64 {
+        self.payload_bytes
+    }
+
+    /// The audit records kept.
+    pub const fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// A secret by its name, without regard to case.
+    pub fn secret_by_name(&self, name: &FoldedName) -> Option<(SecretId, &Arc<Secret>)> {
+        let id = *self.secrets_by_name.get(name)?;
+        Some((id, self.secrets.get(&id)?))
+    }
+
+    /// A service by its exact name.
+    pub fn service_by_name(&self, name: &str) -> Option<(ServiceId, &Arc<Service>)> {
+        let id = *self.services_by_name.get(&name.to_ascii_lowercase())?;
+        self.services.get(&id).filter(|s| s.spec.name.as_str() == name).map(|s| (id, s))
+    }
+
+    /// A node by its hostname.
+    pub fn node_by_hostname(&self, hostname: &str) -> Option<(NodeId, &Arc<Node>)> {
+        let id = *self.nodes_by_hostname.get(&hostname.to_ascii_lowercase())?;
+        Some((id, self.nodes.get(&id)?))
+    }
+
+    /// The services whose current spec refers to a secret.
+    pub fn services_of_secret(
+        &self,
+        id: SecretId,
+    ) -> impl Iterator<Item = (ServiceId, &Arc<Service>)> {
+        let ids = self.services_by_secret.get(&id).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.services.get(id)?)))
+    }
+
+    /// The tasks of a service, ended ones included.
+    pub fn tasks_of_service(&self, id: ServiceId) -> impl Iterator<Item = (TaskId, &Arc<Task>)> {
+        let ids = self.tasks_by_service.get(&id).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.tasks.get(id)?)))
+    }
+
+    /// The tasks assigned to a node, ended ones included.
+    pub fn tasks_of_node(&self, id: NodeId) -> impl Iterator<Item = (TaskId, &Arc<Task>)> {
+        let ids = self.tasks_by_node.get(&id).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.tasks.get(id)?)))
+    }
+
+    /// Whether a member was removed from the cluster.
+    pub fn is_removed_member(&self, member: MemberId) -> bool {
+        self.removed_members.contains(&member)
+    }
+
+    /// What the cluster thinks of a certificate, now.
+    pub fn standing(&self, serial: Serial, subject: Subject, key_digest: &Digest) -> Standing {
+        let Some(certificate) = self.certificates.get(&serial) else { return Standing::Unknown };
+        if certificate.subject != subject || certificate.key_digest != *key_digest {
+            return Standing::Unknown;
+        }
+        if certificate.revoked {
+            return Standing::Revoked;
+        }
+        let stands = match subject {
+            Subject::Manager(_, member) | Subject::Boot(member) => {
+                self.members.contains_key(&member)
+            }
+            Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),
+            Subject::Operator(operator) => self.operators.contains_key(&operator),
+        };
+        if stands { Standing::Good } else { Standing::Revoked }
+    }
+
+    /// The role of a caller among operators; none if it is not one.
+    pub fn operator_role(&self, principal: Principal) -> Option<OperatorRole> {
+        match principal {
+            Principal::Local { .. } | Principal::Cluster => Some(OperatorRole::Admin),
+            Principal::Subject(Subject::Operator(id)) => {
+                self.operators.get(&id).map(|operator| operator.role)
+            }
+            Principal::Subject(_) | Principal::Token(_) => None,
+        }
+    }
+
+    /// Whether a caller's services may refer to a secret, and so whether it may read what they do
+    /// with it: who may deploy with a secret can read it.
+    pub fn may_use(&self, principal: Principal, secret: &Secret) -> bool {
+        if self.operator_role(principal) == Some(OperatorRole::Admin) {
+            return true;
+        }
+        let Principal::Subject(Subject::Operator(id)) = principal else { return false };
+        self.operators.get(&id).is_some_and(|operator| {
+            secret.usable_by.iter().any(|user| *user == operator.name || *user == operator.group)
+        })
+    }
+
+    /// Compares every index with the objects; a difference is a fault of this crate.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check(&self) {
+        let mut rebuilt = self.clone();
+        rebuilt.rebuild_indexes();
+        assert_eq!(self.secrets_by_name, rebuilt.secrets_by_name, "names of secrets");
+        assert_eq!(self.secrets_by_request, rebuilt.secrets_by_request, "requests of secrets");
+        assert_eq!(self.services_by_name, rebuilt.services_by_name, "names of services");
+        assert_eq!(self.services_by_secret, rebuilt.services_by_secret, "users of secrets");
+        assert_eq!(self.tasks_by_service, rebuilt.tasks_by_service, "tasks of services");
+        assert_eq!(self.tasks_by_node, rebuilt.tasks_by_node, "tasks of nodes");
+        assert_eq!(self.nodes_by_hostname, rebuilt.nodes_by_hostname, "hostnames");
+        assert_eq!(self.payload_bytes, rebuilt.payload_bytes, "bytes of payloads");
+    }
+
+    /// Makes every index anew from the objects.
+    pub(crate) fn rebuild_indexes(&mut self) {
+        self.secrets_by_name.clear();
+        self.secrets_by_request.clear();
+        self.services_by_name.clear();
+        self.services_by_secret.clear();
+        self.tasks_by_service.clear();
+        self.tasks_by_node.clear();
+        self.nodes_by_hostname.clear();
+        self.payload_bytes = 0;
+        for (id, secret) in self.secrets.clone() {
+            self.index_secret(id, &secret);
+        }
+        for (id, service) in self.services.clone() {
+            self.index_service(id, &service);
+        }
+        for (id, task) in self.tasks.clone() {
+            self.index_task(id, &task);
+        }
+        for (id, node) in &self.nodes {
+            self.nodes_by_hostname.insert(node.hostname.as_str().to_ascii_lowercase(), *id);
+        }
+    }
+
+    fn index_secret(&mut self, id: SecretId, secret: &Secret) {
+        self.secrets_by_name.insert(secret.name.folded(), id);
+        if let Some(mark) = secret.request {
+            self.secrets_by_request.insert((mark.principal, mark.key), id);
+        }
+        self.payload_bytes += payload_bytes(secret);
+    }
+
+    fn index_service(&mut self, id: ServiceId, service: &Service) {
+        self.services_by_name.insert(service.spec.name.as_str().to_ascii_lowercase(), id);
+        for reference in &service.spec.task.secrets {
+            self.services_by_secret.entry(reference.secret_id).or_default().insert(id);
+        }
+    }
+
+    fn index_task(&mut self, id: TaskId, task: &Task) {
+        self.tasks_by_service.entry(task.service_id).or_default().insert(id);
+        if let Some(node) = task.node_id {
+            self.tasks_by_node.entry(node).or_default().insert(id);
+        }
+    }
+
+    pub(crate) fn put_secret(&mut self, id: SecretId, secret: Secret) {
+        self.take_secret(id);
+        self.index_secret(id, &secret);
+        self.secrets.insert(id, Arc::new(secret));
+    }
+
+    pub(crate) fn take_secret(&mut self, id: SecretId) -> Option<Arc<Secret>> {
+        let secret = self.secrets.remove(&id)?;
+        self.secrets_by_name.remove(&secret.name.folded());
+        if let Some(mark) = secret.request {
+            self.secrets_by_request.remove(&(mark.principal, mark.key));
+        }
+        self.payload_bytes -= payload_bytes(&secret);
+        Some(secret)
+    }
+
+    pub(crate) fn put_service(&mut self, id: ServiceId, service: Service) {
+        self.take_service(id);
+        self.index_service(id, &service);
+        self.services.insert(id, Arc::new(service));
+    }
+
+    pub(crate) fn take_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
+        let service = self.services.remove(&id)?;
+        self.services_by_name.remove(&service.spec.name.as_str().to_ascii_lowercase());
+        for reference in &service.spec.task.secrets {
+            remove_from(&mut self.services_by_secret, reference.secret_id, id);
+        }
+        Some(service)
+    }
+
+    pub(crate) fn put_task(&mut self, id: TaskId, task: Task) {
+        let moved = self.tasks.get(&id).is_none_or(|old| old.node_id != task.node_id);
+        if moved {
+            self.take_task(id);
+            self.index_task(id, &task);
+        }
+        self.tasks.insert(id, Arc::new(task));
+    }
+
+    pub(crate) fn take_task(&mut self, id: TaskId) -> Option<Arc<Task>> {
+        let task = self.tasks.remove(&id)?;
+        remove_from(&mut self.tasks_by_service, task.service_id, id);
+        if let Some(node) = task.node_id {
+            remove_from(&mut self.tasks_by_node, node, id);
+        }
+        Some(task)
+    }
+
+    pub(crate) fn put_node(&mut self, id: NodeId, node: Node) {
+        self.nodes_by_hostname.insert(node.hostname.as_str().to_ascii_lowercase(), id);
+        self.nodes.insert(id, Arc::new(node));
+    }
+
+    pub(crate) fn take_node(&mut self, id: NodeId) -> Option<Arc<Node>> {
+        let node = self.nodes.remove(&id)?;
+        self.nodes_by_hostname.remove(&node.hostname.as_str().to_ascii_lowercase());
+        Some(node)
+    }
+}
+
+/// Read access to one kind of object: all of them in order of their ids, and one of them.
+macro_rules! objects {
+    ($($all:ident, $one:ident, $id:ty, $object:ty, $what:literal;)*) => {
+        impl State {
+            $(
+                #[doc = concat!("All ", $what, ", in order of their ids.")]
+                pub const fn $all(&self) -> &BTreeMap<$id, Arc<$object>> {
+                    &self.$all
+                }
+
+                #[doc = concat!("One of the ", $what, ".")]
+                pub fn $one(&self, id: $id) -> Option<&Arc<$object>> {
+                    self.$all.get(&id)
+                }
+            )*
+        }
+    };
+}
+
+objects! {
+    members, member, MemberId, Member, "members";
+    nodes, node, NodeId, Node, "nodes";
+    operators, operator, OperatorId, Operator, "operators";
+    certificates, certificate, Serial, Certificate, "certificates";
+    tokens, token, TokenId, Token, "tokens";
+    secrets, secret, SecretId, Secret, "secrets";
+    services, service, ServiceId, Service, "services";
+    tasks, task, TaskId, Task, "tasks";
+    networks, network, NetworkId, Network, "networks";
+    configs, config, ConfigId, Config, "configs";
+}
+
+/// What the cluster thinks of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It stands.
+    Good,
+    /// The CA signed it, but the cluster never committed it, or it is another one's.
+    Unknown,
+    /// It was taken back, or its subject is gone.
+    Revoked,
+}
+
+fn payload_bytes(secret: &Secret) -> u64 {
+    let bytes = |payload: &proto::sealed::StoredPayload| {
+        payload.ciphertext.as_bytes().len() + payload.wrapped_dek.as_bytes().len()
+    };
+    secret.versions.values().map(|version| bytes(&version.payload) as u64).sum()
+}
+
+fn remove_from<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V) {
+    if let std::collections::btree_map::Entry::Occupied(mut entry) = index.entry(key) {
+        entry.get_mut().remove(&value);
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Old bytes of every format are read as they always were.
+//!
+//! `fixtures/format_1.hex` holds a log of format 1, an entry a line, and the digest of the state
+//! it makes. `SECRETD_REGENERATE=1` writes it anew: only ever to add, never to change a line.
+
+use proto::id::{KeyId, MemberId, Revision, TaskId, Timestamp};
+use proto::identity::{Caller, Role, Subject};
+use proto::task::{DesiredState, TaskState};
+use state::command::{
+    AdmitManager, Command, CreateToken, Denial, Envelope, LEVEL, NodeNews, Step, UpdateNode,
+};
+use state::object::{
+    Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, TransitKey,
+};
+use state::{State, apply};
+
+use crate::world::*;
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/format_1.hex");
+
+/// A log with every command, so that no variant changes its bytes unseen.
+fn log_of_everything() -> World {
+    let mut world = World::founded();
+    let secret = world.create_secret(1, "db_password");
+    world.create_secret(2, "unused");
+    let node = world.add_node(1, &[("zone", "eu")]);
+    let mut spec = World::spec("web", 2, &[(1, "db_password")]);
+    spec.task.placement.constraints = vec!["node.labels.zone==eu".parse().unwrap()];
+    let service = world.create_service(1, spec.clone());
+    world.settle();
+    let (task, _) = world.state.tasks_of_service(service).next().unwrap();
+    world.report(node, task, TaskState::Running);
+    world.did(Command::ReportNodes(vec![NodeNews {
+        node_id: node,
+        state: None,
+        report: Some(NodeReport { message: "hello".into(), agent_version: "0.1.0".into() }),
+    }]));
+    world.did(Command::UpdateNode(UpdateNode {
+        id: node,
+        revision: None,
+        label_add: [("disk".to_owned(), "ssd".to_owned())].into(),
+        label_rm: vec!["none".into()],
+        availability: Some(Availability::Pause),
+    }));
+    let revision = world.revision_of_service(service);
+    spec.task.force_update = 1;
+    world.did(Command::UpdateService { id: service, revision, spec: Box::new(spec) });
+    steps_of_every_kind(&mut world);
+    members_and_operators(&mut world);
+    world.did(Command::RemoveService { id: service });
+    world.settle();
+    world.run(Command::RemoveSecret { id: secret, forget_previous: true });
+    world.did(Command::RemoveSecret { id: secret_id(2), forget_previous: false });
+    world.did(Command::RemoveNode { id: node, force: true });
+    world
+}
+
+fn steps_of_every_kind(world: &mut World) {
+    let (id, revision) = (TaskId::from_entropy([99; 17]), Revision(1));
+    let steps = vec![
+        Step::CreateTask {
+            id,
+            service_id: service_id(9),
+            spec_revision: revision,
+            slot: 1,
+            not_before: Timestamp(5),
+            attempts: 2,
+            window_start: Timestamp(3),
+        },
+        Step::AssignTask { id, revision, node_id: node_id(1), node_revision: revision },
+        Step::SetDesired { id, revision, desired: DesiredState::Shutdown },
+        Step::ExplainPending { id, revision, message: "no node".into() },
+        Step::OrphanTask { id, revision, message: "gone".into() },
+        Step::RemoveTask { id, revision },
+    ];
+    world.did(Command::Plan(steps));
+}
+
+fn members_and_operators(world: &mut World) {
+    let operator = world.operator(9, OperatorRole::Deployer, "team");
+    let Caller::Certified { subject: Subject::Operator(operator_id), serial } = operator else {
+        panic!("operators are certified")
+    };
+    world.did(Command::EnrollOperator {
+        token_id: proto::id::TokenId::from_entropy([9; 17]),
+        hash: Digest([9; 32]),
+        serial,
+        certificate: certificate(Subject::Operator(operator_id)),
+    });
+    let token_id = proto::id::TokenId::from_entropy([8; 17]);
+    world.did(Command::CreateToken(CreateToken {
+        id: token_id,
+        role: Role::Manager,
+        hash: Digest([8; 32]),
+        expires_at: Timestamp(1_000_000),
+        uses: 2,
+    }));
+    world.did(Command::AdmitManager(AdmitManager {
+        token_id,
+        hash: Digest([8; 32]),
+        node_id: node_id(8),
+        hostname: "mgr-2".parse().unwrap(),
+        address: "127.0.0.1:7444".into(),
+        level_max: 1,
+    }));
+    let member = MemberId(world.state.index());
+    world.did(Command::IssueCertificate {
+        serial: proto::id::Serial::from_bytes([8; 16]),
+        certificate: certificate(Subject::Manager(node_id(8), member)),
+    });
+    world.did(Command::AcknowledgeKeys {
+        member,
+        root: ROOT,
+        key_file_generation: 1,
+        level_max: 1,
+    });
+    world.did(Command::SetMemberState { member, state: MemberState::Voter });
+    world.did(Command::SetMemberAddress { member, address: "127.0.0.1:7445".into() });
+    world.did(Command::RemoveMember { member });
+    world.did(Command::RevokeToken { id: token_id });
+    world.did(Command::RecordDenials(vec![Denial {
+        caller: operator,
+        action: "create_secret".into(),
+        count: 3,
+    }]));
+    let new = KeyId::from_bytes([50; 16]);
+    world.did(Command::AddTransitKey {
+        id: new,
+        key: TransitKey {
+            public_key: Blob(vec![1].into()),
+            wrapped_key: proto::sealed::WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
+            created_at: Timestamp(1),
+            not_after: Timestamp(9),
+            signature: Blob(vec![2].into()),
+        },
+    });
+    world.did(Command::RetireTransitKey { id: TRANSIT });
+    world.did(Command::SetQuota { payload_bytes: 1 << 20 });
+    world.did(Command::RemoveOperator { id: operator_id });
+    world.run(Command::RaiseLevel { level: LEVEL });
+    let (index, digest) = (world.state.index(), world.state.digest());
+    world.did(Command::CheckDigest { index, digest });
+}
+
+fn lines(world: &World) -> String {
+    let mut text = String::new();
+    for (_, envelope) in &world.log {
+        text.push_str(&proto::hex::encode(&minicbor::to_vec(envelope).unwrap()));
+        text.push('\n');
+    }
+    text.push_str(&proto::hex::encode(&world.state.digest().0));
+    text.push('\n');
+    text
+}
+
+fn bytes(line: &str) -> Vec<u8> {
+    let pairs = line.as_bytes().chunks(2);
+    pairs.map(|p| proto::hex::decode::<1>(str::from_utf8(p).unwrap()).unwrap()[0]).collect()
+}
+
+#[test]
+fn a_log_of_format_1_makes_the_state_it_always_made() {
+    let world = log_of_everything();
+    if std::env::var_os("SECRETD_REGENERATE").is_some() {
+        std::fs::File::create(FIXTURE)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, lines(&world).as_bytes()))
+            .unwrap();
+    }
+    let fixture = std::fs::read_to_string(FIXTURE).unwrap();
+    let (log, digest) = fixture.trim_end().rsplit_once('\n').unwrap();
+    let mut state = State::new();
+    let mut names = std::collections::BTreeSet::new();
+    for (index, line) in (1..).zip(log.lines()) {
+        let stored = bytes(line);
+        let envelope: Envelope = minicbor::decode(&stored).unwrap();
+        assert_eq!(minicbor::to_vec(&envelope).unwrap(), stored, "entry {index}");
+        names.insert(envelope.body.name());
+        apply(&mut state, index, envelope).unwrap();
+    }
+    assert_eq!(proto::hex::encode(&state.digest().0), digest);
+    assert_eq!(names.len(), 29, "every command is in the fixture: {names:?}");
+    // What this version writes is still what the fixture holds.
+    assert_eq!(lines(&world), fixture);
+}

@@ -1,0 +1,315 @@
+//! A small world to try commands in: a founded cluster, ids from small pools, an oracle's view.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proto::id::{
+    Incarnation, KeyId, MemberId, NodeId, OperatorId, PayloadId, Realm, RequestKey, Revision,
+    SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
+};
+use proto::identity::{Caller, Principal, Role, Subject};
+use proto::name::Labels;
+use proto::sealed::{
+    ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayload, WrappedKey,
+};
+use proto::spec::{FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice};
+use state::command::{
+    AdmitAgent, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL, NodeNews,
+    NodeStatuses,
+};
+use state::object::{Authority, Blob, Certificate, Digest, NodeState, RequestMark, TransitKey};
+use state::{Applied, Scope, State, apply, plan};
+
+pub const ROOT: KeyId = KeyId::from_bytes([1; 16]);
+pub const TRANSIT: KeyId = KeyId::from_bytes([2; 16]);
+pub const ADMIN: Caller = Caller::Local { uid: 0, member: MemberId(1) };
+
+pub fn sealed(key: KeyId, fill: u8, length: usize) -> Bytes {
+    let mut bytes = vec![FORMAT, ALGORITHM_XCHACHA20_POLY1305];
+    bytes.extend_from_slice(key.as_bytes());
+    bytes.resize(42 + length + 16, fill);
+    bytes.into()
+}
+
+pub fn payload(n: u8, root: KeyId, length: usize) -> StoredPayload {
+    StoredPayload {
+        payload_id: PayloadId::from_bytes([n; 16]),
+        wrapped_dek: WrappedKey::new(sealed(root, n, 64)).unwrap(),
+        ciphertext: Ciphertext::new(sealed(KeyId::from_bytes([n; 16]), n, length)).unwrap(),
+    }
+}
+
+pub fn secret_id(n: u8) -> SecretId {
+    SecretId::from_entropy([n; 17])
+}
+
+pub fn service_id(n: u8) -> ServiceId {
+    ServiceId::from_entropy([n; 17])
+}
+
+pub fn node_id(n: u8) -> NodeId {
+    NodeId::from_entropy([n; 17])
+}
+
+pub fn certificate(subject: Subject) -> Certificate {
+    Certificate {
+        subject,
+        key_digest: Digest([9; 32]),
+        issued_at: Timestamp(0),
+        not_after: Timestamp(1_000_000_000),
+        revoked: false,
+    }
+}
+
+pub struct World {
+    pub state: State,
+    pub now: u64,
+    pub log: Vec<(u64, Envelope)>,
+    tasks_made: u64,
+    requests: u64,
+}
+
+impl World {
+    /// A cluster with its founder.
+    pub fn founded() -> Self {
+        let mut world = Self {
+            state: State::new(),
+            now: 1_000,
+            log: Vec::new(),
+            tasks_made: 0,
+            requests: 0,
+        };
+        let founder = node_id(200);
+        let init = InitCluster {
+            realm: Realm::from_bytes([7; 16]),
+            incarnation: Incarnation(1),
+            authority: Authority {
+                certificate: Blob(Bytes::from_static(b"ca")),
+                digest: Digest([1; 32]),
+                wrapped_key: WrappedKey::new(sealed(ROOT, 3, 138)).unwrap(),
+            },
+            root: ROOT,
+            transit_id: TRANSIT,
+            transit: TransitKey {
+                public_key: Blob(Bytes::from_static(b"public")),
+                wrapped_key: WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
+                created_at: Timestamp(0),
+                not_after: Timestamp(1_000_000_000),
+                signature: Blob(Bytes::from_static(b"signature")),
+            },
+            recipients: vec![],
+            payload_quota_bytes: 100_000,
+            member: MemberId(1),
+            node_id: founder,
+            hostname: "mgr-1".parse().unwrap(),
+            address: "127.0.0.1:7443".into(),
+            serial: Serial::from_bytes([0; 16]),
+            certificate: certificate(Subject::Manager(founder, MemberId(1))),
+            level_max: LEVEL,
+        };
+        world.did(Command::InitCluster(Box::new(init)));
+        world
+    }
+
+    pub fn envelope(&mut self, body: Command) -> Envelope {
+        self.now += 1;
+        Envelope {
+            format: 1,
+            request: None,
+            caller: ADMIN,
+            at: Timestamp(self.now),
+            body,
+        }
+    }
+
+    pub fn apply(&mut self, envelope: Envelope) -> Applied {
+        let index = self.state.index() + 1;
+        self.log.push((index, envelope.clone()));
+        let applied = apply(&mut self.state, index, envelope).unwrap();
+        self.state.check();
+        applied
+    }
+
+    /// Proposes on behalf of the local admin.
+    pub fn run(&mut self, body: Command) -> Applied {
+        let envelope = self.envelope(body);
+        self.apply(envelope)
+    }
+
+    /// Proposes what must succeed.
+    pub fn did(&mut self, body: Command) -> Applied {
+        let applied = self.run(body);
+        assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
+        applied
+    }
+
+    pub fn mark(&mut self, digest: u8) -> RequestMark {
+        self.requests += 1;
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.requests.to_be_bytes());
+        RequestMark {
+            principal: Principal::Local { uid: 0 },
+            key: RequestKey::from_bytes(key),
+            digest: Digest([digest; 32]),
+        }
+    }
+
+    pub fn create_secret(&mut self, n: u8, name: &str) -> SecretId {
+        let create = CreateSecret {
+            id: secret_id(n),
+            name: name.parse().unwrap(),
+            labels: Labels::default(),
+            usable_by: vec![],
+            payload: payload(n, ROOT, 64),
+            transit_key_id: TRANSIT,
+        };
+        self.did(Command::CreateSecret(create));
+        secret_id(n)
+    }
+
+    pub fn spec(name: &str, replicas: u64, secrets: &[(u8, &str)]) -> ServiceSpec {
+        let mut spec = ServiceSpec::new(name.parse().unwrap());
+        spec.mode = Mode::Replicated(replicas);
+        spec.task.command = vec!["sleep".into(), "1000".into()];
+        spec.task.restart.delay_ms = 100;
+        spec.task.secrets = secrets
+            .iter()
+            .map(|(n, name)| SecretReference {
+                secret_id: secret_id(*n),
+                secret_name: name.parse().unwrap(),
+                version: VersionChoice::Follow,
+                target: name.parse().unwrap(),
+                uid: None,
+                gid: None,
+                mode: FileMode::OWNER_READS,
+                on_change: OnChange::Restart,
+            })
+            .collect();
+        spec
+    }
+
+    pub fn create_service(&mut self, n: u8, spec: ServiceSpec) -> ServiceId {
+        self.did(Command::CreateService { id: service_id(n), spec: Box::new(spec) });
+        service_id(n)
+    }
+
+    /// An agent that was admitted and is in touch.
+    pub fn add_node(&mut self, n: u8, labels: &[(&str, &str)]) -> NodeId {
+        let token = CreateToken {
+            id: TokenId::from_entropy([n; 17]),
+            role: Role::Agent,
+            hash: Digest([n; 32]),
+            expires_at: Timestamp(u64::MAX),
+            uses: 1,
+        };
+        self.did(Command::CreateToken(token));
+        let id = node_id(n);
+        self.did(Command::AdmitAgent(AdmitAgent {
+            token_id: TokenId::from_entropy([n; 17]),
+            hash: Digest([n; 32]),
+            node_id: id,
+            same_node: false,
+            hostname: format!("node-{n}").parse().unwrap(),
+            serial: Serial::from_bytes([n; 16]),
+            certificate: certificate(Subject::Agent(id)),
+        }));
+        let label_add: BTreeMap<String, String> =
+            labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        self.did(Command::UpdateNode(state::command::UpdateNode {
+            id,
+            revision: None,
+            label_add,
+            label_rm: vec![],
+            availability: None,
+        }));
+        self.node_is(id, NodeState::Ready);
+        id
+    }
+
+    pub fn node_is(&mut self, id: NodeId, state: NodeState) {
+        let news = NodeNews { node_id: id, state: Some(state), report: None };
+        self.did(Command::ReportNodes(vec![news]));
+    }
+
+    /// Plans and applies until nothing is left to do; returns how many rounds it took.
+    pub fn settle(&mut self) -> usize {
+        for round in 0..50 {
+            let now = Timestamp(self.now);
+            let made = &mut self.tasks_made;
+            let mut ids = || {
+                *made += 1;
+                let mut entropy = [0; 17];
+                entropy[9..].copy_from_slice(&made.to_be_bytes());
+                TaskId::from_entropy(entropy)
+            };
+            let plan = plan(&self.state, now, &Scope::Everything, &mut ids);
+            if plan.steps.is_empty() {
+                return round;
+            }
+            self.did(Command::Plan(plan.steps));
+        }
+        panic!("planning does not come to rest");
+    }
+
+    pub fn report(&mut self, node: NodeId, task: TaskId, state: proto::task::TaskState) {
+        let status = proto::task::TaskStatus {
+            task_id: task,
+            state,
+            at: Timestamp(self.now),
+            message: state.as_str().into(),
+            exit_code: None,
+            mounted: vec![],
+        };
+        let statuses = vec![NodeStatuses { node_id: node, statuses: vec![status] }];
+        self.did(Command::ReportTasks(statuses));
+    }
+
+    pub fn revision_of_service(&self, id: ServiceId) -> Revision {
+        self.state.service(id).unwrap().revision
+    }
+
+    pub fn operator(&mut self, n: u8, role: state::object::OperatorRole, group: &str) -> Caller {
+        let id = OperatorId::from_entropy([n; 17]);
+        let token = CreateToken {
+            id: TokenId::from_entropy([n; 17]),
+            role: Role::Operator,
+            hash: Digest([n; 32]),
+            expires_at: Timestamp(u64::MAX),
+            uses: 1,
+        };
+        self.did(Command::AddOperator(state::command::AddOperator {
+            id,
+            name: format!("op-{n}").parse().unwrap(),
+            role,
+            group: group.parse().unwrap(),
+            token,
+        }));
+        Caller::Certified { subject: Subject::Operator(id), serial: Serial::from_bytes([n; 16]) }
+    }
+}
+
+/// Every item of a written state but its head and its audit: the objects.
+pub fn objects(state: &State) -> Vec<Vec<u8>> {
+    let mut items = Vec::new();
+    state
+        .write(&mut |item| {
+            // Kinds 0 and 15: see `snapshot::kind`.
+            if !matches!(item[0], 0 | 15) {
+                items.push(item.to_vec());
+            }
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    items
+}
+
+pub fn bytes_of(state: &State) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    state
+        .write(&mut |item| {
+            bytes.extend_from_slice(item);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+    bytes
+}
