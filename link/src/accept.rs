@@ -1,0 +1,311 @@
+//! Accepting: TCP with TLS, and unix sockets with the peer's uid, as streams for tonic's server.
+//!
+//! Every handshake runs in a task of its own, bounded in number and time, so that a silent client
+//! blocks nobody. Every accepted connection is listed with whom it belongs to and can be cut:
+//! eviction must not leave an open stream behind.
+//!
+//! Invariant: a connection that was cut yields errors on both directions at once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use proto::identity::Subject;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::transport::server::Connected;
+
+use crate::certificate::PeerCertificate;
+
+/// Time for a handshake. A LAN needs milliseconds, a loaded client a second.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Handshakes at a time: each costs a signature and a key agreement.
+const HANDSHAKES_MAX: usize = 64;
+
+/// Connections at a time: agents, operators and peers of the largest cluster fit.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// Accepted connections that wait for the server.
+const ACCEPTED_MAX: usize = 64;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// A TLS client; without a certificate it may only enrol.
+    Remote {
+        /// What its certificate says.
+        certificate: Option<PeerCertificate>,
+        /// Where it comes from.
+        address: String,
+    },
+    /// A process on this machine.
+    Local {
+        /// The uid the kernel gave.
+        uid: u32,
+    },
+}
+
+/// The open connections of a server, by whom they belong to.
+#[derive(Clone, Default)]
+pub struct Connections {
+    open: Arc<Mutex<Open>>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    by_id: BTreeMap<u64, (Option<Subject>, CancellationToken)>,
+}
+
+impl Connections {
+    /// No connections yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Cuts every connection of the subjects that match.
+    pub fn cut(&self, matches: impl Fn(Subject) -> bool) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for (subject, token) in open.by_id.values() {
+            if subject.is_some_and(&matches) {
+                token.cancel();
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).by_id.len()
+    }
+
+    fn add(&self, subject: Option<Subject>) -> Listed {
+        let token = CancellationToken::new();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = open.next;
+        open.next += 1;
+        open.by_id.insert(id, (subject, token.clone()));
+        drop(open);
+        Listed { id, connections: self.clone(), cut: Box::pin(token.cancelled_owned()) }
+    }
+}
+
+/// A connection's entry in the list; gone when it is dropped.
+struct Listed {
+    id: u64,
+    connections: Connections,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Listed {
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_id.remove(&self.id);
+    }
+}
+
+enum Io {
+    Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
+}
+
+/// An accepted connection.
+pub struct Connection {
+    io: Io,
+    peer: Peer,
+    listed: Listed,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl Connection {
+    /// Where the peer is, once the kernel or the handshake said so.
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.listed.check(cx)?;
+        match &mut self.io {
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.listed.check(cx)?;
+        match &mut self.io {
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.listed.check(cx)?;
+        match &mut self.io {
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Tls(stream) => stream.is_write_vectored(),
+            Io::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+/// Connections as tonic's server takes them.
+pub type Accepted = ReceiverStream<io::Result<Connection>>;
+
+/// Accepts TLS connections until `stop`. The configuration can be swapped while serving.
+pub fn accept_tls(
+    listener: TcpListener,
+    config: Arc<arc_swap::ArcSwap<ServerConfig>>,
+    connections: Connections,
+    stop: CancellationToken,
+) -> Accepted {
+    let (accepted, stream) = mpsc::channel(ACCEPTED_MAX);
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    tokio::spawn(async move {
+        loop {
+            let permit = handshakes.clone().acquire_owned();
+            let Ok(permit) = permit.await else { return };
+            let next = tokio::select! {
+                () = stop.cancelled() => return,
+                next = listener.accept() => next,
+            };
+            let (stream, address) = match next {
+                Ok(next) => next,
+                Err(error) => {
+                    // Out of descriptors, or a connection that died early: the next may do.
+                    tracing::warn!(%error, "accept_failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            if connections.count() >= CONNECTIONS_MAX {
+                tracing::warn!(peer.addr = %address, "connection_refused_too_many");
+                continue;
+            }
+            let acceptor = TlsAcceptor::from(config.load_full());
+            let (accepted, connections) = (accepted.clone(), connections.clone());
+            tokio::spawn(async move {
+                let connection = handshake(acceptor, stream, &connections).await;
+                drop(permit);
+                match connection {
+                    Ok(connection) => drop(accepted.send(Ok(connection)).await),
+                    Err(error) => tracing::debug!(peer.addr = %address, %error, "handshake_failed"),
+                }
+            });
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+async fn handshake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    connections: &Connections,
+) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let address = stream.peer_addr()?.to_string();
+    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let certificate = leaf
+        .map(|leaf| PeerCertificate::parse(leaf))
+        .transpose()
+        .map_err(io::Error::other)?;
+    let listed = connections.add(certificate.map(|certificate| certificate.identity.subject));
+    Ok(Connection { io: Io::Tls(Box::new(stream)), peer: Peer::Remote { certificate, address }, listed })
+}
+
+/// Accepts connections on a unix socket until `stop`; the kernel says whose they are.
+pub fn accept_unix(
+    listener: UnixListener,
+    connections: Connections,
+    stop: CancellationToken,
+) -> Accepted {
+    let (accepted, stream) = mpsc::channel(ACCEPTED_MAX);
+    tokio::spawn(async move {
+        loop {
+            let next = tokio::select! {
+                () = stop.cancelled() => return,
+                next = listener.accept() => next,
+            };
+            let connection = next.and_then(|(stream, _)| {
+                let peer = Peer::Local { uid: stream.peer_cred()?.uid() };
+                Ok(Connection { io: Io::Unix(stream), peer, listed: connections.add(None) })
+            });
+            match connection {
+                Ok(connection) => {
+                    if accepted.send(Ok(connection)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept_failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    });
+    ReceiverStream::new(stream)
+}
