@@ -1,0 +1,375 @@
+//! One agent's session: assignments down, statuses and output up.
+//!
+//! The session keeps what it has sent, works out the difference to what the node may have now, and
+//! sends it as one set: secrets first, then tasks. Every delivery has a number and is recorded
+//! before it leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Failure;
+use link::certificate::PeerCertificate;
+use proto::convert::EnumField as _;
+use proto::id::{NodeId, Revision, SecretId, SessionId, TaskId, Version};
+use proto::identity::{Caller, Subject};
+use proto::limits::STATUSES_MAX;
+use proto::sealed::StoredPayload;
+use proto::task::TaskStatus;
+use proto::{Kind, pb};
+use seal::{Delivery, SessionBinding, SessionPublicKey, SessionSender};
+use state::object::Task;
+use tokio::sync::{Notify, mpsc};
+use tonic::{Status, Streaming};
+
+use super::Dispatcher;
+
+/// How often an agent says that it is there.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Silence after which a session is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// Tasks and secrets that an agent may say it holds.
+const HELD_MAX: usize = 10_000;
+
+type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
+type Message = pb::manager_message::Message;
+type Value = (SecretId, Version);
+
+pub(super) struct Session {
+    dispatcher: Arc<Dispatcher>,
+    id: SessionId,
+    node_id: NodeId,
+    caller: Caller,
+    sender: SessionSender,
+    outgoing: Outgoing,
+    incarnation: u64,
+    /// What the agent has, as far as it was sent or said so.
+    tasks: BTreeMap<TaskId, Revision>,
+    secrets: BTreeSet<Value>,
+    results_in: u64,
+    deliveries: u64,
+    complete_next: bool,
+}
+
+/// A set of changes that is about to be sent.
+#[derive(Default)]
+struct Set {
+    complete: bool,
+    deliver: Vec<(TaskId, Value)>,
+    tasks: Vec<(TaskId, Arc<Task>)>,
+    gone_tasks: Vec<TaskId>,
+    gone_secrets: Vec<Value>,
+}
+
+impl Set {
+    fn is_empty(&self) -> bool {
+        !self.complete
+            && self.deliver.is_empty()
+            && self.tasks.is_empty()
+            && self.gone_tasks.is_empty()
+            && self.gone_secrets.is_empty()
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        dispatcher: Arc<Dispatcher>,
+        id: SessionId,
+        node_id: NodeId,
+        certificate: &PeerCertificate,
+        open: &pb::Open,
+        outgoing: &Outgoing,
+    ) -> Result<Self, Failure> {
+        let malformed = |what: &str| Failure::new(Kind::Invalid, format!("malformed {what}"));
+        let cluster = dispatcher.service.cluster()?;
+        if open.incarnation_seen > cluster.incarnation.0 {
+            return Err(Failure::new(
+                Kind::Precondition,
+                "the agent has seen a later incarnation of the cluster",
+            ));
+        }
+        if open.tasks.len() > HELD_MAX || open.secrets.len() > HELD_MAX {
+            return Err(malformed("open: the agent holds too much"));
+        }
+        let session_key = SessionPublicKey::parse(open.session_public_key.clone())
+            .map_err(|_| malformed("session key"))?;
+        let binding = SessionBinding {
+            realm: cluster.realm,
+            incarnation: cluster.incarnation,
+            node_id,
+            certificate_key_digest: certificate.key_digest,
+            session_id: id,
+            session_key,
+        };
+        let sender = SessionSender::set_up(&binding).map_err(|_| malformed("session key"))?;
+        let subject = Subject::Agent(node_id);
+        Ok(Self {
+            secrets: held(&dispatcher, node_id, open),
+            dispatcher,
+            id,
+            node_id,
+            caller: Caller::Certified { subject, serial: certificate.serial },
+            sender,
+            outgoing: outgoing.clone(),
+            incarnation: cluster.incarnation.0,
+            tasks: BTreeMap::new(),
+            results_in: 0,
+            deliveries: 0,
+            complete_next: true,
+        })
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Failure> {
+        let message = pb::ManagerMessage { message: Some(message) };
+        let gone = |_| Failure::new(Kind::Unavailable, "the agent is gone");
+        self.outgoing.send(Ok(message)).await.map_err(gone)
+    }
+
+    fn manager_addresses(&self) -> Vec<String> {
+        let state = self.dispatcher.service.raft.machine.state();
+        state.members().values().map(|member| member.address.clone()).collect()
+    }
+
+    pub(super) async fn run(
+        &mut self,
+        incoming: &mut Streaming<pb::AgentMessage>,
+        wake: &Notify,
+    ) -> Result<(), Failure> {
+        let mut managers = self.manager_addresses();
+        self.send(Message::Opened(pb::Opened {
+            session_id: self.id.as_bytes().to_vec().into(),
+            encapsulation: self.sender.encapsulation().as_bytes().clone(),
+            node_id: self.node_id.to_string(),
+            incarnation: self.incarnation,
+            beat_every_ms: u64::try_from(BEAT_EVERY.as_millis()).unwrap_or(u64::MAX),
+            manager_addresses: managers.clone(),
+        }))
+        .await?;
+        self.synchronise().await?;
+        let (acknowledge, mut acknowledged) = mpsc::unbounded_channel();
+        loop {
+            tokio::select! {
+                next = tokio::time::timeout(SILENCE_MAX, incoming.message()) => {
+                    let next = next
+                        .map_err(|_| Failure::new(Kind::Timeout, "the agent is silent"))??;
+                    let Some(message) = next.and_then(|message| message.message) else {
+                        return Ok(());
+                    };
+                    self.take(message, &acknowledge).await?;
+                }
+                () = wake.notified() => {
+                    self.synchronise().await?;
+                    let now = self.manager_addresses();
+                    if now != managers {
+                        managers.clone_from(&now);
+                        self.send(Message::Managers(pb::Managers { addresses: now })).await?;
+                    }
+                }
+                Some(number) = acknowledged.recv() => {
+                    self.send(Message::Acknowledged(pb::Acknowledged { number })).await?;
+                }
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        message: pb::agent_message::Message,
+        acknowledge: &mpsc::UnboundedSender<u64>,
+    ) -> Result<(), Failure> {
+        use pb::agent_message::Message as From;
+        match message {
+            From::Open(_) => Err(Failure::new(Kind::Invalid, "the session is open already")),
+            From::Beat(_) => Ok(()),
+            From::WantEverything(_) => {
+                self.complete_next = true;
+                self.synchronise().await
+            }
+            From::Output(chunk) => {
+                self.dispatcher.outputs.take(&self.dispatcher, self.node_id, self.id, chunk).await;
+                Ok(())
+            }
+            From::Statuses(statuses) => {
+                let number = statuses.number;
+                let statuses = self.check_statuses(statuses)?;
+                let acknowledge = acknowledge.clone();
+                // Told once it is committed; the session may be gone by then.
+                let done = move || {
+                    let _unheard = acknowledge.send(number);
+                };
+                self.dispatcher.outbox.statuses(self.node_id, statuses, Box::new(done));
+                Ok(())
+            }
+        }
+    }
+
+    /// Statuses of this node's own tasks. One of another node's task is a refusal.
+    fn check_statuses(&self, statuses: pb::Statuses) -> Result<Vec<TaskStatus>, Failure> {
+        if statuses.statuses.len() > STATUSES_MAX {
+            return Err(Failure::new(Kind::TooLarge, "too many statuses at once"));
+        }
+        let mut own = Vec::with_capacity(statuses.statuses.len());
+        let state = self.dispatcher.service.raft.machine.state();
+        for status in statuses.statuses {
+            let status = TaskStatus::try_from(status)
+                .map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
+            match state.task(status.task_id) {
+                Some(task) if task.node_id == Some(self.node_id) => own.push(status),
+                // It was forgotten already: nothing to say of it.
+                None => {}
+                Some(_) => self.dispatcher.service.denials.count(self.caller, "foreign_status"),
+            }
+        }
+        Ok(own)
+    }
+
+    /// Sends what has changed since the last set.
+    async fn synchronise(&mut self) -> Result<(), Failure> {
+        self.dispatcher.fresh_barrier().await?;
+        let set = self.difference();
+        if set.is_empty() {
+            return Ok(());
+        }
+        let applies_to = if set.complete { 0 } else { self.results_in };
+        self.send(Message::Begin(pb::Begin { applies_to, complete: set.complete })).await?;
+        for (task, value) in set.deliver {
+            self.deliver(task, value).await?;
+        }
+        for (id, task) in set.tasks {
+            self.tasks.insert(id, task.revision);
+            self.send(Message::Task(assignment(id, &task))).await?;
+        }
+        for id in set.gone_tasks {
+            self.tasks.remove(&id);
+            let removal = pb::TaskRemoval { task_id: id.to_string() };
+            self.send(Message::TaskRemoval(removal)).await?;
+        }
+        for (secret, version) in set.gone_secrets {
+            self.secrets.remove(&(secret, version));
+            let removal =
+                pb::SecretRemoval { secret_id: secret.to_string(), version: version.0 };
+            self.send(Message::SecretRemoval(removal)).await?;
+        }
+        self.results_in += 1;
+        self.complete_next = false;
+        self.send(Message::End(pb::End { results_in: self.results_in })).await
+    }
+
+    fn difference(&mut self) -> Set {
+        let state = self.dispatcher.service.raft.machine.state();
+        let assigned = state::assignments(&state, self.node_id);
+        let complete = self.complete_next;
+        if complete {
+            self.tasks.clear();
+        }
+        let mut set = Set { complete, ..Set::default() };
+        let wanted: BTreeSet<TaskId> = assigned.tasks.iter().map(|(id, _)| *id).collect();
+        for (id, task) in assigned.tasks {
+            for reference in &task.secrets {
+                let value = (reference.secret_id, reference.version);
+                let needed = assigned.secrets.contains(&value) && !self.secrets.contains(&value);
+                if needed && set.deliver.iter().all(|(_, other)| *other != value) {
+                    set.deliver.push((id, value));
+                }
+            }
+            if self.tasks.get(&id) != Some(&task.revision) {
+                set.tasks.push((id, task));
+            }
+        }
+        if !complete {
+            set.gone_tasks =
+                self.tasks.keys().filter(|id| !wanted.contains(id)).copied().collect();
+            set.gone_secrets =
+                self.secrets.difference(&assigned.secrets).copied().collect();
+        } else {
+            // A complete set names every task; what none of them needs is let go by the agent.
+            self.secrets.retain(|value| assigned.secrets.contains(value));
+        }
+        set
+    }
+
+    /// Delivers one value for one task, if this node may have it at this moment.
+    async fn deliver(&mut self, task_id: TaskId, (secret_id, version): Value) -> Result<(), Failure> {
+        self.dispatcher.fresh_barrier().await?;
+        let stored = {
+            let state = self.dispatcher.service.raft.machine.state();
+            state::entitled(&state, self.node_id, task_id, secret_id, version)
+                .map(|value| value.payload.clone())
+        };
+        let Some(stored) = stored else {
+            // It was removed: the agent finds it missing, and says so in the task's status.
+            tracing::info!(
+                node.id = %self.node_id, task.id = %task_id, secret.id = %secret_id,
+                version = version.0, "secret_not_delivered"
+            );
+            return Ok(());
+        };
+        let StoredPayload { payload_id, .. } = stored;
+        let message_number = self.deliveries + 1;
+        let delivery = Delivery { message_number, task_id, secret_id, version, payload_id };
+        let sealed = self.dispatcher.service.keyring.deliver(&stored, &self.sender, &delivery);
+        let sealed_dek = sealed.map_err(|error| {
+            tracing::error!(%error, secret.id = %secret_id, version = version.0, "secret_unusable");
+            Failure::new(Kind::Internal, "a stored secret cannot be opened")
+        })?;
+        // Recorded before it leaves.
+        tracing::info!(
+            target: "audit", action = "deliver", node.id = %self.node_id, task.id = %task_id,
+            secret.id = %secret_id, version = version.0, session.id = %self.id,
+            message_number, caller = %self.caller, "secret_delivered"
+        );
+        self.deliveries = message_number;
+        self.secrets.insert((secret_id, version));
+        self.send(Message::Secret(pb::SecretDelivery {
+            message_number,
+            task_id: task_id.to_string(),
+            secret_id: secret_id.to_string(),
+            version: version.0,
+            payload_id: payload_id.as_bytes().to_vec().into(),
+            sealed_dek: sealed_dek.as_bytes().clone(),
+            ciphertext: stored.ciphertext.as_bytes().clone(),
+        }))
+        .await
+    }
+}
+
+/// Values the agent says it holds, if they are the ones the cluster has. What it says here can
+/// only save it deliveries.
+fn held(dispatcher: &Dispatcher, node_id: NodeId, open: &pb::Open) -> BTreeSet<Value> {
+    let state = dispatcher.service.raft.machine.state();
+    let assigned = state::assignments(&state, node_id).secrets;
+    let said = open.secrets.iter().filter_map(|held| {
+        let value = (held.secret_id.parse().ok()?, Version(held.version));
+        let stored = state.secret(value.0)?.versions.get(&value.1)?;
+        let same = stored.payload.payload_id.as_bytes()[..] == held.payload_id[..];
+        (same && assigned.contains(&value)).then_some(value)
+    });
+    said.collect()
+}
+
+fn assignment(id: TaskId, task: &Task) -> pb::TaskAssignment {
+    pb::TaskAssignment {
+        task_id: id.to_string(),
+        service_id: task.service_id.to_string(),
+        service_name: task.service_name.to_string(),
+        slot: task.slot,
+        revision: task.revision.0,
+        desired_state: task.desired.number(),
+        spec: Some(task.spec.clone().into()),
+        secrets: task
+            .secrets
+            .iter()
+            .map(|reference| pb::ResolvedReference {
+                secret_id: reference.secret_id.to_string(),
+                secret_name: reference.secret_name.to_string(),
+                version: reference.version.0,
+                target: reference.target.to_string(),
+                uid: reference.uid,
+                gid: reference.gid,
+                mode: reference.mode.bits(),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,93 @@
+//! What operators ask.
+
+use link::rpc::control_server::Control;
+use proto::pb;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::peer_of;
+use crate::front::Stage;
+use crate::service::{Call, CallName};
+
+pub(super) struct Front(pub(super) Stage);
+
+impl Front {
+    async fn carry_out<C: Call>(&self, request: Request<C>) -> Result<Response<C::Response>, Status> {
+        let peer = peer_of(&request)?;
+        let serving = self.0.serving()?;
+        let caller = serving.service.authenticate(&peer).await?;
+        Ok(Response::new(serving.service.route(caller, request.into_inner()).await?))
+    }
+}
+
+macro_rules! control {
+    ($($method:ident($request:ident) -> $response:ident;)*) => {
+        #[tonic::async_trait]
+        impl Control for Front {
+            $(
+                async fn $method(
+                    &self,
+                    request: Request<pb::$request>,
+                ) -> Result<Response<pb::$response>, Status> {
+                    self.carry_out(request).await
+                }
+            )*
+
+            /// Answered by whoever is asked: when there is no leader is when it is needed.
+            async fn get_cluster_status(
+                &self,
+                request: Request<pb::GetClusterStatusRequest>,
+            ) -> Result<Response<pb::ClusterStatus>, Status> {
+                let peer = peer_of(&request)?;
+                let serving = self.0.serving()?;
+                let service = &serving.service;
+                let caller = service.authenticate(&peer).await?;
+                service.authorise(caller, CallName::GetClusterStatus)?;
+                let status = service.get_cluster_status(caller, request.into_inner()).await?;
+                Ok(Response::new(status))
+            }
+
+            type StreamOutputStream = ReceiverStream<Result<pb::OutputRecord, Status>>;
+
+            async fn stream_output(
+                &self,
+                request: Request<pb::OutputSelector>,
+            ) -> Result<Response<Self::StreamOutputStream>, Status> {
+                let peer = peer_of(&request)?;
+                let serving = self.0.serving()?;
+                let caller = serving.service.authenticate(&peer).await?;
+                let selector = request.into_inner();
+                let service = serving.service.readable_output(caller, &selector).await?;
+                Ok(Response::new(serving.dispatcher.output_of_all(service, selector)))
+            }
+        }
+    };
+}
+
+control! {
+    get_transit_key(GetTransitKeyRequest) -> TransitKey;
+    create_secret(CreateSecretRequest) -> CreateSecretResponse;
+    list_secrets(ListSecretsRequest) -> ListSecretsResponse;
+    get_secret(GetSecretRequest) -> SecretInfo;
+    remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
+    create_service(CreateServiceRequest) -> CreateServiceResponse;
+    update_service(UpdateServiceRequest) -> ServiceInfo;
+    remove_service(RemoveServiceRequest) -> RemoveServiceResponse;
+    list_services(ListServicesRequest) -> ListServicesResponse;
+    get_service(GetServiceRequest) -> ServiceInfo;
+    list_tasks(ListTasksRequest) -> ListTasksResponse;
+    list_nodes(ListNodesRequest) -> ListNodesResponse;
+    get_node(GetNodeRequest) -> NodeInfo;
+    update_node(UpdateNodeRequest) -> NodeInfo;
+    remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    remove_member(RemoveMemberRequest) -> MemberInfo;
+    set_member_address(SetMemberAddressRequest) -> MemberInfo;
+    replace_member(ReplaceMemberRequest) -> ReplaceMemberResponse;
+    create_join_token(CreateJoinTokenRequest) -> CreateJoinTokenResponse;
+    list_join_tokens(ListJoinTokensRequest) -> ListJoinTokensResponse;
+    revoke_join_token(RevokeJoinTokenRequest) -> RevokeJoinTokenResponse;
+    add_operator(AddOperatorRequest) -> AddOperatorResponse;
+    list_operators(ListOperatorsRequest) -> ListOperatorsResponse;
+    remove_operator(RemoveOperatorRequest) -> RemoveOperatorResponse;
+    list_audit(ListAuditRequest) -> ListAuditResponse;
+}

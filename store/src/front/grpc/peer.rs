@@ -1,0 +1,163 @@
+//! What managers say to each other.
+//!
+//! Raft accepts a manager by its certificate and "not known to be removed": a follower that lags
+//! cannot know newer members. Everything else asks the applied state.
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use link::Failure;
+use link::accept::Peer as Caller;
+use link::rpc::peer_server::Peer;
+use proto::id::MemberId;
+use proto::identity::{Role, Subject};
+use proto::{Kind, pb};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::peer_of;
+use crate::front::{Serving, Stage};
+use crate::service::forwarded;
+
+pub(super) struct Front(pub(super) Stage);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Front {
+    /// A manager, as far as this one can know: enough for Raft.
+    fn member<T>(&self, request: &Request<T>) -> Result<(std::sync::Arc<Serving>, MemberId), Status> {
+        let denied = || Failure::new(Kind::Denied, "this call is for a manager");
+        let Caller::Remote { certificate: Some(certificate), .. } = peer_of(request)? else {
+            return Err(denied().into());
+        };
+        let Subject::Manager(_, member) = certificate.identity.subject else {
+            return Err(denied().into());
+        };
+        let serving = self.0.serving()?;
+        let removed = {
+            let state = serving.service.raft.machine.state();
+            state.is_removed_member(member)
+        };
+        if removed {
+            return Err(Failure::new(Kind::Evicted, format!("manager {member} was removed")).into());
+        }
+        Ok((serving, member))
+    }
+
+    /// A manager that the cluster stands by.
+    async fn standing<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<(std::sync::Arc<Serving>, MemberId), Status> {
+        let (serving, member) = self.member(request)?;
+        serving.service.authenticate_as(&peer_of(request)?, Role::Manager).await?;
+        Ok((serving, member))
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for Front {
+    type AppendStream = BoxStream<'static, Result<pb::AppendResult, Status>>;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Answer<Self::AppendStream> {
+        let (serving, member) = self.member(&request)?;
+        Ok(Response::new(serving.service.raft.receive_appends(member, request.into_inner())))
+    }
+
+    async fn heartbeat(&self, request: Request<pb::AppendRequest>) -> Answer<pb::AppendResult> {
+        let (serving, member) = self.member(&request)?;
+        let result = serving.service.raft.receive_append(member, request.into_inner()).await?;
+        Ok(Response::new(result))
+    }
+
+    async fn vote(&self, request: Request<pb::VoteRequest>) -> Answer<pb::VoteResponse> {
+        let (serving, member) = self.member(&request)?;
+        let vote = serving.service.raft.receive_vote(member, request.into_inner(), false).await?;
+        Ok(Response::new(vote))
+    }
+
+    async fn pre_vote(&self, request: Request<pb::VoteRequest>) -> Answer<pb::VoteResponse> {
+        let (serving, member) = self.member(&request)?;
+        let vote = serving.service.raft.receive_vote(member, request.into_inner(), true).await?;
+        Ok(Response::new(vote))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotChunk>>,
+    ) -> Answer<pb::SnapshotResult> {
+        let (serving, member) = self.member(&request)?;
+        let result = serving.service.raft.receive_snapshot(member, request.into_inner()).await?;
+        Ok(Response::new(result))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Answer<pb::TransferLeaderResponse> {
+        let (serving, member) = self.member(&request)?;
+        let answer = serving.service.raft.receive_transfer(member, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<pb::ReadIndexRequest>,
+    ) -> Answer<pb::ReadIndexResponse> {
+        let (serving, _) = self.member(&request)?;
+        Ok(Response::new(serving.service.raft.receive_read_index().await?))
+    }
+
+    async fn forward(&self, request: Request<pb::ForwardRequest>) -> Answer<pb::ForwardResponse> {
+        use pb::forward_response::Outcome;
+        let (serving, _) = self.standing(&request).await?;
+        let pb::ForwardRequest { caller, method, request } = request.into_inner();
+        let caller = minicbor::decode(&caller)
+            .map_err(|_| Failure::new(Kind::Invalid, "the caller does not decode"))?;
+        let outcome = match forwarded(&serving.service, caller, &method, request).await {
+            Ok(response) => Outcome::Response(response.into()),
+            Err(failure) => Outcome::Error(failure.into_detail()),
+        };
+        Ok(Response::new(pb::ForwardResponse { outcome: Some(outcome) }))
+    }
+
+    async fn fetch_root_keys(
+        &self,
+        request: Request<pb::FetchRootKeysRequest>,
+    ) -> Answer<pb::FetchRootKeysResponse> {
+        let (serving, member) = self.standing(&request).await?;
+        let answer = serving.service.release_root_keys(member, request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
+        let (serving, member) = self.standing(&request).await?;
+        serving.inbox.take(&serving.service, member, request.into_inner()).await?;
+        Ok(Response::new(pb::ReportResponse {}))
+    }
+
+    type StreamOutputStream = BoxStream<'static, Result<pb::OutputRecord, Status>>;
+
+    async fn stream_output(
+        &self,
+        request: Request<pb::PeerOutputRequest>,
+    ) -> Answer<Self::StreamOutputStream> {
+        let (serving, _) = self.standing(&request).await?;
+        let selector = request.into_inner().selector.unwrap_or_default();
+        let service = selector.service_id.parse().map_err(|_| {
+            Failure::new(Kind::Invalid, "the selector names no service by its id")
+        })?;
+        let records = serving.dispatcher.output(service, selector)?;
+        Ok(Response::new(ReceiverStream::new(records).map(Ok).boxed()))
+    }
+
+    async fn describe(
+        &self,
+        request: Request<pb::DescribeRequest>,
+    ) -> Answer<pb::DescribeResponse> {
+        let (serving, _) = self.member(&request)?;
+        Ok(Response::new(serving.service.describe_self()))
+    }
+}

@@ -1,0 +1,89 @@
+//! The fronts: parse, call, render; no decision of their own.
+//!
+//! gRPC for programs and operators (`grpc`), HTTP for machines that watch (`http`). What a manager
+//! can answer depends on its phase, which they share.
+
+pub(crate) mod grpc;
+pub(crate) mod http;
+
+use std::sync::Arc;
+
+use link::Failure;
+use proto::Kind;
+use tokio::sync::watch;
+
+use crate::dispatcher::Dispatcher;
+use crate::leader::Inbox;
+use crate::service::Service;
+
+/// What a manager that is part of a cluster, and unlocked, offers.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) service: Arc<Service>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    /// Where other machines reach this one.
+    pub(crate) address: String,
+}
+
+/// Where a manager stands.
+#[derive(Clone)]
+pub(crate) enum Phase {
+    /// Not part of a cluster.
+    Empty,
+    /// Its key file waits to be opened.
+    Locked,
+    /// At work.
+    Serving(Arc<Serving>),
+    /// On its way out.
+    Stopping,
+}
+
+impl Phase {
+    /// The name in `LocalStatus`.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Locked => "locked",
+            Self::Serving(_) => "serving",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The phase, as the fronts see it.
+#[derive(Clone)]
+pub(crate) struct Stage(watch::Receiver<Phase>);
+
+impl Stage {
+    pub(crate) const fn new(phase: watch::Receiver<Phase>) -> Self {
+        Self(phase)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.0.borrow().clone()
+    }
+
+    /// What a serving manager offers.
+    ///
+    /// # Errors
+    ///
+    /// What a caller is told while the manager does not serve.
+    pub(crate) fn serving(&self) -> Result<Arc<Serving>, Failure> {
+        match self.phase() {
+            Phase::Serving(serving) => Ok(serving),
+            Phase::Empty => {
+                Err(Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
+                    .hint("make one here: `secretctl cluster init`")
+                    .hint("or join one: `secretctl cluster join --token -`"))
+            }
+            Phase::Locked => Err(Failure::new(Kind::Locked, "this manager is locked")
+                .because("its key file waits for its unlock seed")
+                .hint("put the seed where `--unlock-seed` says: the manager looks again by itself")),
+            Phase::Stopping => {
+                Err(Failure::new(Kind::Unavailable, "this manager is stopping")
+                    .hint("ask another one"))
+            }
+        }
+    }
+}

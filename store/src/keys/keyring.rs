@@ -1,0 +1,196 @@
+//! The keyring: root keys and what hangs from them, while the manager is unlocked.
+//!
+//! Every operation takes sealed things in and gives sealed things out; only data keys exist here
+//! for a moment, never a payload. Connections to the transit key are remembered, since setting one
+//! up is the expensive part.
+//!
+//! Invariant: nothing outside this file unwraps a data key on a manager.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use proto::id::{KeyId, Realm};
+use proto::identity::Principal;
+use proto::name::FoldedName;
+use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
+use seal::{
+    Delivery, Operation, RootKey, SessionSender, SigningKeyDer, StoredAt, TransitReceiver,
+    TransitSecretKey,
+};
+use state::object::Cluster;
+
+/// Connections to the transit key that are remembered: clients and follower managers at a time.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// A sealed thing did not open, or its key is not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeyringError {
+    /// The transit key is not one of the cluster's, or was retired.
+    #[error("the transit key is not accepted any more")]
+    TransitRetired,
+    /// The root key that wraps it is not held here.
+    #[error("a root key is not held by this manager")]
+    NoRoot,
+    /// It does not open: it was sealed for another caller, name, operation or ciphertext.
+    #[error("the sealed payload does not belong to this request")]
+    Refused,
+    /// What the cluster itself stored does not open.
+    #[error("a stored key does not open")]
+    Damaged,
+}
+
+type ConnectionKey = (Vec<u8>, Principal);
+
+#[derive(Default)]
+struct Connections {
+    by_key: BTreeMap<ConnectionKey, Arc<TransitReceiver>>,
+    order: VecDeque<ConnectionKey>,
+}
+
+/// Root keys and what hangs from them.
+pub(crate) struct Keyring {
+    realm: Realm,
+    roots: RwLock<BTreeMap<KeyId, Arc<RootKey>>>,
+    transit: Mutex<BTreeMap<KeyId, Arc<TransitSecretKey>>>,
+    connections: Mutex<Connections>,
+}
+
+impl Keyring {
+    /// A keyring with the root keys of the key file.
+    pub(crate) fn new(realm: Realm, roots: Vec<RootKey>) -> Self {
+        let roots = roots.into_iter().map(|root| (root.id(), Arc::new(root))).collect();
+        Self {
+            realm,
+            roots: RwLock::new(roots),
+            transit: Mutex::default(),
+            connections: Mutex::default(),
+        }
+    }
+
+    /// A root key by id.
+    pub(crate) fn root(&self, id: KeyId) -> Result<Arc<RootKey>, KeyringError> {
+        let roots = self.roots.read().unwrap_or_else(PoisonError::into_inner);
+        roots.get(&id).cloned().ok_or(KeyringError::NoRoot)
+    }
+
+    /// Every root key held.
+    pub(crate) fn roots(&self) -> Vec<Arc<RootKey>> {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Takes a payload that a client sealed for this request, for its place in the state: its data
+    /// key is unwrapped and wrapped again, its ciphertext passes through untouched.
+    pub(crate) fn accept(
+        &self,
+        cluster: &Cluster,
+        payload: SealedPayload,
+        request: &AcceptedFor<'_>,
+    ) -> Result<StoredPayload, KeyringError> {
+        let receiver = self.receiver(cluster, &payload, request.principal)?;
+        let digest = seal::ciphertext_digest(&payload.ciphertext);
+        let bundle = receiver
+            .open_dek(&payload, &digest, request.operation, request.name)
+            .map_err(|_| KeyringError::Refused)?;
+        let root = self.root(cluster.active_root)?;
+        let wrapped_dek = root.wrap_dek(&request.at, &digest, &bundle);
+        Ok(StoredPayload {
+            payload_id: payload.payload_id,
+            wrapped_dek,
+            ciphertext: payload.ciphertext,
+        })
+    }
+
+    fn receiver(
+        &self,
+        cluster: &Cluster,
+        payload: &SealedPayload,
+        principal: Principal,
+    ) -> Result<Arc<TransitReceiver>, KeyringError> {
+        let transit = self.transit_key(cluster, payload.transit_key_id)?;
+        let encapsulation: &Encapsulation = &payload.encapsulation;
+        // Keys of the map start with the transit key's id: an encapsulation belongs to one key.
+        let mut key = payload.transit_key_id.as_bytes().to_vec();
+        key.extend_from_slice(encapsulation.as_bytes());
+        let key: ConnectionKey = (key, principal);
+        let known = {
+            let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            connections.by_key.get(&key).cloned()
+        };
+        if let Some(receiver) = known {
+            return Ok(receiver);
+        }
+        let receiver = TransitReceiver::set_up(&transit, self.realm, principal, encapsulation)
+            .map_err(|_| KeyringError::Refused)?;
+        let receiver = Arc::new(receiver);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.order.push_back(key.clone());
+        connections.by_key.insert(key, receiver.clone());
+        while connections.order.len() > CONNECTIONS_MAX {
+            if let Some(oldest) = connections.order.pop_front() {
+                connections.by_key.remove(&oldest);
+            }
+        }
+        Ok(receiver)
+    }
+
+    fn transit_key(
+        &self,
+        cluster: &Cluster,
+        id: KeyId,
+    ) -> Result<Arc<TransitSecretKey>, KeyringError> {
+        let stored = cluster.transit_keys.get(&id).ok_or(KeyringError::TransitRetired)?;
+        let mut transit = self.transit.lock().unwrap_or_else(PoisonError::into_inner);
+        transit.retain(|id, _| cluster.transit_keys.contains_key(id));
+        if let Some(key) = transit.get(&id) {
+            return Ok(key.clone());
+        }
+        let root = self.root(stored.wrapped_key.key_id())?;
+        let key = root
+            .unwrap_transit_key(self.realm, id, &stored.wrapped_key)
+            .map_err(|_| KeyringError::Damaged)?;
+        let key = Arc::new(key);
+        transit.insert(id, key.clone());
+        Ok(key)
+    }
+
+    /// Wraps a stored payload's data key for one delivery in one session.
+    pub(crate) fn deliver(
+        &self,
+        stored: &StoredPayload,
+        sender: &SessionSender,
+        delivery: &Delivery,
+    ) -> Result<WrappedKey, KeyringError> {
+        let root = self.root(stored.wrapped_dek.key_id())?;
+        let at = StoredAt {
+            realm: self.realm,
+            secret_id: delivery.secret_id,
+            version: delivery.version,
+            payload_id: stored.payload_id,
+        };
+        let digest = seal::ciphertext_digest(&stored.ciphertext);
+        let bundle = root
+            .unwrap_dek(&at, &digest, &stored.wrapped_dek)
+            .map_err(|_| KeyringError::Damaged)?;
+        Ok(sender.wrap(delivery, &bundle.into_dek(), &stored.ciphertext))
+    }
+
+    /// The CA's private key, for the signature that is about to be made.
+    pub(crate) fn ca_key(&self, cluster: &Cluster) -> Result<SigningKeyDer, KeyringError> {
+        let authority = &cluster.authority;
+        let root = self.root(authority.wrapped_key.key_id())?;
+        root.unwrap_ca_key(self.realm, &authority.digest.0, &authority.wrapped_key)
+            .map_err(|_| KeyringError::Damaged)
+    }
+}
+
+/// The request that a payload must have been sealed for, and the place it is going to.
+pub(crate) struct AcceptedFor<'a> {
+    /// Who asked, as authenticated.
+    pub(crate) principal: Principal,
+    /// For what.
+    pub(crate) operation: Operation,
+    /// Under which name.
+    pub(crate) name: &'a FoldedName,
+    /// Its place in the state.
+    pub(crate) at: StoredAt,
+}

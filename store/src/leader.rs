@@ -1,0 +1,440 @@
+//! What only the leader does: plan, judge liveness, commit what managers report, follow up members.
+//!
+//! The duties start when an entry of the leader's own term is applied and stop when it leads no
+//! more. All decisions are pure functions of the state (`state::plan`, `state::liveness`) and each
+//! proposal names the revisions it was computed from: a duty that runs a moment too long does no
+//! harm. Nothing is remembered here that a new leader could not work out again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use link::Failure;
+use proto::id::{MemberId, NodeId, ServiceId, TaskId, Timestamp};
+use proto::identity::Caller;
+use proto::task::TaskStatus;
+use proto::{Kind, pb};
+use state::command::{Command, Denial, NodeStatuses};
+use state::object::{MemberState, NodeReport};
+use state::{Change, Observed, Scope};
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::ca;
+use crate::service::{Service, describe, now};
+
+/// How often the duties look around though nothing changed.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long a member's report counts: a few missed ones are no silence.
+const REPORT_FRESH: Duration = Duration::from_secs(4);
+
+/// How far behind a learner may be when it gets its vote, in entries.
+const LAG_MAX: u64 = 1_000;
+
+/// Pause after a proposal that failed: an election may be under way.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Heard {
+    /// Nodes whose sessions each member holds, and when it said so.
+    in_touch: BTreeMap<MemberId, (Instant, BTreeSet<NodeId>)>,
+    out_of_touch: BTreeMap<NodeId, Timestamp>,
+    reports: BTreeMap<NodeId, NodeReport>,
+}
+
+/// What the leader hears from the managers, itself included.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    heard: Mutex<Heard>,
+    news: Notify,
+}
+
+fn malformed(what: &str) -> Failure {
+    Failure::new(Kind::Invalid, format!("malformed report: {what}"))
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a report: what belongs in the log is committed before this returns.
+    pub(crate) async fn take(
+        &self,
+        service: &Service,
+        from: MemberId,
+        report: pb::ReportRequest,
+    ) -> Result<(), Failure> {
+        let nodes = |texts: &[String]| -> Result<BTreeSet<NodeId>, Failure> {
+            texts.iter().map(|text| text.parse().map_err(|_| malformed("node id"))).collect()
+        };
+        let in_touch = nodes(&report.ready_nodes)?;
+        let gone = nodes(&report.gone_nodes)?;
+        {
+            let mut heard = self.lock();
+            for node in &in_touch {
+                heard.out_of_touch.remove(node);
+            }
+            heard.in_touch.insert(from, (Instant::now(), in_touch));
+            let known: BTreeSet<_> =
+                heard.in_touch.values().flat_map(|(_, nodes)| nodes.iter().copied()).collect();
+            for node in gone.difference(&known) {
+                heard.out_of_touch.entry(*node).or_insert_with(now);
+            }
+            for said in &report.reports {
+                let node = said.node_id.parse().map_err(|_| malformed("node id"))?;
+                heard.reports.insert(node, NodeReport {
+                    message: said.message.clone(),
+                    agent_version: said.agent_version.clone(),
+                });
+            }
+        }
+        self.news.notify_one();
+        let facts = Acknowledged::of(&report)?;
+        if let Some(said) = report.reporter {
+            service.members.note(from, said);
+        }
+        commit_statuses(service, report.statuses).await?;
+        commit_denials(service, report.denials).await?;
+        facts.commit(service, from).await
+    }
+
+    /// What is known of the nodes' sessions.
+    fn observed(&self, leading_since: Timestamp) -> Observed {
+        let heard = self.lock();
+        let fresh = heard.in_touch.values().filter(|(at, _)| at.elapsed() < REPORT_FRESH);
+        Observed {
+            leading_since,
+            in_touch: fresh.flat_map(|(_, nodes)| nodes.iter().copied()).collect(),
+            out_of_touch: heard.out_of_touch.clone(),
+            reports: heard.reports.clone(),
+        }
+    }
+
+    /// Nodes that have a session, and with which member.
+    pub(crate) fn forget_all(&self) {
+        *self.lock() = Heard::default();
+    }
+}
+
+async fn commit_statuses(
+    service: &Service,
+    statuses: Vec<pb::NodeStatuses>,
+) -> Result<(), Failure> {
+    let mut reports = Vec::with_capacity(statuses.len());
+    for of_node in statuses {
+        let node_id = of_node.node_id.parse().map_err(|_| malformed("node id"))?;
+        let statuses = of_node.statuses.into_iter().map(TaskStatus::try_from);
+        let statuses = statuses.collect::<Result<_, _>>().map_err(|_| malformed("status"))?;
+        reports.push(NodeStatuses { node_id, statuses });
+    }
+    if reports.is_empty() {
+        return Ok(());
+    }
+    let caller = service.cluster_caller();
+    service.propose(caller, None, Command::ReportTasks(reports)).await.map(|_| ())
+}
+
+async fn commit_denials(service: &Service, denials: Vec<pb::Denials>) -> Result<(), Failure> {
+    let denials = denials.into_iter().map(|denial| {
+        let caller: Caller =
+            minicbor::decode(&denial.caller).map_err(|_| malformed("caller"))?;
+        Ok(Denial { caller, action: denial.action, count: denial.count })
+    });
+    let denials: Vec<_> = denials.collect::<Result<_, Failure>>()?;
+    if denials.is_empty() {
+        return Ok(());
+    }
+    let caller = service.cluster_caller();
+    service.propose(caller, None, Command::RecordDenials(denials)).await.map(|_| ())
+}
+
+/// What a member says it holds durably.
+struct Acknowledged {
+    root: Option<proto::id::KeyId>,
+    key_file_generation: u64,
+    level_max: u16,
+}
+
+impl Acknowledged {
+    fn of(report: &pb::ReportRequest) -> Result<Self, Failure> {
+        let root = match report.root_key_id.as_ref() {
+            [] => None,
+            id => Some(id.try_into().map_err(|_| malformed("key id"))?),
+        };
+        let level = report.reporter.as_ref().map_or(0, |said| said.level_max);
+        Ok(Self {
+            root,
+            key_file_generation: report.key_file_generation,
+            level_max: u16::try_from(level).unwrap_or(u16::MAX),
+        })
+    }
+
+    async fn commit(self, service: &Service, member: MemberId) -> Result<(), Failure> {
+        let Some(root) = self.root else { return Ok(()) };
+        let known = {
+            let state = service.raft.machine.state();
+            state.member(member).is_none_or(|member| {
+                member.acknowledged_root == Some(root)
+                    && member.key_file_generation == self.key_file_generation
+                    && member.level_max == self.level_max
+            })
+        };
+        if known {
+            return Ok(());
+        }
+        let command = Command::AcknowledgeKeys {
+            member,
+            root,
+            key_file_generation: self.key_file_generation,
+            level_max: self.level_max,
+        };
+        service.propose(service.cluster_caller(), None, command).await.map(|_| ())
+    }
+}
+
+/// The leader's duties, for as long as this manager runs.
+pub(crate) async fn duties(service: Arc<Service>, inbox: Arc<Inbox>, stop: CancellationToken) {
+    let mut leadership = service.raft.leadership();
+    loop {
+        let leading = leadership.wait_for(|now| now.leading);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            leading = leading => if leading.is_err() { return },
+        }
+        tracing::info!(raft.term = leadership.borrow().term, "leadership_taken");
+        inbox.forget_all();
+        let duty = Duty { service: service.clone(), inbox: inbox.clone(), leading_since: now() };
+        let lost = async { drop(leadership.wait_for(|now| !now.leading).await) };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = lost => tracing::info!("leadership_lost"),
+            () = duty.perform() => {}
+        }
+    }
+}
+
+struct Duty {
+    service: Arc<Service>,
+    inbox: Arc<Inbox>,
+    leading_since: Timestamp,
+}
+
+/// What to plan for next.
+#[derive(Default)]
+struct Agenda {
+    everything: bool,
+    services: BTreeSet<ServiceId>,
+}
+
+impl Agenda {
+    fn add(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Replan(Some(service)) => {
+                    self.services.insert(*service);
+                }
+                Change::Replan(None) => self.everything = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Scope> {
+        let agenda = std::mem::take(self);
+        if agenda.everything {
+            return Some(Scope::Everything);
+        }
+        (!agenda.services.is_empty()).then_some(Scope::Services(agenda.services))
+    }
+}
+
+impl Duty {
+    async fn perform(&self) {
+        let mut changes = self.service.raft.machine.changes();
+        let mut agenda = Agenda { everything: true, ..Agenda::default() };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake_at = self.plan(&mut agenda, &mut changes).await;
+            let timer = async {
+                match wake_at {
+                    Some(at) => tokio::time::sleep(until(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                next = changes.recv() => match next {
+                    Ok(changes) => agenda.add(&changes),
+                    Err(broadcast::error::RecvError::Lagged(_)) => agenda.everything = true,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                () = timer => agenda.everything = true,
+                () = self.inbox.news.notified() => self.judge_liveness().await,
+                _ = tick.tick() => {
+                    self.judge_liveness().await;
+                    self.follow_up_members().await;
+                    self.rotate_transit_key().await;
+                    self.raise_level().await;
+                    self.propose_digest().await;
+                }
+            }
+        }
+    }
+
+    async fn propose(&self, command: Command) -> bool {
+        let name = command.name();
+        let proposed = self.service.propose(self.service.cluster_caller(), None, command).await;
+        if let Err(failure) = &proposed {
+            tracing::debug!(command = name, %failure, "duty_not_done");
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        proposed.is_ok()
+    }
+
+    /// Plans until nothing is left to do; says when time alone will make a difference.
+    async fn plan(
+        &self,
+        agenda: &mut Agenda,
+        changes: &mut broadcast::Receiver<crate::raft::Changes>,
+    ) -> Option<Timestamp> {
+        let mut wake_at: Option<Timestamp> = None;
+        while let Some(scope) = agenda.take() {
+            let plan = {
+                let state = self.service.raft.machine.state();
+                let mut ids = || TaskId::from_entropy(seal::random());
+                state::plan(&state, now(), &scope, &mut ids)
+            };
+            wake_at = match (wake_at, plan.wake_at) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            agenda.everything |= plan.more;
+            if !plan.steps.is_empty() && !self.propose(Command::Plan(plan.steps)).await {
+                agenda.everything = true;
+            }
+            // What the steps themselves changed is on the agenda by now.
+            loop {
+                match changes.try_recv() {
+                    Ok(changes) => agenda.add(&changes),
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => agenda.everything = true,
+                    Err(_) => break,
+                }
+            }
+        }
+        wake_at
+    }
+
+    async fn judge_liveness(&self) {
+        let observed = self.inbox.observed(self.leading_since);
+        let (news, _) = {
+            let state = self.service.raft.machine.state();
+            state::liveness(&state, &observed, now())
+        };
+        if !news.is_empty() {
+            self.propose(Command::ReportNodes(news)).await;
+        }
+    }
+
+    /// Takes new members in: a learner once it answers, a voter once it has caught up.
+    async fn follow_up_members(&self) {
+        let waiting: Vec<_> = {
+            let state = self.service.raft.machine.state();
+            let waiting = state.members().iter().filter(|(_, member)| {
+                matches!(member.state, MemberState::Joining | MemberState::Learner)
+            });
+            waiting.map(|(id, member)| (*id, (**member).clone())).collect()
+        };
+        for (id, member) in waiting {
+            let outcome = match member.state {
+                MemberState::Joining => self.take_in(id, &member).await,
+                _ => self.promote(id).await,
+            };
+            if let Err(failure) = outcome {
+                tracing::debug!(member = %id, %failure, "member_not_followed_up");
+            }
+        }
+    }
+
+    async fn take_in(
+        &self,
+        id: MemberId,
+        member: &state::object::Member,
+    ) -> Result<(), Failure> {
+        let raft = &self.service.raft;
+        raft.pool.set_address(id, &member.address);
+        let said = describe(raft, id).await?;
+        if said.member != id.0 {
+            return Err(Failure::new(Kind::Precondition, "another manager answers there"));
+        }
+        let node = member.node_id.to_string();
+        let added = raft.add_learner(id, &member.address, &node).await;
+        added.map_err(|error| Failure::new(Kind::Unavailable, error.to_string()))?;
+        tracing::info!(member = %id, "member_follows");
+        self.propose(Command::SetMemberState { member: id, state: MemberState::Learner }).await;
+        Ok(())
+    }
+
+    async fn promote(&self, id: MemberId) -> Result<(), Failure> {
+        let raft = &self.service.raft;
+        if !raft.voters().contains(&id) {
+            let matched = raft.replication().get(&id).map_or(0, |r| r.matched_index);
+            if matched + LAG_MAX < raft.applied_index() {
+                return Ok(());
+            }
+            let promoted = raft.promote(id).await;
+            promoted.map_err(|error| Failure::new(Kind::Unavailable, error.to_string()))?;
+        }
+        tracing::info!(member = %id, "member_votes");
+        self.propose(Command::SetMemberState { member: id, state: MemberState::Voter }).await;
+        Ok(())
+    }
+
+    /// A transit key is a week old: a new one; the one before goes when it has ended.
+    async fn rotate_transit_key(&self) {
+        let Ok(cluster) = self.service.cluster() else { return };
+        let at = now();
+        let Some(current) = cluster.transit_keys.get(&cluster.current_transit) else { return };
+        if at.ms_since(current.created_at) < ca::TRANSIT_ROTATION_MS {
+            return;
+        }
+        let old = cluster.transit_keys.keys().find(|id| **id != cluster.current_transit);
+        if let Some(old) = old {
+            self.propose(Command::RetireTransitKey { id: *old }).await;
+        }
+        let made = self.service.keyring.root(cluster.active_root).and_then(|root| {
+            Ok((root, self.service.keyring.ca_key(&cluster)?))
+        });
+        let made = made
+            .map_err(ca::CaError::from)
+            .and_then(|(root, key)| ca::make_transit_key(cluster.realm, &root, &key, at));
+        match made {
+            Ok((id, key)) => drop(self.propose(Command::AddTransitKey { id, key }).await),
+            Err(error) => tracing::error!(%error, "transit_key_not_made"),
+        }
+    }
+
+    /// Raises the format of commands once every member can apply a higher one.
+    async fn raise_level(&self) {
+        let level = {
+            let state = self.service.raft.machine.state();
+            let Some(cluster) = state.cluster() else { return };
+            let common = state.members().values().map(|member| member.level_max).min();
+            common.map(|level| level.min(state::command::LEVEL)).filter(|l| *l > cluster.level)
+        };
+        if let Some(level) = level {
+            self.propose(Command::RaiseLevel { level }).await;
+        }
+    }
+
+    /// Lets every manager compare its state with the leader's, now and then.
+    async fn propose_digest(&self) {
+        let Some((index, digest)) = self.service.raft.machine.digest_to_propose() else { return };
+        self.propose(Command::CheckDigest { index, digest }).await;
+    }
+}
+
+fn until(at: Timestamp) -> Duration {
+    Duration::from_millis(at.ms_since(now()).max(1))
+}

@@ -1,0 +1,283 @@
+//! Joining a cluster as a manager: admission by token, root keys over mTLS, then the key file.
+//!
+//! The token's CA digest is compared with the server's chain before anything is sent. Root keys are
+//! fetched only with the certificate that the admission gave, sealed to a key made for the call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Failure;
+use link::certificate::{self, KeyPairDer};
+use link::dial::{self, Patience};
+use link::rpc::enroll_client::EnrollClient;
+use link::rpc::peer_client::PeerClient;
+use link::tls::{self, Cluster, OwnCertificate};
+use proto::id::{Incarnation, KeyId, MemberId, NodeId, RequestKey};
+use proto::identity::{Role, Subject};
+use proto::name::Hostname;
+use proto::sealed::{Encapsulation, WrappedKey};
+use proto::token::JoinToken;
+use proto::{Kind, pb};
+use rustls_pki_types::CertificateDer;
+use seal::{Disk, Fetch, FetchSecretKey, KeyFileContents, KeyFileOwner, LogKey, RootKey, SlotKind};
+use state::object::MemberState;
+use sys::file::{FileError, PRIVATE_FILE_MODE};
+use tokio::net::TcpListener;
+
+use super::serve::{Running, Unsealed};
+use super::{ADDRESS, Manager, UNFINISHED, listen, local_failure};
+use crate::keys::{Chain, KeyFile};
+use crate::service::{check_address, internal, parse_failure};
+
+/// Managers a joiner asks, and root keys it takes.
+const ADDRESSES_MAX: usize = 32;
+const ROOTS_MAX: usize = 16;
+
+/// Tries for the root keys, over all managers: the one that is asked may lag behind the admission.
+const FETCH_ROUNDS: usize = 20;
+const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// How long joining waits until this manager votes; it goes on by itself after that.
+const VOTES_WITHIN: Duration = Duration::from_secs(60);
+
+/// An admitted manager, before it has root keys.
+struct Admitted {
+    pair: KeyPairDer,
+    chain: Chain,
+    own: Arc<OwnCertificate>,
+    disk: Disk,
+    node_id: NodeId,
+    addresses: Vec<String>,
+}
+
+fn refuse(kind: Kind, message: &str) -> Failure {
+    Failure::new(kind, message)
+}
+
+impl Manager {
+    /// Joins a cluster.
+    pub(super) async fn join_cluster(
+        &self,
+        request: pb::JoinRequest,
+    ) -> Result<pb::JoinResponse, Failure> {
+        let shared = &self.0;
+        let mut running = shared.running.lock().await;
+        shared.must_be_empty()?;
+        let token: JoinToken = request.token.parse().map_err(|error| {
+            Failure::new(Kind::Invalid, format!("the join token is not one: {error}"))
+                .hint("copy it whole: it begins with SECTKN-1-")
+        })?;
+        if token.role != Role::Manager {
+            return Err(refuse(Kind::Invalid, "the join token is not for a manager")
+                .because(format!("it is for the role {}", token.role))
+                .hint("make one: `secretctl cluster join-token manager`"));
+        }
+        if request.addresses.is_empty() || request.addresses.len() > ADDRESSES_MAX {
+            return Err(refuse(Kind::Invalid, "name the address of a manager to join"));
+        }
+        let listener = listen(shared.options.listen).await.map_err(local_failure)?;
+        let listening = listener.local_addr().map_err(|error| internal(&error))?;
+        let address = shared.advertised(&request.advertise_address, listening)?;
+        check_address(&address)?;
+        shared.clear_unfinished().map_err(local_failure)?;
+        let recipient = shared.key_file.file_slot().map_err(local_failure)?;
+
+        let folder = &shared.folder;
+        let file_failed = |error: FileError| local_failure(error);
+        folder.replace(UNFINISHED, PRIVATE_FILE_MODE, b"join").map_err(file_failed)?;
+        folder.replace(ADDRESS, PRIVATE_FILE_MODE, address.as_bytes()).map_err(file_failed)?;
+        let admitted = enroll(&token, &request, &address).await?;
+        let (roots, active_root) = fetch_root_keys(&admitted).await?;
+        let Admitted { pair, chain, own, disk, node_id, .. } = admitted;
+        let owner = KeyFileOwner { disk, node_id, generation: 1 };
+        let log = LogKey::make();
+        let contents = KeyFileContents {
+            roots,
+            active_root,
+            active_log: log.id(),
+            logs: vec![log],
+            tls_key: pair.private,
+        };
+        chain.write(folder).map_err(file_failed)?;
+        let sealed = KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
+        shared.key_file.write(&sealed).map_err(local_failure)?;
+        let by = SlotKind::File;
+        let unsealed =
+            Unsealed { owner, contents, by, chain, own, address: address.clone() };
+        self.serve_joined(&mut running, unsealed, listener).await?;
+        folder.remove_if_there(UNFINISHED).map_err(file_failed)?;
+        tracing::info!(member = %disk.member, address, "cluster_joined");
+        Ok(pb::JoinResponse { node_id: node_id.to_string(), member: disk.member.0, address })
+    }
+
+    /// Serves, and waits until the leader has taken this manager in.
+    async fn serve_joined(
+        &self,
+        running: &mut Option<Running>,
+        unsealed: Unsealed,
+        listener: TcpListener,
+    ) -> Result<(), Failure> {
+        let member = unsealed.owner.disk.member;
+        let started = Running::start(self.clone(), unsealed, listener).await;
+        let service = running.insert(started.map_err(local_failure)?).serving.service.clone();
+        let mut changes = service.raft.machine.changes();
+        let votes = async {
+            loop {
+                let state = {
+                    let state = service.raft.machine.state();
+                    state.member(member).map(|member| member.state)
+                };
+                if state == Some(MemberState::Voter) {
+                    return;
+                }
+                // A change that was missed is seen with the next one.
+                if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(VOTES_WITHIN, votes).await.is_err() {
+            tracing::warn!(%member, "member_does_not_vote_yet");
+        }
+        Ok(())
+    }
+}
+
+/// Presents the token to one manager after the other until one admits.
+async fn enroll(
+    token: &JoinToken,
+    request: &pb::JoinRequest,
+    address: &str,
+) -> Result<Admitted, Failure> {
+    let hostname = match request.hostname.as_str() {
+        "" => sys::host::hostname(),
+        given => given.to_owned(),
+    };
+    let hostname: Hostname =
+        proto::convert::text("hostname", &hostname).map_err(|error| parse_failure(&error))?;
+    let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
+    let message = pb::EnrollManagerRequest {
+        request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
+        token: Some(pb::TokenProof {
+            token_id: token.id.to_string(),
+            secret: token.secret.expose().to_vec().into(),
+        }),
+        public_key: pair.public.clone().into(),
+        hostname: hostname.to_string(),
+        address: address.to_owned(),
+        level_max: state::command::LEVEL.into(),
+    };
+    let config = tls::joiner_config(token.ca_digest, token.realm).map_err(|e| internal(&e))?;
+    let mut last = refuse(Kind::Unavailable, "no manager was reached");
+    for manager in &request.addresses {
+        let channel = dial::channel(manager, config.clone(), Patience::CLIENT)
+            .map_err(|error| refuse(Kind::Invalid, &error.to_string()))?;
+        match EnrollClient::new(channel).enroll_manager(message.clone()).await {
+            Ok(enrolled) => return admitted(token, pair, enrolled.into_inner(), request),
+            Err(status) => {
+                let failure = Failure::from(status);
+                tracing::warn!(manager, %failure, "not_admitted");
+                let final_word = !failure.kind.is_retryable();
+                last = unreached(manager, failure);
+                if final_word {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+/// A transport's failure says little by itself: name the manager and what may be wrong.
+fn unreached(manager: &str, failure: Failure) -> Failure {
+    if failure.kind != Kind::Unavailable || !failure.hints.is_empty() {
+        return failure;
+    }
+    let because = failure.because.unwrap_or(failure.message);
+    Failure::new(Kind::Unavailable, format!("the manager at {manager} could not be joined"))
+        .because(because)
+        .hint("is it running, and is the token one of its cluster?")
+}
+
+/// Reads what a manager handed out, and believes none of it that the token does not vouch for.
+fn admitted(
+    token: &JoinToken,
+    pair: KeyPairDer,
+    enrolled: pb::Enrolled,
+    request: &pb::JoinRequest,
+) -> Result<Admitted, Failure> {
+    let unsound = || refuse(Kind::Internal, "the manager's answer is not an admission of this one");
+    let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
+    let ca_key = certificate::public_key_of(&ca).map_err(|_| unsound())?;
+    let leaf = CertificateDer::from(enrolled.certificate.to_vec());
+    let own = OwnCertificate::new(leaf.clone(), ca.clone(), &pair.private).map_err(|_| unsound())?;
+    let says = own.says().ok_or_else(unsound)?;
+    let Subject::Manager(node_id, member) = says.identity.subject else { return Err(unsound()) };
+    let sound = seal::equal(&seal::digest_of(&ca_key), &token.ca_digest)
+        && says.identity.realm == token.realm
+        && says.identity.incarnation >= Incarnation(1)
+        && member > MemberId(1);
+    if !sound {
+        return Err(unsound());
+    }
+    let mut addresses = enrolled.manager_addresses;
+    addresses.extend(request.addresses.iter().cloned());
+    addresses.truncate(ADDRESSES_MAX);
+    let disk =
+        Disk { realm: token.realm, incarnation: says.identity.incarnation, member };
+    Ok(Admitted { pair, chain: Chain { leaf, ca }, own, disk, node_id, addresses })
+}
+
+/// Fetches the root keys from whichever manager knows this one by now.
+async fn fetch_root_keys(admitted: &Admitted) -> Result<(Vec<RootKey>, KeyId), Failure> {
+    let Disk { realm, incarnation, member } = admitted.disk;
+    let cluster = Cluster { realm, incarnation };
+    let config = tls::client_config(admitted.own.clone(), &admitted.chain.ca, cluster, true)
+        .map_err(|error| internal(&error))?;
+    let mut last = refuse(Kind::Unavailable, "no manager was reached");
+    for _ in 0..FETCH_ROUNDS {
+        for address in &admitted.addresses {
+            let Ok(channel) = dial::channel(address, config.clone(), Patience::PEER) else {
+                continue;
+            };
+            let secret = FetchSecretKey::make();
+            let fetch =
+                Fetch { realm, incarnation, member, public_key: secret.public().clone() };
+            let request =
+                pb::FetchRootKeysRequest { public_key: secret.public().as_bytes().clone() };
+            match PeerClient::new(channel).fetch_root_keys(request).await {
+                Ok(answer) => return open_root_keys(&fetch, &secret, answer.into_inner()),
+                Err(status) => last = Failure::from(status),
+            }
+        }
+        tokio::time::sleep(FETCH_AGAIN_AFTER).await;
+    }
+    Err(last.because("this manager was admitted, but got no root keys")
+        .hint("remove it with `secretctl cluster member rm` on another manager, then join again"))
+}
+
+fn open_root_keys(
+    fetch: &Fetch,
+    secret: &FetchSecretKey,
+    answer: pb::FetchRootKeysResponse,
+) -> Result<(Vec<RootKey>, KeyId), Failure> {
+    let unsound = || refuse(Kind::Internal, "the root keys in the manager's answer do not open");
+    if answer.sealed_keys.len() > ROOTS_MAX
+        || answer.sealed_keys.len() != answer.root_key_ids.len()
+    {
+        return Err(unsound());
+    }
+    let encapsulation = Encapsulation::new(answer.encapsulation).map_err(|_| unsound())?;
+    let sealed = answer.sealed_keys.into_iter().zip(&answer.root_key_ids);
+    let roots = sealed.map(|(sealed, id)| {
+        let id = KeyId::try_from(&**id).map_err(|_| unsound())?;
+        let sealed = WrappedKey::new(sealed).map_err(|_| unsound())?;
+        fetch.open(secret, &encapsulation, &sealed, id).map_err(|_| unsound())
+    });
+    let roots = roots.collect::<Result<Vec<_>, _>>()?;
+    let active = KeyId::try_from(&*answer.active_key_id).map_err(|_| unsound())?;
+    if !roots.iter().any(|root| root.id() == active) {
+        return Err(unsound());
+    }
+    Ok((roots, active))
+}

@@ -1,0 +1,125 @@
+//! Renewing this manager's own certificate, at a random point in 50 to 80 % of its life.
+//!
+//! The new private key goes into the key file before the certificate goes into use: a renewal that
+//! is cut short leaves a pair that fits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Failure;
+use link::certificate::{self, PeerCertificate};
+use link::rpc::enroll_client::EnrollClient;
+use link::tls::OwnCertificate;
+use proto::id::{RequestKey, Timestamp};
+use proto::identity::Caller;
+use proto::{Kind, pb};
+use rustls_pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
+
+use super::{Manager, local_failure};
+use crate::keys::{KeyFile, Unlocking, credentials};
+use crate::raft::Purpose;
+use crate::service::{Service, certified, internal, now};
+
+/// How often the clock is looked at: it may jump.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Time for the leader's answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// When to renew: between 50 and 80 % of a life, by a random number.
+fn due(issued_at: Timestamp, not_after: Timestamp, random: u8) -> Timestamp {
+    let life = not_after.ms_since(issued_at);
+    let part = life / 2 + life / 1000 * 300 * u64::from(random) / 255;
+    issued_at.after_ms(part)
+}
+
+/// Keeps the certificate fresh until `stop`.
+pub(super) async fn keep_renewed(
+    manager: Manager,
+    service: Arc<Service>,
+    own: Arc<OwnCertificate>,
+    stop: CancellationToken,
+) {
+    let [random] = seal::random::<1>();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let Some(says) = own.says() else { continue };
+        let issued_at = {
+            let state = service.raft.machine.state();
+            state.certificate(says.serial).map(|kept| kept.issued_at)
+        };
+        let is_due = issued_at.is_none_or(|at| due(at, says.not_after, random) <= now());
+        if !is_due {
+            continue;
+        }
+        match renew(&manager, &service, &own, says).await {
+            Ok(()) => tracing::info!("certificate_renewed"),
+            Err(failure) => tracing::warn!(%failure, "certificate_not_renewed"),
+        }
+    }
+}
+
+async fn renew(
+    manager: &Manager,
+    service: &Service,
+    own: &OwnCertificate,
+    says: PeerCertificate,
+) -> Result<(), Failure> {
+    let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
+    let request = pb::RenewRequest {
+        request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
+        public_key: pair.public.clone().into(),
+    };
+    let enrolled = ask(service, certified(&says), request).await?;
+    let leaf = CertificateDer::from(enrolled.certificate.to_vec());
+    let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
+
+    let _running = manager.0.running.lock().await;
+    let folder = &manager.0.folder;
+    credentials::stage(folder, &leaf).map_err(local_failure)?;
+    let key_file = &manager.0.key_file;
+    let Unlocking::Unlocked(mut unlocked) = key_file.unlock().map_err(local_failure)? else {
+        return Err(Failure::new(Kind::Locked, "the key file's seed is gone")
+            .because("the new certificate's key cannot be kept"));
+    };
+    own.replace(leaf, ca, &pair.private).map_err(|error| internal(&error))?;
+    unlocked.contents.tls_key = pair.private;
+    let sealed = KeyFile::seal(&unlocked.owner, &unlocked.recipients, &unlocked.contents);
+    key_file.write(&sealed.map_err(local_failure)?).map_err(local_failure)?;
+    credentials::settle(folder).map_err(local_failure)
+}
+
+/// Asks the leader with the old certificate, which may have expired: that is still allowed.
+async fn ask(
+    service: &Service,
+    caller: Caller,
+    request: pb::RenewRequest,
+) -> Result<pb::Enrolled, Failure> {
+    let leader = service.raft.leadership().borrow().leader;
+    match leader {
+        Some(leader) if leader != service.raft.me => {
+            let channel = service.raft.pool.channel(leader, Purpose::Calls)?;
+            let mut client = EnrollClient::new(channel);
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, client.renew(request)).await;
+            let late = |_| Failure::new(Kind::Timeout, "the leader did not answer");
+            Ok(answer.map_err(late)??.into_inner())
+        }
+        _ => service.route(caller, request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_between_half_and_four_fifths_of_its_life() {
+        let (from, to) = (Timestamp(1_000_000), Timestamp(2_000_000));
+        assert_eq!(due(from, to, 0), Timestamp(1_500_000));
+        assert_eq!(due(from, to, 255), Timestamp(1_800_000));
+    }
+}

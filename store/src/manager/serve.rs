@@ -1,0 +1,198 @@
+//! Serving: everything a manager runs once its keys are open, started and stopped in order.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use link::accept::{Connections, accept_tls};
+use link::tls::{self, Cluster, OwnCertificate};
+use seal::{KeyFileContents, KeyFileOwner, SlotKind};
+use sys::file::Folder;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::room::Room;
+use super::{Event, Manager, ManagerError, STOP_WITHIN, renew};
+use crate::disk::{Disk, SledDisk};
+use crate::dispatcher::Dispatcher;
+use crate::front::grpc::serve_remote;
+use crate::front::{Phase, Serving, Stage};
+use crate::keys::{Chain, Keyring, Unlocked};
+use crate::leader::{self, Inbox};
+use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
+use crate::report::{self, KeyIdentity, Outbox};
+use crate::service::{Denials, DiskRoom, Figures, LocalFacts, MemberWatch, Service};
+
+/// What a manager needs to serve.
+pub(super) struct Unsealed {
+    pub(super) owner: KeyFileOwner,
+    pub(super) contents: KeyFileContents,
+    pub(super) by: SlotKind,
+    pub(super) chain: Chain,
+    pub(super) own: Arc<OwnCertificate>,
+    /// Where other machines reach this one.
+    pub(super) address: String,
+}
+
+impl Unsealed {
+    /// Puts together what the key file held and what lies beside it.
+    pub(super) fn from_disk(
+        unlocked: Unlocked,
+        folder: &Folder,
+        address: String,
+    ) -> Result<Self, ManagerError> {
+        let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
+        let Unlocked { owner, contents, by, .. } = unlocked;
+        Ok(Self { owner, contents, by, chain, own, address })
+    }
+
+    pub(super) fn cluster(&self) -> Cluster {
+        Cluster { realm: self.owner.disk.realm, incarnation: self.owner.disk.incarnation }
+    }
+}
+
+fn tls_failed(error: tls::TlsError) -> ManagerError {
+    ManagerError::Keys(Box::new(error))
+}
+
+/// A serving manager.
+pub(super) struct Running {
+    pub(super) serving: Arc<Serving>,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+    duties: TaskTracker,
+    /// Stops the duties and closes the sessions.
+    stop_duties: CancellationToken,
+    /// Stops the port.
+    stop_port: CancellationToken,
+}
+
+impl Running {
+    /// Opens the log, takes part in Raft, opens the port.
+    pub(super) async fn start(
+        manager: Manager,
+        unsealed: Unsealed,
+        listener: TcpListener,
+    ) -> Result<Self, ManagerError> {
+        let shared = &manager.0;
+        let cluster = unsealed.cluster();
+        let to_peers = tls::client_config(unsealed.own.clone(), &unsealed.chain.ca, cluster, true)
+            .map_err(tls_failed)?;
+        let for_clients =
+            tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
+                .map_err(tls_failed)?;
+        let Unsealed { owner, contents, by, own, address, .. } = unsealed;
+        let KeyFileContents { roots, active_root, logs, active_log, .. } = contents;
+
+        let folder = shared.folder.try_clone()?;
+        let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
+        let disk: Arc<dyn Disk> = Arc::new(
+            opening
+                .map_err(|error| ManagerError::Stopped(error.to_string()))?
+                .map_err(|error| StartError::Io(error.into()))?,
+        );
+        let events = shared.events.clone();
+        let fatal: Fatal = Box::new(move |error| {
+            tracing::error!(%error, runbook = error.runbook(), "log_failed");
+            // Nobody listens when the manager is stopping anyway.
+            drop(events.send(Event::Fatal(error.to_string())));
+        });
+        let raft = Raft::start(Start {
+            disk: disk.clone(),
+            keys: Arc::new(LogKeys::new(owner.disk, logs, active_log)),
+            pool: Pool::new(owner.disk.member, to_peers),
+            profile: shared.options.profile,
+            fatal,
+        })
+        .await?;
+        let connections = Connections::new();
+        let service = Arc::new(Service {
+            raft: raft.clone(),
+            keyring: Arc::new(Keyring::new(owner.disk.realm, roots)),
+            denials: Arc::new(Denials::default()),
+            connections: connections.clone(),
+            members: MemberWatch::default(),
+            own_uid: super::own_uid(),
+            disk: DiskRoom::default(),
+            figures: Figures::default(),
+            local: LocalFacts {
+                memory_protection: shared.protection.clone(),
+                unlocked_by: by.as_str().into(),
+            },
+        });
+        let stop_duties = CancellationToken::new();
+        let stop_port = CancellationToken::new();
+        let (inbox, outbox) = (Arc::new(Inbox::default()), Arc::new(Outbox::default()));
+        let dispatcher =
+            Dispatcher::new(service.clone(), outbox.clone(), stop_duties.clone());
+        let serving = Arc::new(Serving {
+            service: service.clone(),
+            inbox: inbox.clone(),
+            dispatcher: dispatcher.clone(),
+            address,
+        });
+
+        let duties = TaskTracker::new();
+        duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
+        let identity = KeyIdentity {
+            root_key_id: active_root,
+            key_file_generation: owner.generation,
+        };
+        let stop = stop_duties.clone();
+        duties.spawn(report::report(service.clone(), outbox, inbox, identity, stop));
+        duties.spawn(dispatcher.clone().follow_changes());
+        duties.spawn(dispatcher.watch_quorum());
+        let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;
+        duties.spawn(room.watch(service.clone(), stop_duties.clone()));
+        duties.spawn(renew::keep_renewed(manager.clone(), service.clone(), own, stop_duties.clone()));
+        duties.spawn(watch_raft(raft, shared.events.clone(), stop_duties.clone()));
+        duties.close();
+
+        shared.phase.send_replace(Phase::Serving(serving.clone()));
+        let bound = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let config = Arc::new(ArcSwap::new(for_clients));
+        let accepted = accept_tls(listener, config, connections, stop_port.clone());
+        let stage = Stage::new(shared.phase.subscribe());
+        let stopped = stop_port.clone().cancelled_owned();
+        let server = tokio::spawn(serve_remote(stage, accepted, stopped));
+        tracing::info!(
+            member = %owner.disk.member, node.id = %owner.node_id, listen = bound,
+            address = serving.address, unlocked_by = by.as_str(), "manager_serving"
+        );
+        Ok(Self { serving, server, duties, stop_duties, stop_port })
+    }
+
+    /// Hands leadership over, closes sessions and the port, stops Raft.
+    pub(super) async fn stop(self) {
+        let raft = self.serving.service.raft.clone();
+        raft.hand_over().await;
+        self.stop_duties.cancel();
+        self.stop_port.cancel();
+        raft.shut_down().await;
+        let mut server = self.server;
+        if tokio::time::timeout(STOP_WITHIN, &mut server).await.is_err() {
+            // Streams of peers and agents end only with their connections.
+            server.abort();
+        }
+        if tokio::time::timeout(STOP_WITHIN, self.duties.wait()).await.is_err() {
+            tracing::warn!("duties_not_finished");
+        }
+    }
+}
+
+/// Ends the manager when Raft ends by itself.
+async fn watch_raft(
+    raft: Raft,
+    events: tokio::sync::mpsc::UnboundedSender<Event>,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        reason = raft.failed() => {
+            tracing::error!(reason, "raft_failed");
+            // Nobody listens when the manager is stopping anyway.
+            drop(events.send(Event::Fatal(reason)));
+        }
+    }
+}
+

@@ -1,0 +1,895 @@
+//! The log on disk: sealed, chained, written in groups by one thread.
+//!
+//! Each record is sealed under the manager's log key in a context that names its place, and holds
+//! the chain's link: `SHA-256(previous link ‖ log id ‖ entry)`, equal on all managers. One writer
+//! takes whatever waits, writes it, makes it durable once, and reports in order; votes and
+//! truncations keep their place in the same queue. The head file, up to [`HEAD_LAG`] behind, says
+//! how far the log reached, so that a disk which lost its tail is told from one that never had it.
+//!
+//! Not here: what an entry means, the in-memory tail (raft::storage), key rotation.
+//!
+//! Invariant: nothing is reported done before it would survive a power cut; a record that is
+//! missing, moved or damaged is an error with its index, never a shorter log.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use minicbor::{Decode, Encode};
+use proto::id::{KeyId, MemberId};
+use seal::{LINK_BYTES, LogKey, RecordPlace};
+
+use crate::disk::{Disk, DiskError, GROUP_BYTES_MAX, HEAD_BLOCKS, Key, VALUE_BYTES_MAX};
+
+/// How far the head file may lag behind the log: the window in which a tail could be lost unseen,
+/// against a write and a sync of its own per group.
+const HEAD_LAG: Duration = Duration::from_millis(50);
+
+/// Jobs taken into one group: enough for every waiting client, little enough to bound a group.
+const GROUP_JOBS_MAX: usize = 4096;
+
+/// Records removed per group while purging, so that writes do not wait for a long purge.
+const PURGE_RECORDS: usize = 512;
+
+/// Records read at a time while opening.
+const SCAN_KEYS: usize = 4096;
+
+/// Before the first entry.
+const GENESIS: Link = [0; LINK_BYTES];
+
+/// A chain link.
+pub(crate) type Link = [u8; LINK_BYTES];
+
+const META_VOTE: &str = "vote";
+const META_PURGED: &str = "purged";
+const META_COMMITTED: &str = "committed";
+
+/// The page of docs/operations that every damage message names.
+const RUNBOOK: &str = "docs/operations/replace-manager.md";
+
+/// The log cannot be used: this manager stops rather than serve a guess.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A record is not there though later ones are.
+    #[error("log record {index} is missing though later ones are there; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    Gap {
+        /// Which.
+        index: u64,
+    },
+    /// A record does not open.
+    #[error("log record {index} failed authentication; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    Damaged {
+        /// Which.
+        index: u64,
+    },
+    /// A record does not follow the one before it.
+    #[error("log record {index} does not continue the chain; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    Chain {
+        /// Which.
+        index: u64,
+    },
+    /// The log ends before the point that was durable.
+    #[error("the log ends at record {found} though record {expected} was durable; this manager stops rather than lose acknowledged writes: {RUNBOOK}")]
+    TailLost {
+        /// Where it ends.
+        found: u64,
+        /// Where it ended.
+        expected: u64,
+    },
+    /// The head file does not open.
+    #[error("the head file failed authentication; this manager stops since it cannot tell whether its log is whole: {RUNBOOK}")]
+    Head,
+    /// A small value does not open.
+    #[error("the log's `{name}` value failed authentication or is older than it was; this manager stops: {RUNBOOK}")]
+    Meta {
+        /// Which.
+        name: &'static str,
+    },
+}
+
+impl LogError {
+    /// The page for whoever has to mend it.
+    pub(crate) fn runbook(&self) -> &'static str {
+        match self {
+            Self::Disk(error) if error.is_full() => "docs/operations/disk-full.md",
+            _ => RUNBOOK,
+        }
+    }
+}
+
+impl From<LogError> for io::Error {
+    fn from(error: LogError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// An entry as it is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogEntry {
+    pub(crate) place: RecordPlace,
+    pub(crate) bytes: Bytes,
+}
+
+/// The keys a manager's disk is sealed under.
+pub(crate) struct LogKeys {
+    pub(crate) disk: seal::Disk,
+    keys: BTreeMap<KeyId, Arc<LogKey>>,
+    active: Arc<LogKey>,
+}
+
+impl LogKeys {
+    /// # Panics
+    ///
+    /// If the active key is not among the keys: key files are checked when they are opened.
+    pub(crate) fn new(disk: seal::Disk, keys: Vec<LogKey>, active: KeyId) -> Self {
+        let keys: BTreeMap<_, _> = keys.into_iter().map(|key| (key.id(), Arc::new(key))).collect();
+        let active = keys.get(&active).expect("the active log key is among the keys").clone();
+        Self { disk, keys, active }
+    }
+
+    pub(crate) fn active(&self) -> &LogKey {
+        &self.active
+    }
+
+    /// The key that sealed these bytes, by the id in their header.
+    pub(crate) fn of(&self, sealed: &[u8]) -> Option<&LogKey> {
+        self.keys.get(&seal::sealed_under(sealed)?).map(|key| &**key)
+    }
+}
+
+/// A place in the log, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+struct StoredPlace {
+    #[n(0)]
+    term: u64,
+    #[n(1)]
+    leader: u64,
+    #[n(2)]
+    index: u64,
+}
+
+impl From<RecordPlace> for StoredPlace {
+    fn from(place: RecordPlace) -> Self {
+        Self { term: place.term, leader: place.leader.0, index: place.index }
+    }
+}
+
+impl From<StoredPlace> for RecordPlace {
+    fn from(place: StoredPlace) -> Self {
+        Self { term: place.term, leader: MemberId(place.leader), index: place.index }
+    }
+}
+
+/// A point of the log and the chain's link there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+struct Anchor {
+    #[n(0)]
+    place: StoredPlace,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    link: Link,
+}
+
+/// What the head file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+struct Head {
+    /// Counts writings; the higher of the two blocks counts.
+    #[n(0)]
+    counter: u64,
+    #[n(1)]
+    last: Option<Anchor>,
+    #[n(2)]
+    purged: Option<Anchor>,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    vote: Vec<u8>,
+    /// Counts votes, so that an older one is not taken for the newest.
+    #[n(4)]
+    vote_number: u64,
+}
+
+#[derive(Encode, Decode)]
+struct StoredVote {
+    #[n(0)]
+    number: u64,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    vote: Vec<u8>,
+}
+
+/// What an opened log holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) purged: Option<RecordPlace>,
+    pub(crate) last: Option<RecordPlace>,
+    pub(crate) vote: Option<Bytes>,
+    pub(crate) committed: Option<RecordPlace>,
+    /// Bytes of all records: a measure for the next snapshot.
+    pub(crate) bytes: u64,
+}
+
+/// How the writer is doing.
+#[derive(Default)]
+pub(crate) struct LogStats {
+    pub(crate) groups: AtomicU64,
+    pub(crate) entries: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    recent_micros: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    micros: Vec<u32>,
+    next: usize,
+}
+
+/// Durations of the last syncs that are kept for the percentile.
+const RECENT_SYNCS: usize = 512;
+
+impl LogStats {
+    fn synced(&self, took: Duration) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+        let mut recent = self.recent_micros.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = recent.next;
+        match recent.micros.get_mut(next) {
+            Some(slot) => *slot = micros,
+            None => recent.micros.push(micros),
+        }
+        recent.next = (next + 1) % RECENT_SYNCS;
+    }
+
+    /// The 99th percentile of the last syncs, in microseconds.
+    pub(crate) fn sync_p99_micros(&self) -> u64 {
+        let mut micros =
+            self.recent_micros.lock().unwrap_or_else(PoisonError::into_inner).micros.clone();
+        micros.sort_unstable();
+        let at = micros.len().saturating_sub(1) * 99 / 100;
+        micros.get(at).copied().unwrap_or(0).into()
+    }
+}
+
+/// Told once something is durable, or will never be.
+pub(crate) type Done = Box<dyn FnOnce(Result<(), io::Error>) + Send>;
+
+/// Told when the disk failed; it stops the process.
+pub(crate) type Fatal = Box<dyn Fn(&LogError) + Send>;
+
+enum Job {
+    Append(Vec<LogEntry>, Done),
+    Vote(Bytes, Done),
+    Committed(RecordPlace),
+    TruncateAfter(Option<RecordPlace>, Done),
+    Purge(RecordPlace, Option<Link>, Done),
+    LinkAt(u64, Box<dyn FnOnce(Option<Link>) + Send>),
+    Stop,
+}
+
+/// A handle to the writer's queue.
+pub(crate) struct LogWriter {
+    jobs: Sender<Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    pub(crate) stats: Arc<LogStats>,
+}
+
+impl LogWriter {
+    /// Queues entries; `done` is told once they are durable.
+    pub(crate) fn append(&self, entries: Vec<LogEntry>, done: Done) {
+        self.send(Job::Append(entries, done));
+    }
+
+    /// Queues a vote.
+    pub(crate) fn save_vote(&self, vote: Bytes, done: Done) {
+        self.send(Job::Vote(vote, done));
+    }
+
+    /// Notes how far the log is committed; made durable with whatever comes next.
+    pub(crate) fn save_committed(&self, place: RecordPlace) {
+        self.send(Job::Committed(place));
+    }
+
+    /// Queues the removal of everything after `last`.
+    pub(crate) fn truncate_after(&self, last: Option<RecordPlace>, done: Done) {
+        self.send(Job::TruncateAfter(last, done));
+    }
+
+    /// Queues the removal of everything up to `place`. `link` is the chain's link there, for a
+    /// place that this log never had (a snapshot was installed).
+    pub(crate) fn purge(&self, place: RecordPlace, link: Option<Link>, done: Done) {
+        self.send(Job::Purge(place, link, done));
+    }
+
+    /// Asks for the chain's link at an index that is in the log.
+    pub(crate) fn link_at(&self, index: u64, answer: Box<dyn FnOnce(Option<Link>) + Send>) {
+        self.send(Job::LinkAt(index, answer));
+    }
+
+    fn send(&self, job: Job) {
+        if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
+            // The writer stopped: whoever waits is told, nobody is left waiting.
+            let stopped = || io::Error::other("the log's writer has stopped");
+            match job {
+                Job::Append(_, done)
+                | Job::Vote(_, done)
+                | Job::TruncateAfter(_, done)
+                | Job::Purge(_, _, done) => done(Err(stopped())),
+                Job::LinkAt(_, answer) => answer(None),
+                Job::Committed(_) | Job::Stop => {}
+            }
+        }
+    }
+
+    /// Finishes what is queued and ends the thread.
+    pub(crate) fn stop(&self) {
+        self.send(Job::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            // The last handle may be one that the writer itself just let go.
+            && thread.thread().id() != std::thread::current().id()
+            && thread.join().is_err()
+        {
+            tracing::error!("log_writer_panicked");
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Reads records that are on disk.
+#[derive(Clone)]
+pub(crate) struct LogReader {
+    disk: Arc<dyn Disk>,
+    keys: Arc<LogKeys>,
+}
+
+impl LogReader {
+    /// One record and its link; none if it is not there.
+    pub(crate) fn read(&self, index: u64) -> Result<Option<(LogEntry, Link)>, LogError> {
+        let Some(first) = self.disk.get(Key::Log { index, piece: 0 })? else { return Ok(None) };
+        let damaged = LogError::Damaged { index };
+        let Some((head, piece)) = RecordHead::split(&first) else { return Err(damaged) };
+        let mut sealed = Vec::with_capacity(head.length as usize);
+        sealed.extend_from_slice(piece);
+        for piece in 1..=head.pieces {
+            let Some(next) = self.disk.get(Key::Log { index, piece })? else { return Err(damaged) };
+            sealed.extend_from_slice(&next);
+        }
+        if sealed.len() != head.length as usize {
+            return Err(damaged);
+        }
+        let place = RecordPlace { term: head.term, leader: MemberId(head.leader), index };
+        let Some(key) = self.keys.of(&sealed) else { return Err(damaged) };
+        let (link, bytes) =
+            key.open_record(self.keys.disk, place, &mut sealed).map_err(|_| damaged)?;
+        let entry = LogEntry { place, bytes: Bytes::copy_from_slice(bytes) };
+        Ok(Some((entry, *link)))
+    }
+
+    fn meta<T: for<'b> Decode<'b, ()>>(&self, name: &'static str) -> Result<Option<T>, LogError> {
+        let Some(mut sealed) = self.disk.get(Key::Meta(name))? else { return Ok(None) };
+        let Some(key) = self.keys.of(&sealed) else { return Err(LogError::Meta { name }) };
+        let opened = key
+            .open_meta(self.keys.disk, name, &mut sealed)
+            .map_err(|_| LogError::Meta { name })?;
+        minicbor::decode(opened).map(Some).map_err(|_| LogError::Meta { name })
+    }
+
+    fn head(&self) -> Result<Option<Head>, LogError> {
+        let mut newest: Option<Head> = None;
+        let mut written = false;
+        for block in 0..HEAD_BLOCKS {
+            let bytes = self.disk.read_head(block)?;
+            // A block: length (4), sealed head, zeros.
+            let Some((length, rest)) = bytes.split_first_chunk::<4>() else { continue };
+            let length = u32::from_be_bytes(*length) as usize;
+            written |= bytes.iter().any(|byte| *byte != 0);
+            let Some(mut sealed) = rest.get(..length).map(<[u8]>::to_vec) else { continue };
+            let Some(key) = self.keys.of(&sealed) else { continue };
+            let opened = key.open_head(self.keys.disk, block as u64, &mut sealed);
+            let head = opened.ok().and_then(|opened| minicbor::decode::<Head>(opened).ok());
+            if let Some(head) = head
+                && newest.as_ref().is_none_or(|newest| head.counter > newest.counter)
+            {
+                newest = Some(head);
+            }
+        }
+        match newest {
+            None if written => Err(LogError::Head),
+            newest => Ok(newest),
+        }
+    }
+}
+
+/// What stands before the first piece of a record, in clear: openraft's log id and the layout.
+struct RecordHead {
+    term: u64,
+    leader: u64,
+    pieces: u16,
+    length: u32,
+}
+
+impl RecordHead {
+    const BYTES: usize = 8 + 8 + 2 + 4;
+
+    fn write(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(VALUE_BYTES_MAX);
+        bytes.extend_from_slice(&self.term.to_be_bytes());
+        bytes.extend_from_slice(&self.leader.to_be_bytes());
+        bytes.extend_from_slice(&self.pieces.to_be_bytes());
+        bytes.extend_from_slice(&self.length.to_be_bytes());
+        bytes
+    }
+
+    fn split(value: &[u8]) -> Option<(Self, &[u8])> {
+        let (term, rest) = value.split_first_chunk::<8>()?;
+        let (leader, rest) = rest.split_first_chunk::<8>()?;
+        let (pieces, rest) = rest.split_first_chunk::<2>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let head = Self {
+            term: u64::from_be_bytes(*term),
+            leader: u64::from_be_bytes(*leader),
+            pieces: u16::from_be_bytes(*pieces),
+            length: u32::from_be_bytes(*length),
+        };
+        let bounded = head.length as usize <= proto::limits::COMMAND_BYTES_MAX + 4096;
+        bounded.then_some((head, rest))
+    }
+}
+
+/// Opens the log, checks every record of it, and starts its writer.
+///
+/// # Errors
+///
+/// If anything is missing or damaged: the manager must not start.
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    keys: Arc<LogKeys>,
+    fatal: Fatal,
+) -> Result<(Opened, LogWriter, LogReader), LogError> {
+    let reader = LogReader { disk: disk.clone(), keys: keys.clone() };
+    let head = reader.head()?;
+    let is_new = head.is_none();
+    let head = head.unwrap_or_default();
+    let vote: Option<StoredVote> = reader.meta(META_VOTE)?;
+    if vote.as_ref().map_or(0, |vote| vote.number) < head.vote_number {
+        return Err(LogError::Meta { name: META_VOTE });
+    }
+    let purged: Option<Anchor> = reader.meta(META_PURGED)?;
+    let purged_index = purged.map(|anchor| anchor.place.index);
+    if purged_index < head.purged.map(|anchor| anchor.place.index) {
+        return Err(LogError::Meta { name: META_PURGED });
+    }
+    let committed: Option<StoredPlace> = reader.meta(META_COMMITTED)?;
+    let scanned = scan(&reader, purged)?;
+    if is_new && (vote.is_some() || scanned.last.is_some()) {
+        return Err(LogError::Head);
+    }
+    if let Some(expected) = head.last {
+        let found = scanned.last.map_or(0, |last| last.place.index);
+        if scanned.last.is_none() || found < expected.place.index {
+            return Err(LogError::TailLost { found, expected: expected.place.index });
+        }
+        let at_head = scanned.links.get(&expected.place.index).copied();
+        if at_head.is_some_and(|link| link != expected.link) {
+            return Err(LogError::Chain { index: expected.place.index });
+        }
+    }
+    if !scanned.leftovers.is_empty() {
+        disk.remove(scanned.leftovers)?;
+        disk.sync()?;
+    }
+    let opened = Opened {
+        purged: purged.map(|anchor| anchor.place.into()),
+        last: scanned.last.map(|anchor| anchor.place.into()),
+        vote: vote.as_ref().map(|vote| Bytes::from(vote.vote.clone())),
+        committed: committed.map(Into::into),
+        bytes: scanned.bytes,
+    };
+    let stats = Arc::new(LogStats::default());
+    let (jobs, queue) = mpsc::channel();
+    let mut writer = Writer {
+        head: Head {
+            counter: head.counter,
+            last: scanned.last,
+            purged,
+            vote_number: vote.as_ref().map_or(0, |vote| vote.number),
+            vote: vote.map(|vote| vote.vote).unwrap_or_default(),
+        },
+        disk,
+        keys,
+        reader: reader.clone(),
+        stats: stats.clone(),
+        fatal,
+        head_written_at: Instant::now(),
+        head_dirty: false,
+        to_purge: None,
+        group: Vec::new(),
+        group_bytes: 0,
+        waiting: Vec::new(),
+    };
+    if is_new {
+        // From now on a log without its head is a damaged one.
+        writer.write_head()?;
+    }
+    let thread = std::thread::Builder::new()
+        .name("log-writer".into())
+        .spawn(move || writer.run(&queue))
+        .map_err(|source| {
+            LogError::Disk(DiskError::Io { operation: "write", path: "log".into(), source })
+        })?;
+    Ok((opened, LogWriter { jobs, thread: Mutex::new(Some(thread)), stats }, reader))
+}
+
+struct Scanned {
+    last: Option<Anchor>,
+    /// Links of the records near the end: those the head may name.
+    links: BTreeMap<u64, Link>,
+    leftovers: Vec<Key>,
+    bytes: u64,
+}
+
+/// Reads the whole log: contiguous, authentic, chained. Pieces of a record that was never
+/// finished, and records that a purge had not got to, are leftovers.
+fn scan(reader: &LogReader, purged: Option<Anchor>) -> Result<Scanned, LogError> {
+    let mut scanned =
+        Scanned { last: purged, links: BTreeMap::new(), leftovers: Vec::new(), bytes: 0 };
+    let first = purged.map_or(0, |anchor| anchor.place.index + 1);
+    let mut next = first;
+    let mut from = 0;
+    loop {
+        let keys = reader.disk.log_keys(from, SCAN_KEYS)?;
+        let Some((last_key, _)) = keys.last().copied() else { break };
+        let whole = keys.len() < SCAN_KEYS;
+        // The last record of a full batch may have more pieces in the next one.
+        let taken: Vec<_> =
+            keys.iter().filter(|(index, _)| whole || *index < last_key).copied().collect();
+        for (index, piece) in taken {
+            if index < first {
+                scanned.leftovers.push(Key::Log { index, piece });
+                continue;
+            }
+            if piece != 0 {
+                // Pieces follow piece 0 in key order: without it they were never finished.
+                if next <= index {
+                    scanned.leftovers.push(Key::Log { index, piece });
+                }
+                continue;
+            }
+            if index != next {
+                return Err(LogError::Gap { index: next });
+            }
+            let Some((entry, link)) = reader.read(index)? else {
+                return Err(LogError::Gap { index });
+            };
+            let previous = scanned.last.map_or(GENESIS, |anchor| anchor.link);
+            if seal::chain_link(&previous, entry.place, &entry.bytes) != link {
+                return Err(LogError::Chain { index });
+            }
+            scanned.last = Some(Anchor { place: entry.place.into(), link });
+            scanned.bytes += entry.bytes.len() as u64;
+            scanned.links.insert(index, link);
+            next = index + 1;
+        }
+        if whole {
+            break;
+        }
+        from = last_key;
+    }
+    Ok(scanned)
+}
+
+struct Writer {
+    disk: Arc<dyn Disk>,
+    keys: Arc<LogKeys>,
+    reader: LogReader,
+    stats: Arc<LogStats>,
+    fatal: Fatal,
+    head: Head,
+    head_written_at: Instant,
+    head_dirty: bool,
+    /// Records still to be removed: from, to.
+    to_purge: Option<(u64, u64)>,
+    group: Vec<(Key, Vec<u8>)>,
+    group_bytes: usize,
+    waiting: Vec<Done>,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            let first = match self.next_job(queue) {
+                Ok(Some(job)) => job,
+                Ok(None) => continue,
+                Err(error) => return self.fail(&error, queue),
+            };
+            let mut stop = false;
+            let outcome = self.group_of(first, queue, &mut stop);
+            if let Err(error) = outcome {
+                self.fail(&error, queue);
+                return;
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a job; meanwhile the head catches up and a purge goes on.
+    fn next_job(&mut self, queue: &Receiver<Job>) -> Result<Option<Job>, LogError> {
+        let wait = if self.to_purge.is_some() {
+            Duration::ZERO
+        } else if self.head_dirty {
+            HEAD_LAG.saturating_sub(self.head_written_at.elapsed())
+        } else {
+            Duration::from_secs(3600)
+        };
+        match queue.recv_timeout(wait) {
+            Ok(job) => Ok(Some(job)),
+            Err(RecvTimeoutError::Disconnected) => Ok(Some(Job::Stop)),
+            Err(RecvTimeoutError::Timeout) => {
+                self.purge_some()?;
+                self.write_head_if_due()?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Carries out a job and all that wait behind it, with as few syncs as the bounds allow.
+    fn group_of(
+        &mut self,
+        first: Job,
+        queue: &Receiver<Job>,
+        stop: &mut bool,
+    ) -> Result<(), LogError> {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(job) = next {
+            taken += 1;
+            match job {
+                Job::Append(entries, done) => {
+                    self.waiting.push(done);
+                    for entry in entries {
+                        self.append(&entry)?;
+                    }
+                }
+                Job::Vote(vote, done) => {
+                    self.waiting.push(done);
+                    self.vote(&vote)?;
+                    // Rare, and the head must know: a vote that is lost could be given twice.
+                    self.finish_group()?;
+                    self.write_head()?;
+                }
+                Job::Committed(place) => {
+                    self.put_meta(META_COMMITTED, &StoredPlace::from(place))?;
+                }
+                Job::TruncateAfter(last, done) => {
+                    self.finish_group()?;
+                    self.waiting.push(done);
+                    self.truncate_after(last)?;
+                    self.finish_group()?;
+                }
+                Job::Purge(place, link, done) => {
+                    self.finish_group()?;
+                    self.waiting.push(done);
+                    self.purge(place, link)?;
+                    self.finish_group()?;
+                    self.write_head()?;
+                }
+                Job::LinkAt(index, answer) => {
+                    self.finish_group()?;
+                    answer(self.link_at(index)?);
+                }
+                Job::Stop => {
+                    *stop = true;
+                    break;
+                }
+            }
+            next = (taken < GROUP_JOBS_MAX).then(|| queue.try_recv().ok()).flatten();
+        }
+        self.finish_group()?;
+        if *stop && self.head_dirty {
+            self.write_head()?;
+        }
+        self.write_head_if_due()?;
+        self.purge_some()
+    }
+
+    fn append(&mut self, entry: &LogEntry) -> Result<(), LogError> {
+        let place = entry.place;
+        let previous = self.head.last.map_or(GENESIS, |anchor| anchor.link);
+        let link = seal::chain_link(&previous, place, &entry.bytes);
+        let sealed = self.keys.active().seal_record(self.keys.disk, place, &link, &entry.bytes);
+        let room = VALUE_BYTES_MAX - RecordHead::BYTES;
+        let (first, rest) = sealed.split_at(sealed.len().min(room));
+        let pieces = rest.chunks(VALUE_BYTES_MAX);
+        let head = RecordHead {
+            term: place.term,
+            leader: place.leader.0,
+            pieces: u16::try_from(pieces.len()).expect("an entry is at most a few MiB"),
+            length: u32::try_from(sealed.len()).expect("an entry is at most a few MiB"),
+        };
+        for (number, piece) in (1..).zip(pieces) {
+            self.put(Key::Log { index: place.index, piece: number }, piece.to_vec())?;
+        }
+        // Last: a record whose head is there is whole.
+        let mut value = head.write();
+        value.extend_from_slice(first);
+        self.put(Key::Log { index: place.index, piece: 0 }, value)?;
+        self.head.last = Some(Anchor { place: place.into(), link });
+        self.head_dirty = true;
+        self.stats.entries.fetch_add(1, Ordering::Relaxed);
+        self.stats.bytes.fetch_add(entry.bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn put(&mut self, key: Key, value: Vec<u8>) -> Result<(), LogError> {
+        if self.group_bytes + value.len() > GROUP_BYTES_MAX {
+            self.sync_group()?;
+        }
+        self.group_bytes += value.len();
+        self.group.push((key, value));
+        Ok(())
+    }
+
+    fn put_meta<T: Encode<()>>(&mut self, name: &'static str, value: &T) -> Result<(), LogError> {
+        let bytes = minicbor::to_vec(value).expect("encoding into memory cannot fail");
+        let sealed = self.keys.active().seal_meta(self.keys.disk, name, &bytes);
+        self.put(Key::Meta(name), sealed)
+    }
+
+    fn vote(&mut self, vote: &Bytes) -> Result<(), LogError> {
+        self.head.vote_number += 1;
+        self.head.vote = vote.to_vec();
+        self.head_dirty = true;
+        let stored = StoredVote { number: self.head.vote_number, vote: vote.to_vec() };
+        self.put_meta(META_VOTE, &stored)
+    }
+
+    /// The head goes first: a log that is longer than its head says is no loss, a shorter one is.
+    fn truncate_after(&mut self, last: Option<RecordPlace>) -> Result<(), LogError> {
+        let end = self.head.last.map(|anchor| anchor.place.index);
+        if last.map(|place| place.index) >= end {
+            return Ok(());
+        }
+        let link = match last {
+            Some(place) => self.link_at(place.index)?.ok_or(LogError::Gap { index: place.index })?,
+            None => GENESIS,
+        };
+        let from = last.map_or(0, |place| place.index + 1);
+        self.head.last = last.map(|place| Anchor { place: place.into(), link });
+        self.write_head()?;
+        // From the end backwards, so that what a crash leaves has no hole.
+        let mut keys = self.disk.log_keys(from, usize::MAX)?;
+        keys.reverse();
+        for some in keys.chunks(PURGE_RECORDS) {
+            let some = some.iter().map(|(index, piece)| Key::Log { index: *index, piece: *piece });
+            self.disk.remove(some.collect())?;
+        }
+        Ok(())
+    }
+
+    fn purge(&mut self, place: RecordPlace, link: Option<Link>) -> Result<(), LogError> {
+        if self.head.purged.is_some_and(|purged| purged.place.index >= place.index) {
+            return Ok(());
+        }
+        let known = self.link_at(place.index)?.or(link);
+        let link = known.ok_or(LogError::Gap { index: place.index })?;
+        let anchor = Anchor { place: place.into(), link };
+        let from = self.head.purged.map_or(0, |purged| purged.place.index + 1);
+        let last = self.head.last.map_or(0, |anchor| anchor.place.index);
+        self.head.purged = Some(anchor);
+        if self.head.last.is_none_or(|last| last.place.index < place.index) {
+            self.head.last = Some(anchor);
+        }
+        self.head_dirty = true;
+        // The pointer first, then the records: a crash in between leaves leftovers, not a hole.
+        self.put_meta(META_PURGED, &anchor)?;
+        let from = self.to_purge.map_or(from, |(earlier, _)| earlier.min(from));
+        self.to_purge = Some((from, place.index.min(last)));
+        Ok(())
+    }
+
+    /// Removes a few of the records that a purge has given up.
+    fn purge_some(&mut self) -> Result<(), LogError> {
+        let Some((from, to)) = self.to_purge else { return Ok(()) };
+        let keys = self.disk.log_keys(from, PURGE_RECORDS)?;
+        let keys: Vec<_> = keys.into_iter().filter(|(index, _)| *index <= to).collect();
+        let Some((last, _)) = keys.last().copied() else {
+            self.to_purge = None;
+            return Ok(());
+        };
+        self.disk.remove(keys.into_iter().map(|(index, piece)| Key::Log { index, piece }).collect())?;
+        self.to_purge = Some((last, to));
+        self.sync()
+    }
+
+    /// The link of a record that is on disk, or of the point where the log was purged.
+    fn link_at(&self, index: u64) -> Result<Option<Link>, LogError> {
+        for anchor in [self.head.last, self.head.purged].into_iter().flatten() {
+            if anchor.place.index == index {
+                return Ok(Some(anchor.link));
+            }
+        }
+        Ok(self.reader.read(index)?.map(|(_, link)| link))
+    }
+
+    /// Makes the group durable and tells whoever waits.
+    fn finish_group(&mut self) -> Result<(), LogError> {
+        if self.group.is_empty() && self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.sync_group()?;
+        self.stats.groups.fetch_add(1, Ordering::Relaxed);
+        for done in self.waiting.drain(..) {
+            done(Ok(()));
+        }
+        Ok(())
+    }
+
+    fn sync_group(&mut self) -> Result<(), LogError> {
+        if !self.group.is_empty() {
+            self.disk.put(std::mem::take(&mut self.group))?;
+            self.group_bytes = 0;
+        }
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<(), LogError> {
+        let started = Instant::now();
+        self.disk.sync()?;
+        self.stats.synced(started.elapsed());
+        Ok(())
+    }
+
+    fn write_head_if_due(&mut self) -> Result<(), LogError> {
+        if self.head_dirty && self.head_written_at.elapsed() >= HEAD_LAG {
+            self.write_head()?;
+        }
+        Ok(())
+    }
+
+    fn write_head(&mut self) -> Result<(), LogError> {
+        self.head.counter += 1;
+        let block = usize::try_from(self.head.counter % HEAD_BLOCKS as u64).unwrap_or(0);
+        let bytes = minicbor::to_vec(&self.head).expect("encoding into memory cannot fail");
+        let sealed = self.keys.active().seal_head(self.keys.disk, block as u64, &bytes);
+        let length = u32::try_from(sealed.len()).expect("a head is a few hundred bytes");
+        self.disk.write_head(block, &[&length.to_be_bytes()[..], &sealed].concat())?;
+        self.head_written_at = Instant::now();
+        self.head_dirty = false;
+        Ok(())
+    }
+
+    /// The disk failed: whoever waits is told, and the process stops. Never a second try: after a
+    /// failed sync the kernel counts the lost pages as clean.
+    fn fail(&mut self, error: &LogError, queue: &Receiver<Job>) {
+        let failed = || io::Error::other("the log could not be made durable");
+        self.waiting.drain(..).for_each(|done| done(Err(failed())));
+        (self.fatal)(error);
+        // Where the process is a test, everybody who comes later is told too.
+        for job in queue {
+            match job {
+                Job::Append(_, done)
+                | Job::Vote(_, done)
+                | Job::TruncateAfter(_, done)
+                | Job::Purge(_, _, done) => done(Err(failed())),
+                Job::LinkAt(_, answer) => answer(None),
+                Job::Committed(_) => {}
+                Job::Stop => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,303 @@
+//! Snapshot files: the written state, sealed chunk by chunk under this manager's log key.
+//!
+//! Layout: `magic (16) ‖ snapshot id (16)`, then chunks, each `length (u32) ‖ sealed`; chunk 0
+//! holds the head (log id, membership, chain link), the last one says that it is the last. Written
+//! beside the old one, made durable, then renamed; older ones are removed when a newer one stands.
+//! A snapshot on the wire is the same pieces in clear inside TLS; each manager seals its own.
+//!
+//! Invariant: a file that opens to its end is whole and this manager's own.
+
+use std::io;
+use std::sync::Arc;
+
+use prost::Message as _;
+use proto::limits::SNAPSHOT_CHUNK_BYTES;
+use proto::pb;
+use seal::SEALED_OVERHEAD_BYTES;
+use state::{SnapshotReader, State};
+
+use super::codec::{log_id_from_pb, log_id_to_pb, membership_to_pb, stored_membership_from_pb};
+use super::log::{Link, LogKeys};
+use super::types::SnapshotMeta;
+use crate::disk::{Disk, DiskError, NewFile};
+
+const MAGIC: &[u8; 16] = b"secretd snapshot";
+
+/// What its files are called; the index makes the newest the last in order.
+/// How the names of snapshots on disk begin.
+pub(crate) const PREFIX: &str = "snapshot-";
+
+/// The page of docs/operations that every damage message names.
+const RUNBOOK: &str = "docs/operations/replace-manager.md";
+
+/// A snapshot file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotFileError {
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Reading failed.
+    #[error("cannot read snapshot {name}")]
+    Read {
+        /// Which file.
+        name: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A chunk does not open.
+    #[error("chunk {chunk} of {name} failed authentication; this manager stops rather than serve a guess: {RUNBOOK}")]
+    Damaged {
+        /// Which file.
+        name: String,
+        /// Which chunk.
+        chunk: u64,
+    },
+    /// It opened, and is not a state this version reads.
+    #[error("{name} cannot be read: {source}")]
+    State {
+        /// Which file.
+        name: String,
+        /// Why not.
+        source: state::SnapshotError,
+    },
+}
+
+impl From<SnapshotFileError> for io::Error {
+    fn from(error: SnapshotFileError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// Where a manager's snapshots are.
+#[derive(Clone)]
+pub(crate) struct Snapshots {
+    disk: Arc<dyn Disk>,
+    keys: Arc<LogKeys>,
+}
+
+/// A snapshot as openraft moves it around.
+pub(crate) struct SnapshotData {
+    /// Whose disk it is on, and sealed for.
+    pub(crate) place: Snapshots,
+    /// Its file there.
+    pub(crate) name: String,
+    /// Bytes of the written state.
+    pub(crate) bytes: u64,
+    /// The state, where it was just received and decoded.
+    pub(crate) state: Option<Box<State>>,
+    /// The chain's link at its last entry.
+    pub(crate) link: Link,
+}
+
+/// What a file says of itself.
+pub(crate) struct Head {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) link: Link,
+}
+
+pub(crate) fn head_to_pb(meta: &SnapshotMeta, link: &Link) -> pb::SnapshotHead {
+    let membership = &meta.last_membership;
+    pb::SnapshotHead {
+        vote: None,
+        last: meta.last_log_id.as_ref().map(log_id_to_pb),
+        membership_id: membership.log_id().as_ref().map(log_id_to_pb),
+        membership: Some(membership_to_pb(membership.membership())),
+        chain_link: link.to_vec().into(),
+        target: 0,
+    }
+}
+
+pub(crate) fn head_from_pb(head: pb::SnapshotHead) -> io::Result<Head> {
+    let meta = SnapshotMeta {
+        last_log_id: head.last.map(log_id_from_pb),
+        last_membership: stored_membership_from_pb(head.membership_id, head.membership)?,
+    };
+    let link = head.chain_link.as_ref().try_into().map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidData, "malformed snapshot: it has no chain link")
+    })?;
+    Ok(Head { meta, link })
+}
+
+/// A snapshot file that is being written.
+pub(crate) struct SnapshotWriter {
+    file: Box<dyn NewFile>,
+    place: Snapshots,
+    id: [u8; 16],
+    number: u64,
+    pending: Vec<u8>,
+    bytes: u64,
+    name: String,
+    link: Link,
+}
+
+impl SnapshotWriter {
+    /// Appends pieces of the written state.
+    pub(crate) fn write(&mut self, mut piece: &[u8]) -> Result<(), DiskError> {
+        self.bytes += piece.len() as u64;
+        while !piece.is_empty() {
+            if self.pending.len() == SNAPSHOT_CHUNK_BYTES {
+                self.chunk(false)?;
+            }
+            let room = SNAPSHOT_CHUNK_BYTES - self.pending.len();
+            let (now, later) = piece.split_at(piece.len().min(room));
+            self.pending.extend_from_slice(now);
+            piece = later;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, last: bool) -> Result<(), DiskError> {
+        let keys = &self.place.keys;
+        let sealed =
+            keys.active().seal_chunk(keys.disk, &self.id, self.number, last, &self.pending);
+        let length = u32::try_from(sealed.len()).expect("a chunk is at most 256 KiB");
+        self.file.write(&length.to_be_bytes())?;
+        self.file.write(&sealed)?;
+        self.number += 1;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Makes the file durable under its name.
+    pub(crate) fn finish(mut self) -> Result<SnapshotData, DiskError> {
+        self.chunk(true)?;
+        self.file.finish()?;
+        let Self { place, name, bytes, link, .. } = self;
+        Ok(SnapshotData { place, name, bytes, state: None, link })
+    }
+}
+
+/// Reads a snapshot file chunk by chunk.
+pub(crate) struct ChunkReader {
+    file: Box<dyn io::Read + Send>,
+    keys: Arc<LogKeys>,
+    name: String,
+    id: [u8; 16],
+    number: u64,
+    ended: bool,
+}
+
+impl ChunkReader {
+    fn read_failed(&self, source: io::Error) -> SnapshotFileError {
+        if source.kind() == io::ErrorKind::UnexpectedEof {
+            return SnapshotFileError::Damaged { name: self.name.clone(), chunk: self.number };
+        }
+        SnapshotFileError::Read { name: self.name.clone(), source }
+    }
+
+    /// The next chunk in clear; none after the last one.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<u8>>, SnapshotFileError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let damaged = SnapshotFileError::Damaged { name: self.name.clone(), chunk: self.number };
+        let mut length = [0; 4];
+        self.file.read_exact(&mut length).map_err(|source| self.read_failed(source))?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > SNAPSHOT_CHUNK_BYTES + SEALED_OVERHEAD_BYTES {
+            return Err(damaged);
+        }
+        let mut sealed = vec![0; length];
+        self.file.read_exact(&mut sealed).map_err(|source| self.read_failed(source))?;
+        let keys = self.keys.clone();
+        let Some(key) = keys.of(&sealed) else { return Err(damaged) };
+        // Whether a chunk is the last is part of its context: try what it must be by its place.
+        for last in [false, true] {
+            let mut attempt = sealed.clone();
+            let opened = key.open_chunk(keys.disk, &self.id, self.number, last, &mut attempt);
+            if let Ok(opened) = opened {
+                let opened = opened.to_vec();
+                self.number += 1;
+                self.ended = last;
+                return Ok(Some(opened));
+            }
+        }
+        Err(damaged)
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn new(disk: Arc<dyn Disk>, keys: Arc<LogKeys>) -> Self {
+        Self { disk, keys }
+    }
+
+    /// Whether these are the same manager's snapshots.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+
+    /// Begins the file of a snapshot.
+    pub(crate) fn create(
+        &self,
+        meta: &SnapshotMeta,
+        link: Link,
+    ) -> Result<SnapshotWriter, DiskError> {
+        let index = meta.last_log_id.map_or(0, |id| id.index);
+        let term = meta.last_log_id.map_or(0, |id| id.leader_id.term);
+        // Two snapshots of one entry hold one state: the later file may replace the earlier.
+        let name = format!("{PREFIX}{index:020}-{term:020}");
+        let id: [u8; 16] = seal::random();
+        let mut file = self.disk.create_file(&name)?;
+        file.write(MAGIC)?;
+        file.write(&id)?;
+        let place = self.clone();
+        let pending = head_to_pb(meta, &link).encode_to_vec();
+        let mut writer =
+            SnapshotWriter { file, place, id, number: 0, pending, bytes: 0, name, link };
+        writer.chunk(false)?;
+        Ok(writer)
+    }
+
+    /// Opens a file and reads its head.
+    pub(crate) fn open(&self, name: &str) -> Result<(Head, ChunkReader), SnapshotFileError> {
+        let damaged = || SnapshotFileError::Damaged { name: name.to_owned(), chunk: 0 };
+        let mut file = self.disk.open_file(name)?.ok_or_else(damaged)?;
+        let mut start = [0; 32];
+        file.read_exact(&mut start).map_err(|_| damaged())?;
+        let (magic, id) = start.split_at(16);
+        let id: [u8; 16] = id.try_into().map_err(|_| damaged())?;
+        if magic != MAGIC {
+            return Err(damaged());
+        }
+        let keys = self.keys.clone();
+        let name = name.to_owned();
+        let mut chunks = ChunkReader { file, keys, name, id, number: 0, ended: false };
+        let head = chunks.next()?.ok_or_else(damaged)?;
+        let head = pb::SnapshotHead::decode(head.as_slice()).map_err(|_| damaged())?;
+        Ok((head_from_pb(head).map_err(|_| damaged())?, chunks))
+    }
+
+    /// The newest file; older ones, which a crash may have left, are removed.
+    pub(crate) fn newest(&self) -> Result<Option<String>, DiskError> {
+        let mut names = self.disk.files(PREFIX)?;
+        let newest = names.pop();
+        for older in names {
+            self.disk.remove_file(&older)?;
+        }
+        Ok(newest)
+    }
+
+    /// Removes every file but this one.
+    pub(crate) fn keep_only(&self, name: &str) -> Result<(), DiskError> {
+        for other in self.disk.files(PREFIX)? {
+            if other != name {
+                self.disk.remove_file(&other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the whole state of a file.
+    pub(crate) fn load(&self, name: &str) -> Result<(Head, State, u64), SnapshotFileError> {
+        let (head, mut chunks) = self.open(name)?;
+        let failed = |source| SnapshotFileError::State { name: name.to_owned(), source };
+        let mut reader = SnapshotReader::new();
+        let mut bytes = 0;
+        while let Some(chunk) = chunks.next()? {
+            bytes += chunk.len() as u64;
+            reader.feed(&chunk).map_err(failed)?;
+        }
+        Ok((head, reader.finish().map_err(failed)?, bytes))
+    }
+}

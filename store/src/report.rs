@@ -1,0 +1,204 @@
+//! What a manager tells the leader: sessions it holds, statuses, refusals, itself.
+//!
+//! Statuses are gathered for a moment (50 ms) and acknowledged to their agents once the leader
+//! has committed them; until then they are kept, through elections and outages. Heartbeats never
+//! enter the log: only the leader decides which change does.
+//!
+//! Invariant: a status is acknowledged only after it was committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use proto::id::{MemberId, NodeId};
+use proto::pb;
+use proto::task::TaskStatus;
+use state::object::NodeReport;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::leader::Inbox;
+use crate::raft::Purpose;
+use crate::service::Service;
+
+/// How often a manager reports though nothing happened.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long statuses are gathered: many tasks start at once.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Statuses in one report.
+const STATUSES_MAX: usize = 1_000;
+
+/// Time for the leader to commit a report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Done = Box<dyn FnOnce() + Send>;
+
+struct Pending {
+    node: NodeId,
+    statuses: Vec<TaskStatus>,
+    done: Done,
+}
+
+#[derive(Default)]
+struct Gathered {
+    in_touch: BTreeSet<NodeId>,
+    gone: BTreeSet<NodeId>,
+    said: BTreeMap<NodeId, NodeReport>,
+    statuses: Vec<Pending>,
+}
+
+/// What waits to be told to the leader.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    gathered: Mutex<Gathered>,
+    news: Notify,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn node_is_in_touch(&self, node: NodeId) {
+        let mut gathered = self.lock();
+        gathered.gone.remove(&node);
+        gathered.in_touch.insert(node);
+        drop(gathered);
+        self.news.notify_one();
+    }
+
+    pub(crate) fn node_is_gone(&self, node: NodeId) {
+        let mut gathered = self.lock();
+        gathered.in_touch.remove(&node);
+        gathered.gone.insert(node);
+        drop(gathered);
+        self.news.notify_one();
+    }
+
+    pub(crate) fn node_says(&self, node: NodeId, report: NodeReport) {
+        self.lock().said.insert(node, report);
+        self.news.notify_one();
+    }
+
+    /// Queues statuses; `done` is called once they are committed.
+    pub(crate) fn statuses(&self, node: NodeId, statuses: Vec<TaskStatus>, done: Done) {
+        self.lock().statuses.push(Pending { node, statuses, done });
+        self.news.notify_one();
+    }
+
+    fn take_statuses(&self) -> Vec<Pending> {
+        let mut gathered = self.lock();
+        let mut count = 0;
+        let fits = gathered.statuses.iter().take_while(|pending| {
+            let first = count == 0;
+            count += pending.statuses.len();
+            first || count <= STATUSES_MAX
+        });
+        let fits = fits.count();
+        gathered.statuses.drain(..fits).collect()
+    }
+
+    fn put_back(&self, mut pending: Vec<Pending>) {
+        let mut gathered = self.lock();
+        pending.append(&mut gathered.statuses);
+        gathered.statuses = pending;
+    }
+}
+
+/// Reports until `stop`: at once when something happened, else every second.
+pub(crate) async fn report(
+    service: Arc<Service>,
+    outbox: Arc<Outbox>,
+    inbox: Arc<Inbox>,
+    identity: KeyIdentity,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = outbox.news.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(REPORT_EVERY) => {}
+        }
+        let pending = outbox.take_statuses();
+        let denials = service.denials.take();
+        let request = request(&service, &outbox, &pending, &denials, &identity);
+        let told = tokio::time::timeout(REPORT_TIMEOUT, tell(&service, &inbox, request)).await;
+        match told {
+            Ok(Ok(())) => pending.into_iter().for_each(|pending| (pending.done)()),
+            other => {
+                tracing::debug!(failed = ?other, "report_not_taken");
+                outbox.put_back(pending);
+                service.denials.put_back(denials);
+            }
+        }
+    }
+}
+
+/// What this manager holds durably: the leader records it.
+#[derive(Clone)]
+pub(crate) struct KeyIdentity {
+    pub(crate) root_key_id: proto::id::KeyId,
+    pub(crate) key_file_generation: u64,
+}
+
+fn request(
+    service: &Service,
+    outbox: &Outbox,
+    pending: &[Pending],
+    denials: &[state::command::Denial],
+    identity: &KeyIdentity,
+) -> pb::ReportRequest {
+    let gathered = outbox.lock();
+    let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
+    pb::ReportRequest {
+        ready_nodes: texts(&gathered.in_touch),
+        gone_nodes: texts(&gathered.gone),
+        statuses: pending
+            .iter()
+            .map(|pending| pb::NodeStatuses {
+                node_id: pending.node.to_string(),
+                statuses: pending.statuses.iter().cloned().map(Into::into).collect(),
+            })
+            .collect(),
+        denials: denials
+            .iter()
+            .map(|denial| pb::Denials {
+                caller: minicbor::to_vec(denial.caller).unwrap_or_default().into(),
+                action: denial.action.clone(),
+                count: denial.count,
+            })
+            .collect(),
+        reports: gathered
+            .said
+            .iter()
+            .map(|(node, said)| pb::NodeReport {
+                node_id: node.to_string(),
+                message: said.message.clone(),
+                agent_version: said.agent_version.clone(),
+                ..pb::NodeReport::default()
+            })
+            .collect(),
+        reporter: Some(service.describe_self()),
+        root_key_id: identity.root_key_id.as_bytes().to_vec().into(),
+        key_file_generation: identity.key_file_generation,
+    }
+}
+
+/// Hands a report to the leader, which may be this manager.
+async fn tell(
+    service: &Service,
+    inbox: &Inbox,
+    request: pb::ReportRequest,
+) -> Result<(), link::Failure> {
+    let me = service.raft.me;
+    let leadership = *service.raft.leadership().borrow();
+    if leadership.leading {
+        return inbox.take(service, me, request).await;
+    }
+    let leader: MemberId = leadership.leader.ok_or_else(crate::service::no_leader)?;
+    let mut client = service.raft.pool.client(leader, Purpose::Calls)?;
+    client.report(request).await?;
+    Ok(())
+}

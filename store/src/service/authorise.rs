@@ -1,0 +1,110 @@
+//! Authorisation: one table, role × call.
+//!
+//! Not here: `usable_by` of secrets, which depends on the object (state). The whole table is
+//! walked by a test.
+
+use state::object::OperatorRole::{self, Admin, Auditor, Deployer, Writer};
+
+macro_rules! table {
+    ($($name:ident, $text:literal: $($role:ident)*;)*) => {
+        /// A call of the operators, by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum CallName {
+            $($name,)*
+        }
+
+        impl CallName {
+            /// Every call.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The name in messages, the audit and when forwarding.
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            const fn roles(self) -> &'static [OperatorRole] {
+                match self { $(Self::$name => &[$($role,)*],)* }
+            }
+        }
+    };
+}
+
+table! {
+    GetTransitKey, "get_transit_key": Admin Deployer Writer;
+    CreateSecret, "create_secret": Admin Deployer Writer;
+    ListSecrets, "list_secrets": Admin Deployer Writer Auditor;
+    GetSecret, "get_secret": Admin Deployer Writer Auditor;
+    RemoveSecret, "remove_secret": Admin Writer;
+    CreateService, "create_service": Admin Deployer;
+    UpdateService, "update_service": Admin Deployer;
+    RemoveService, "remove_service": Admin Deployer;
+    ListServices, "list_services": Admin Deployer Writer Auditor;
+    GetService, "get_service": Admin Deployer Writer Auditor;
+    ListTasks, "list_tasks": Admin Deployer Writer Auditor;
+    StreamOutput, "stream_output": Admin Deployer;
+    ListNodes, "list_nodes": Admin Deployer Writer Auditor;
+    GetNode, "get_node": Admin Deployer Writer Auditor;
+    UpdateNode, "update_node": Admin;
+    RemoveNode, "remove_node": Admin;
+    GetClusterStatus, "get_cluster_status": Admin Deployer Writer Auditor;
+    RemoveMember, "remove_member": Admin;
+    SetMemberAddress, "set_member_address": Admin;
+    ReplaceMember, "replace_member": Admin;
+    CreateJoinToken, "create_join_token": Admin;
+    ListJoinTokens, "list_join_tokens": Admin Auditor;
+    RevokeJoinToken, "revoke_join_token": Admin;
+    AddOperator, "add_operator": Admin;
+    ListOperators, "list_operators": Admin Auditor;
+    RemoveOperator, "remove_operator": Admin;
+    ListAudit, "list_audit": Admin Auditor;
+}
+
+/// Whether a role allows a call; nobody without a role may anything.
+pub(crate) fn is_allowed(role: Option<OperatorRole>, call: CallName) -> bool {
+    role.is_some_and(|role| call.roles().contains(&role))
+}
+
+/// The roles that allow a call, for people.
+pub(crate) fn roles_for(call: CallName) -> String {
+    call.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table once more, as its readers see it: who may do what, a line a role.
+    #[test]
+    fn the_table_is_what_the_documents_say() {
+        let allowed = |role: OperatorRole| -> Vec<&str> {
+            let calls = CallName::ALL.iter().filter(|call| is_allowed(Some(role), **call));
+            calls.map(|call| call.as_str()).collect()
+        };
+        assert_eq!(allowed(Admin).len(), CallName::ALL.len(), "an admin may everything");
+        let reading = [
+            "list_secrets", "get_secret", "list_services", "get_service", "list_tasks",
+            "list_nodes", "get_node", "get_cluster_status",
+        ];
+        let expect = |role: OperatorRole, beside: &[&str]| {
+            let mut expected: Vec<_> = reading.iter().chain(beside).copied().collect();
+            let mut actual = allowed(role);
+            expected.sort_unstable();
+            actual.sort_unstable();
+            assert_eq!(actual, expected, "{}", role.as_str());
+        };
+        expect(Writer, &["get_transit_key", "create_secret", "remove_secret"]);
+        expect(Deployer, &[
+            "get_transit_key", "create_secret", "create_service", "update_service",
+            "remove_service", "stream_output",
+        ]);
+        expect(Auditor, &["list_join_tokens", "list_operators", "list_audit"]);
+    }
+
+    #[test]
+    fn nobody_without_a_role_may_anything() {
+        for call in CallName::ALL {
+            assert!(!is_allowed(None, *call));
+        }
+    }
+}

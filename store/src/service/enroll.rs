@@ -1,0 +1,234 @@
+//! Enrolment: first certificates by token, the next ones by certificate.
+//!
+//! The admission and the certificate are committed before anything is handed out. From the request
+//! only the public key is taken. A retry is answered with the same admission and a certificate for
+//! the same subject.
+
+use link::Failure;
+use proto::convert::text;
+use proto::id::{NodeId, Timestamp, TokenId};
+use proto::identity::{Caller, Role, Subject};
+use proto::name::Hostname;
+use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
+use proto::{Kind, pb};
+use state::{Outcome, Standing};
+use state::command::{AdmitAgent, AdmitManager, Command};
+use state::object::Digest;
+
+use super::members::check_address;
+use super::secrets::unexpected;
+use super::{Service, internal, mark, now, parse_failure, removed};
+use crate::ca::{self, CaError, Issued};
+
+/// A token as it was presented.
+struct Presented {
+    id: TokenId,
+    hash: Digest,
+}
+
+impl Service {
+    fn presented(&self, token: Option<&pb::TokenProof>) -> Result<Presented, Failure> {
+        let malformed = || {
+            Failure::new(Kind::Unauthenticated, "a join token is needed")
+                .hint("make one on a manager: `secretctl cluster join-token`")
+        };
+        let token = token.ok_or_else(malformed)?;
+        let id: TokenId = token.token_id.parse().map_err(|_| malformed())?;
+        let secret: [u8; TOKEN_SECRET_BYTES] =
+            token.secret.as_ref().try_into().map_err(|_| malformed())?;
+        let secret = TokenSecret::new(Box::new(secret));
+        let realm = self.cluster()?.realm;
+        Ok(Presented { id, hash: Digest(seal::token_hash(realm, id, &secret)) })
+    }
+
+    fn issue(&self, subject: Subject, public_key: &[u8], at: Timestamp) -> Result<Issued, Failure> {
+        let cluster = self.cluster()?;
+        ca::issue(&self.keyring, &cluster, subject, public_key, at).map_err(|error| match error {
+            CaError::Certificate(link::certificate::CertificateError::Key) => {
+                Failure::new(Kind::Invalid, "the public key is not one for ECDSA on P-256")
+            }
+            error => internal(&error),
+        })
+    }
+
+    /// The certificate of a subject that was just admitted: the one that was committed with the
+    /// admission, or, for a retry, a new one.
+    async fn certificate_of(
+        &self,
+        caller: Caller,
+        issued: Issued,
+        public_key: &[u8],
+    ) -> Result<pb::Enrolled, Failure> {
+        let committed = self.raft.machine.state().certificate(issued.serial).is_some();
+        if committed {
+            return self.enrolled(&issued);
+        }
+        let issued = self.issue(issued.record.subject, public_key, now())?;
+        self.commit_certificate(caller, &issued).await?;
+        self.enrolled(&issued)
+    }
+
+    async fn commit_certificate(&self, caller: Caller, issued: &Issued) -> Result<(), Failure> {
+        let command = Command::IssueCertificate {
+            serial: issued.serial,
+            certificate: issued.record.clone(),
+        };
+        self.propose(caller, None, command).await.map(|_| ())
+    }
+
+    fn enrolled(&self, issued: &Issued) -> Result<pb::Enrolled, Failure> {
+        let cluster = self.cluster()?;
+        let members = self.raft.machine.state().members().clone();
+        Ok(pb::Enrolled {
+            certificate: issued.der.to_vec().into(),
+            ca_certificate: cluster.authority.certificate.0.clone(),
+            subject: issued.record.subject.to_string(),
+            realm: cluster.realm.as_bytes().to_vec().into(),
+            incarnation: cluster.incarnation.0,
+            not_after: issued.record.not_after.0,
+            manager_addresses: members.values().map(|member| member.address.clone()).collect(),
+        })
+    }
+
+    /// Admits an agent and gives it its first certificate.
+    pub(super) async fn enroll_agent(
+        &self,
+        _: Caller,
+        request: pb::EnrollAgentRequest,
+    ) -> Result<pb::Enrolled, Failure> {
+        let token = self.presented(request.token.as_ref())?;
+        let caller = Caller::Token { id: token.id };
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let hostname: Hostname =
+            text("hostname", &request.hostname).map_err(|error| parse_failure(&error))?;
+        let same_node = !request.node_id.is_empty();
+        let node_id = if same_node {
+            self.vouched_node(&request)?
+        } else {
+            NodeId::from_entropy(seal::random())
+        };
+        let mut issued = self.issue(Subject::Agent(node_id), &request.public_key, now())?;
+        let admit = AdmitAgent {
+            token_id: token.id,
+            hash: token.hash,
+            node_id,
+            same_node,
+            hostname,
+            serial: issued.serial,
+            certificate: issued.record.clone(),
+        };
+        match self.propose(caller, Some(mark), Command::AdmitAgent(admit)).await? {
+            // For a retry the node is the one of the first time.
+            Outcome::Node { id } => issued.record.subject = Subject::Agent(id),
+            other => return Err(unexpected(&other)),
+        }
+        self.certificate_of(caller, issued, &request.public_key).await
+    }
+
+    /// The node of the manager that vouched for an agent on its machine.
+    fn vouched_node(&self, request: &pb::EnrollAgentRequest) -> Result<NodeId, Failure> {
+        let denied = || {
+            Failure::new(Kind::Denied, "no manager vouched for an agent on its machine")
+                .hint("run `secret-agent` on the manager's machine, or let it join as a new node")
+        };
+        let node_id: NodeId =
+            text("node_id", &request.node_id).map_err(|error| parse_failure(&error))?;
+        let (proof_key, proof) =
+            request.node_proof.split_first_chunk::<91>().ok_or_else(denied)?;
+        let realm = self.cluster()?.realm;
+        let digest = seal::digest_of(&request.public_key);
+        let context = seal::Context::SameNode { realm, node_id, agent_key_digest: &digest };
+        let key_digest = Digest(seal::digest_of(proof_key));
+        let stands = self.raft.machine.state().certificates().values().any(|certificate| {
+            !certificate.revoked
+                && certificate.key_digest == key_digest
+                && matches!(certificate.subject, Subject::Manager(node, _) if node == node_id)
+        });
+        let signed = link::certificate::verify(proof_key, &context.encode(), proof);
+        if stands && signed { Ok(node_id) } else { Err(denied()) }
+    }
+
+    /// Admits a manager and gives it its certificate. Root keys come later, over mTLS.
+    pub(super) async fn enroll_manager(
+        &self,
+        _: Caller,
+        request: pb::EnrollManagerRequest,
+    ) -> Result<pb::Enrolled, Failure> {
+        let token = self.presented(request.token.as_ref())?;
+        let caller = Caller::Token { id: token.id };
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let hostname: Hostname =
+            text("hostname", &request.hostname).map_err(|error| parse_failure(&error))?;
+        check_address(&request.address)?;
+        let admit = AdmitManager {
+            token_id: token.id,
+            hash: token.hash,
+            node_id: NodeId::from_entropy(seal::random()),
+            hostname,
+            address: request.address.clone(),
+            level_max: u16::try_from(request.level_max).unwrap_or(u16::MAX),
+        };
+        let outcome = self.propose(caller, Some(mark), Command::AdmitManager(admit)).await?;
+        let Outcome::Member { id, node_id } = outcome else { return Err(unexpected(&outcome)) };
+        let issued = self.issue(Subject::Manager(node_id, id), &request.public_key, now())?;
+        self.commit_certificate(caller, &issued).await?;
+        self.enrolled(&issued)
+    }
+
+    /// Gives an operator its first certificate.
+    pub(super) async fn enroll_operator(
+        &self,
+        _: Caller,
+        request: pb::EnrollOperatorRequest,
+    ) -> Result<pb::Enrolled, Failure> {
+        let token = self.presented(request.token.as_ref())?;
+        let caller = Caller::Token { id: token.id };
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let operator = {
+            let state = self.raft.machine.state();
+            state.token(token.id).and_then(|kept| kept.operator)
+        };
+        let operator = operator.ok_or_else(|| {
+            Failure::new(Kind::Unauthenticated, "join token was not accepted")
+                .because("it enrols no operator, was used up, or is not one of this cluster's")
+                .hint("ask an admin for a new one: `secretctl operator add`")
+        })?;
+        let issued = self.issue(Subject::Operator(operator), &request.public_key, now())?;
+        let command = Command::EnrollOperator {
+            token_id: token.id,
+            hash: token.hash,
+            serial: issued.serial,
+            certificate: issued.record.clone(),
+        };
+        self.propose(caller, Some(mark), command).await?;
+        self.certificate_of(caller, issued, &request.public_key).await
+    }
+
+    /// Gives somebody with a standing certificate, expired or not, the next one. The manager that
+    /// was asked has compared the certificate's key with the record.
+    pub(super) async fn renew(
+        &self,
+        caller: Caller,
+        request: pb::RenewRequest,
+    ) -> Result<pb::Enrolled, Failure> {
+        self.barrier().await?;
+        let Caller::Certified { subject, serial } = caller else {
+            return Err(Failure::new(Kind::Denied, "only a certificate can be renewed"));
+        };
+        let stands = {
+            let state = self.raft.machine.state();
+            state.certificate(serial).is_some_and(|kept| {
+                state.standing(serial, subject, &kept.key_digest) == Standing::Good
+            })
+        };
+        if !stands {
+            return Err(removed(subject));
+        }
+        if subject.role() == Role::Boot {
+            return Err(Failure::new(Kind::Denied, "a boot key is not renewed"));
+        }
+        let issued = self.issue(subject, &request.public_key, now())?;
+        self.commit_certificate(caller, &issued).await?;
+        self.enrolled(&issued)
+    }
+}

@@ -1,0 +1,145 @@
+//! Objects to messages: what may be read of them. There is no message with a secret's value.
+
+use proto::convert::EnumField as _;
+use proto::id::{MemberId, NodeId, SecretId, ServiceId, TaskId};
+use proto::pb;
+use proto::spec::Mode;
+use proto::task::{DesiredState, TaskState, TaskStatus};
+use state::State;
+use state::object::{
+    Availability, Member, MemberState, Node, NodeState, Secret, Service, StatusChange, Task,
+    VersionState,
+};
+
+pub(super) fn secret(state: &State, id: SecretId, secret: &Secret) -> pb::SecretInfo {
+    let versions = secret.versions.iter().map(|(version, value)| pb::SecretVersionInfo {
+        version: version.0,
+        created_at: value.created_at.0,
+        created_by: value.created_by.to_string(),
+        sealed_bytes: value.payload.ciphertext.as_bytes().len() as u64,
+        root_key_id: value.payload.wrapped_dek.key_id().as_bytes().to_vec().into(),
+        state: match value.state {
+            VersionState::Live => "live".into(),
+            VersionState::Shredding => "shredding".into(),
+        },
+    });
+    let used_by = state.services_of_secret(id).map(|(_, service)| service.spec.name.to_string());
+    pb::SecretInfo {
+        id: id.to_string(),
+        name: secret.name.to_string(),
+        labels: secret.labels.as_map().clone(),
+        created_at: secret.created_at.0,
+        updated_at: secret.updated_at.0,
+        revision: secret.revision.0,
+        current_version: secret.current.0,
+        versions: versions.collect(),
+        usable_by: secret.usable_by.iter().map(ToString::to_string).collect(),
+        used_by: used_by.collect(),
+    }
+}
+
+pub(super) fn service(state: &State, id: ServiceId, service: &Service) -> pb::ServiceInfo {
+    let running = state.tasks_of_service(id).filter(|(_, task)| {
+        task.desired == DesiredState::Running && task.status.state == TaskState::Running
+    });
+    let desired_tasks = match service.spec.mode {
+        Mode::Replicated(replicas) => replicas,
+        Mode::Global => state.nodes().values().filter(|node| node.has_agent).count() as u64,
+    };
+    pb::ServiceInfo {
+        id: id.to_string(),
+        spec: Some(service.spec.clone().into()),
+        previous_spec: service.previous_spec.clone().map(Into::into),
+        created_at: service.created_at.0,
+        updated_at: service.updated_at.0,
+        revision: service.revision.0,
+        spec_revision: service.spec_revision.0,
+        running_tasks: running.count() as u64,
+        desired_tasks,
+    }
+}
+
+fn status(id: TaskId, change: &StatusChange, task: &Task) -> pb::TaskStatus {
+    TaskStatus {
+        task_id: id,
+        state: change.state,
+        at: change.at,
+        message: change.message.clone(),
+        exit_code: change.exit_code,
+        mounted: task.mounted.clone(),
+    }
+    .into()
+}
+
+pub(super) fn task(state: &State, id: TaskId, task: &Task) -> pb::TaskInfo {
+    let node = task.node_id.and_then(|id| state.node(id));
+    pb::TaskInfo {
+        id: id.to_string(),
+        service_id: task.service_id.to_string(),
+        service_name: task.service_name.to_string(),
+        slot: task.slot,
+        node_id: task.node_id.map(|id| id.to_string()).unwrap_or_default(),
+        node_hostname: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
+        desired_state: task.desired.number(),
+        status: Some(status(id, &task.status, task)),
+        created_at: task.created_at.0,
+        spec_revision: task.spec_revision.0,
+        secrets: task.spec.secrets.iter().cloned().map(Into::into).collect(),
+        history: task.history.iter().map(|change| status(id, change, task)).collect(),
+    }
+}
+
+pub(super) fn node(state: &State, id: NodeId, node: &Node) -> pb::NodeInfo {
+    let availability = match node.availability {
+        Availability::Active => pb::Availability::Active,
+        Availability::Pause => pb::Availability::Pause,
+        Availability::Drain => pb::Availability::Drain,
+    };
+    let node_state = match node.state {
+        NodeState::Unknown => pb::NodeState::Unknown,
+        NodeState::Ready => pb::NodeState::Ready,
+        NodeState::Down => pb::NodeState::Down,
+    };
+    let certificates = state.certificates().values();
+    let newest = certificates
+        .filter(|c| !c.revoked && c.subject == proto::identity::Subject::Agent(id))
+        .map(|c| c.not_after.0)
+        .max();
+    let member = node.member.and_then(|member_id| {
+        state.member(member_id).map(|object| member(state, member_id, object))
+    });
+    pb::NodeInfo {
+        id: id.to_string(),
+        hostname: node.hostname.to_string(),
+        labels: node.labels.as_map().clone(),
+        availability: availability.into(),
+        state: node_state.into(),
+        created_at: node.created_at.0,
+        updated_at: node.updated_at.0,
+        revision: node.revision.0,
+        has_agent: node.has_agent,
+        member,
+        message: node.report.message.clone(),
+        agent_version: node.report.agent_version.clone(),
+        certificate_not_after: newest.unwrap_or(0),
+    }
+}
+
+pub(super) fn member(state: &State, id: MemberId, member: &Member) -> pb::MemberInfo {
+    let member_state = match member.state {
+        MemberState::Joining => pb::MemberState::Joining,
+        MemberState::Learner => pb::MemberState::Learner,
+        MemberState::Voter => pb::MemberState::Voter,
+        MemberState::Leaving => pb::MemberState::Leaving,
+    };
+    let hostname = state.node(member.node_id).map(|node| node.hostname.to_string());
+    pb::MemberInfo {
+        id: id.0,
+        node_id: member.node_id.to_string(),
+        hostname: hostname.unwrap_or_default(),
+        address: member.address.clone(),
+        state: member_state.into(),
+        level_max: member.level_max.into(),
+        ..pb::MemberInfo::default()
+    }
+}

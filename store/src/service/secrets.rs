@@ -1,0 +1,199 @@
+//! Secrets: taking sealed payloads, listing, removing.
+
+use link::Failure;
+use proto::convert::{labels, text};
+use proto::id::{SecretId, Version};
+use proto::identity::{Caller, Principal, Subject};
+use proto::name::{OperatorName, SecretName};
+use proto::sealed::SealedPayload;
+use proto::{Kind, pb};
+use seal::{Operation, StoredAt};
+use state::command::{Command, CreateSecret};
+use state::{Outcome, Refusal};
+
+use super::{Service, internal, lookup, mark, parse_failure, refused, render};
+use crate::keys::{AcceptedFor, KeyringError};
+
+/// How often a payload is wrapped again when the active root key changes under a request.
+const WRAPS_MAX: usize = 3;
+
+impl Service {
+    pub(super) async fn get_transit_key(
+        &self,
+        caller: Caller,
+        _: pb::GetTransitKeyRequest,
+    ) -> Result<pb::TransitKey, Failure> {
+        self.barrier().await?;
+        let cluster = self.cluster()?;
+        let id = cluster.current_transit;
+        let key = cluster.transit_keys.get(&id).ok_or_else(|| {
+            Failure::new(Kind::Unavailable, "the cluster has no transit key right now")
+        })?;
+        let ca_public_key = link::certificate::public_key_of(&cluster.authority.certificate.0)
+            .map_err(|error| internal(&error))?;
+        Ok(pb::TransitKey {
+            realm: cluster.realm.as_bytes().to_vec().into(),
+            incarnation: cluster.incarnation.0,
+            key_id: id.as_bytes().to_vec().into(),
+            public_key: key.public_key.0.clone(),
+            not_after: key.not_after.0,
+            signature: key.signature.0.clone(),
+            ca_public_key: ca_public_key.into(),
+            caller: caller.principal().to_string(),
+        })
+    }
+
+    pub(super) async fn create_secret(
+        &self,
+        caller: Caller,
+        mut request: pb::CreateSecretRequest,
+    ) -> Result<pb::CreateSecretResponse, Failure> {
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let name: SecretName =
+            text("name", &request.name).map_err(|error| parse_failure(&error))?;
+        let labels = labels(request.labels).map_err(|error| parse_failure(&error))?;
+        let payload = request.payload.take().ok_or_else(|| {
+            Failure::new(Kind::Invalid, "the request has no sealed payload")
+                .hint("clients seal the value themselves: see docs/design/contexts.md")
+        })?;
+        let payload = SealedPayload::try_from(payload).map_err(|error| parse_failure(&error))?;
+        let usable_by = self.usable_by(&caller, &request.usable_by)?;
+        let id = SecretId::from_entropy(seal::random());
+        for _ in 0..WRAPS_MAX {
+            let stored = self.accept(&caller, &name, id, payload.clone())?;
+            let create = CreateSecret {
+                id,
+                name: name.clone(),
+                labels: labels.clone(),
+                usable_by: usable_by.clone(),
+                payload: stored,
+                transit_key_id: payload.transit_key_id,
+            };
+            let proposed =
+                self.propose_raw(caller, Some(mark), Command::CreateSecret(create)).await?;
+            match proposed {
+                Ok(Outcome::Secret { id, version }) => {
+                    return Ok(pb::CreateSecretResponse { id: id.to_string(), version: version.0 });
+                }
+                Ok(other) => return Err(unexpected(&other)),
+                // The root key was rotated in between: wrap again.
+                Err(Refusal::WrongRoot) => {}
+                Err(refusal) => return Err(refused(&refusal)),
+            }
+        }
+        Err(Failure::new(Kind::Unavailable, "the root key keeps changing").hint("try again"))
+    }
+
+    fn accept(
+        &self,
+        caller: &Caller,
+        name: &SecretName,
+        id: SecretId,
+        payload: SealedPayload,
+    ) -> Result<proto::sealed::StoredPayload, Failure> {
+        let cluster = self.cluster()?;
+        let at = StoredAt {
+            realm: cluster.realm,
+            secret_id: id,
+            version: Version(1),
+            payload_id: payload.payload_id,
+        };
+        let request = AcceptedFor {
+            principal: caller.principal(),
+            operation: Operation::Create,
+            name: &name.folded(),
+            at,
+        };
+        self.keyring.accept(&cluster, payload, &request).map_err(|error| match error {
+            KeyringError::Refused => {
+                self.denials.count(*caller, "foreign_sealed_payload");
+                Failure::new(Kind::Denied, "the sealed payload does not belong to this request")
+                    .because("it was sealed by another caller, for another name or operation, or damaged")
+                    .hint("seal the value anew; `secretctl create` does")
+            }
+            KeyringError::TransitRetired => refused(&Refusal::TransitRetired),
+            KeyringError::NoRoot | KeyringError::Damaged => internal(&error),
+        })
+    }
+
+    /// Who may refer to a new secret: as asked, else the creator's group; admins always may.
+    fn usable_by(
+        &self,
+        caller: &Caller,
+        asked: &[String],
+    ) -> Result<Vec<OperatorName>, Failure> {
+        if !asked.is_empty() {
+            let names = asked.iter().map(|name| text("usable_by", name));
+            return names.collect::<Result<_, _>>().map_err(|error| parse_failure(&error));
+        }
+        let Principal::Subject(Subject::Operator(id)) = caller.principal() else {
+            return Ok(Vec::new());
+        };
+        let state = self.raft.machine.state();
+        Ok(state.operator(id).map(|operator| operator.group.clone()).into_iter().collect())
+    }
+
+    pub(super) async fn list_secrets(
+        &self,
+        _: Caller,
+        request: pb::ListSecretsRequest,
+    ) -> Result<pb::ListSecretsResponse, Failure> {
+        self.barrier().await?;
+        let filter = request.filter.unwrap_or_default();
+        let state = self.raft.machine.state();
+        let secrets = state.secrets().iter().filter(|(id, secret)| {
+            let id = id.to_string();
+            let name = secret.name.as_str();
+            let named = filter.ids.iter().any(|prefix| id.starts_with(prefix.as_str()))
+                || filter.names.iter().any(|other| name.eq_ignore_ascii_case(other))
+                || filter.name_prefixes.iter().any(|prefix| {
+                    name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix))
+                });
+            let any_name = filter.ids.is_empty()
+                && filter.names.is_empty()
+                && filter.name_prefixes.is_empty();
+            let labelled = filter.labels.iter().all(|(key, value)| {
+                secret.labels.value(key).is_some_and(|has| value.is_empty() || has == value)
+            });
+            (named || any_name) && labelled
+        });
+        let secrets = secrets.map(|(id, secret)| render::secret(&state, *id, secret)).collect();
+        Ok(pb::ListSecretsResponse { secrets })
+    }
+
+    pub(super) async fn get_secret(
+        &self,
+        _: Caller,
+        request: pb::GetSecretRequest,
+    ) -> Result<pb::SecretInfo, Failure> {
+        self.barrier().await?;
+        let state = self.raft.machine.state();
+        let (id, secret) = lookup::secret(&state, &request.secret)?;
+        Ok(render::secret(&state, id, secret))
+    }
+
+    pub(super) async fn remove_secret(
+        &self,
+        caller: Caller,
+        request: pb::RemoveSecretRequest,
+    ) -> Result<pb::RemoveSecretResponse, Failure> {
+        self.barrier().await?;
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let found = {
+            let state = self.raft.machine.state();
+            lookup::secret(&state, &request.secret).map(|(id, secret)| (id, secret.name.clone()))
+        };
+        let (id, name) = found?;
+        let command = Command::RemoveSecret { id, forget_previous: request.forget_previous };
+        self.propose(caller, Some(mark), command).await?;
+        Ok(pb::RemoveSecretResponse { id: id.to_string(), name: name.to_string() })
+    }
+}
+
+/// State answered something else than the command can be answered: a fault of ours.
+pub(super) fn unexpected(outcome: &Outcome) -> Failure {
+    #[derive(Debug, thiserror::Error)]
+    #[error("unexpected outcome {0}")]
+    struct Unexpected(String);
+    internal(&Unexpected(format!("{outcome:?}")))
+}

@@ -1,0 +1,174 @@
+//! Services and their tasks.
+
+use link::Failure;
+use proto::id::{Revision, ServiceId};
+use proto::identity::Caller;
+use proto::spec::{Mode, RuntimeKind, ServiceSpec};
+use proto::{Kind, pb};
+use state::Outcome;
+use state::command::Command;
+
+use super::secrets::unexpected;
+use super::{Service, lookup, mark, parse_failure, render};
+
+/// What the native front refuses though state would take it.
+fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
+    if spec.mode == Mode::Global {
+        return Err(Failure::new(Kind::Unimplemented, "global services are not supported yet")
+            .hint("declare a replicated service; `max replicas per node` spreads it"));
+    }
+    let task = &spec.task;
+    if task.runtime == RuntimeKind::Process && task.command.is_empty() {
+        return Err(Failure::new(Kind::Invalid, "a service needs a command to run")
+            .hint("`secretctl service create --name NAME … -- COMMAND ARGS…`"));
+    }
+    let absolute = task.secrets.iter().find(|reference| reference.target.is_absolute());
+    if let Some(reference) = absolute {
+        return Err(Failure::new(
+            Kind::Invalid,
+            format!("the target `{}` leaves /run/secrets", reference.target),
+        )
+        .hint("give a file name; it appears under /run/secrets"));
+    }
+    Ok(())
+}
+
+impl Service {
+    pub(super) async fn create_service(
+        &self,
+        caller: Caller,
+        request: pb::CreateServiceRequest,
+    ) -> Result<pb::CreateServiceResponse, Failure> {
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let spec = request.spec.ok_or_else(|| {
+            parse_failure(&proto::convert::ParseError::missing("spec"))
+        })?;
+        let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
+        check_native(&spec)?;
+        let warnings = warnings(&spec);
+        let id = ServiceId::from_entropy(seal::random());
+        let command = Command::CreateService { id, spec: Box::new(spec) };
+        match self.propose(caller, Some(mark), command).await? {
+            Outcome::Service { id } => {
+                Ok(pb::CreateServiceResponse { id: id.to_string(), warnings })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn update_service(
+        &self,
+        caller: Caller,
+        request: pb::UpdateServiceRequest,
+    ) -> Result<pb::ServiceInfo, Failure> {
+        self.barrier().await?;
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let spec = request.spec.ok_or_else(|| {
+            parse_failure(&proto::convert::ParseError::missing("spec"))
+        })?;
+        let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
+        check_native(&spec)?;
+        let id = {
+            let state = self.raft.machine.state();
+            lookup::service(&state, &request.service)?.0
+        };
+        let revision = Revision(request.revision);
+        let command = Command::UpdateService { id, revision, spec: Box::new(spec) };
+        self.propose(caller, Some(mark), command).await?;
+        let state = self.raft.machine.state();
+        let (id, service) = lookup::service(&state, id.as_str())?;
+        Ok(render::service(&state, id, service))
+    }
+
+    pub(super) async fn remove_service(
+        &self,
+        caller: Caller,
+        request: pb::RemoveServiceRequest,
+    ) -> Result<pb::RemoveServiceResponse, Failure> {
+        self.barrier().await?;
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let (id, name) = {
+            let state = self.raft.machine.state();
+            let (id, service) = lookup::service(&state, &request.service)?;
+            (id, service.spec.name.to_string())
+        };
+        self.propose(caller, Some(mark), Command::RemoveService { id }).await?;
+        Ok(pb::RemoveServiceResponse { id: id.to_string(), name })
+    }
+
+    pub(super) async fn list_services(
+        &self,
+        _: Caller,
+        _: pb::ListServicesRequest,
+    ) -> Result<pb::ListServicesResponse, Failure> {
+        self.barrier().await?;
+        let state = self.raft.machine.state();
+        let services = state.services().iter();
+        let services = services.map(|(id, service)| render::service(&state, *id, service));
+        Ok(pb::ListServicesResponse { services: services.collect() })
+    }
+
+    pub(super) async fn get_service(
+        &self,
+        _: Caller,
+        request: pb::GetServiceRequest,
+    ) -> Result<pb::ServiceInfo, Failure> {
+        self.barrier().await?;
+        let state = self.raft.machine.state();
+        let (id, service) = lookup::service(&state, &request.service)?;
+        Ok(render::service(&state, id, service))
+    }
+
+    pub(super) async fn list_tasks(
+        &self,
+        _: Caller,
+        request: pb::ListTasksRequest,
+    ) -> Result<pb::ListTasksResponse, Failure> {
+        self.barrier().await?;
+        let state = self.raft.machine.state();
+        let service = match request.service.as_str() {
+            "" => None,
+            text => Some(lookup::service(&state, text)?.0),
+        };
+        let node = match request.node.as_str() {
+            "" => None,
+            text => Some(lookup::node(&state, text)?.0),
+        };
+        let tasks = state.tasks().iter().filter(|(_, task)| {
+            let wanted = request.all || task.desired <= proto::task::DesiredState::Running;
+            wanted
+                && service.is_none_or(|service| task.service_id == service)
+                && node.is_none_or(|node| task.node_id == Some(node))
+        });
+        let mut tasks: Vec<_> =
+            tasks.map(|(id, task)| render::task(&state, *id, task)).collect();
+        tasks.sort_by(|one, other| {
+            let key = |task: &pb::TaskInfo| (task.service_name.clone(), task.slot);
+            key(one).cmp(&key(other)).then(other.created_at.cmp(&one.created_at))
+        });
+        Ok(pb::ListTasksResponse { tasks })
+    }
+}
+
+/// What a deployer may not have meant.
+fn warnings(spec: &ServiceSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if spec.task.runtime == RuntimeKind::Docker {
+        warnings.push("no node has a docker runtime yet: the tasks stay pending".to_owned());
+    }
+    for reference in &spec.task.secrets {
+        let bits = reference.mode.bits();
+        if bits & 0o222 != 0 {
+            warnings.push(format!(
+                "the mode {} of `{}` allows writing, but the mount is read-only",
+                reference.mode, reference.target
+            ));
+        } else if bits & 0o444 == 0 {
+            warnings.push(format!(
+                "the mode {} of `{}` lets nobody but root read it",
+                reference.mode, reference.target
+            ));
+        }
+    }
+    warnings
+}

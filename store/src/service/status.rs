@@ -1,0 +1,155 @@
+//! The cluster's status: what is wrong first, then how it is.
+//!
+//! Answered by any manager, with or without a leader: when something is wrong is when it is asked.
+
+use link::Failure;
+use proto::id::Timestamp;
+use proto::identity::Caller;
+use proto::pb;
+use proto::task::{DesiredState, TaskState};
+use state::object::NodeState;
+
+use super::{Service, now};
+
+/// A disk with less room is a problem.
+const DISK_LOW_BYTES: u64 = 1 << 30;
+
+/// A certificate that ends sooner was not renewed in time.
+const EXPIRY_NEAR_MS: u64 = 7 * 24 * 3600 * 1000;
+
+fn problem(severity: &str, message: impl Into<String>, hints: &[&str]) -> pb::Problem {
+    let hints = hints.iter().map(|hint| (*hint).to_owned()).collect();
+    pb::Problem { severity: severity.into(), message: message.into(), hints }
+}
+
+impl Service {
+    pub(crate) async fn get_cluster_status(
+        &self,
+        _: Caller,
+        _: pb::GetClusterStatusRequest,
+    ) -> Result<pb::ClusterStatus, Failure> {
+        let cluster = self.cluster()?;
+        let members = self.describe_members().await;
+        let leadership = *self.raft.leadership().borrow();
+        let confirmed = self.raft.barrier().await.is_ok();
+        let mut status = {
+            let state = self.raft.machine.state();
+            pb::ClusterStatus {
+                realm: cluster.realm.as_bytes().to_vec().into(),
+                incarnation: cluster.incarnation.0,
+                created_at: cluster.created_at.0,
+                leader: leadership.leader.filter(|_| confirmed).map_or(0, |id| id.0),
+                term: leadership.term,
+                applied_index: state.index(),
+                answered_by: self.raft.me.0,
+                members: Vec::new(),
+                problems: self.object_problems(&state, now()),
+                secrets: state.secrets().len() as u64,
+                services: state.services().len() as u64,
+                tasks: state.tasks().values().filter(|task| task.is_live()).count() as u64,
+                nodes: state.nodes().len() as u64,
+                payload_bytes: state.payload_bytes(),
+                payload_quota_bytes: cluster.payload_quota_bytes,
+                level: cluster.level.into(),
+                autolock: cluster.recipients.iter().all(|slot| slot.kind != "file"),
+                ca_digest: cluster.authority.digest.0.to_vec().into(),
+                root_key_id: cluster.active_root.as_bytes().to_vec().into(),
+                transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
+            }
+        };
+        let mut problems = member_problems(&members, confirmed);
+        problems.append(&mut status.problems);
+        if !status.autolock {
+            problems.push(problem(
+                "note",
+                "managers open their own key files at start: the `file` slot is in use",
+                &["whoever copies a manager's disk and its unlock seed reads everything; keep \
+                   the seed on another mount, in a credential or on a TPM"],
+            ));
+        }
+        status.members = members;
+        status.problems = problems;
+        Ok(status)
+    }
+
+    fn object_problems(&self, state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
+        let mut problems = Vec::new();
+        if let Some(cluster) = state.cluster()
+            && state.payload_bytes() > cluster.payload_quota_bytes / 10 * 9
+        {
+            let text = "more than nine tenths of the payload quota are used";
+            problems.push(problem("warning", text, &["remove secrets that nothing uses"]));
+        }
+        let down = state.nodes().values().filter(|node| node.state == NodeState::Down);
+        for node in down {
+            let text = format!("node {} is down", node.hostname);
+            problems.push(problem("warning", text, &["its tasks were placed elsewhere"]));
+        }
+        let pending = state.tasks().iter().filter(|(_, task)| {
+            task.status.state == TaskState::Pending && task.desired == DesiredState::Running
+        });
+        for (_, task) in pending.take(10) {
+            let text = format!(
+                "task {}.{} is pending: {}",
+                task.service_name, task.slot, task.status.message
+            );
+            problems.push(problem("warning", text, &[]));
+        }
+        let lapsing = state.certificates().values().filter(|certificate| {
+            !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
+        });
+        for certificate in lapsing.take(10) {
+            let newer = state.certificates().values().any(|other| {
+                other.subject == certificate.subject && other.not_after > certificate.not_after
+            });
+            if !newer {
+                let text = format!("the certificate of {} ends soon", certificate.subject);
+                let hint = "it renews by itself while its owner reaches a manager";
+                problems.push(problem("warning", text, &[hint]));
+            }
+        }
+        problems
+    }
+}
+
+fn member_problems(members: &[pb::MemberInfo], confirmed: bool) -> Vec<pb::Problem> {
+    let mut problems = Vec::new();
+    let voter = pb::MemberState::Voter as i32;
+    let voters: Vec<_> = members.iter().filter(|member| member.state == voter).collect();
+    let reachable = voters.iter().filter(|member| member.reachable).count();
+    let needed = voters.len() / 2 + 1;
+    let name = |member: &pb::MemberInfo| {
+        format!("manager {} ({}, {})", member.id, member.hostname, member.address)
+    };
+    if reachable < needed {
+        let missing: Vec<_> =
+            voters.iter().filter(|member| !member.reachable).map(|m| name(m)).collect();
+        let text = format!(
+            "no majority: {reachable} of {} managers reachable, {needed} needed; missing: {}",
+            voters.len(),
+            missing.join(", ")
+        );
+        let hints = ["start one of them", "docs/operations/lost-quorum.md"];
+        problems.push(problem("error", text, &hints));
+    } else if !confirmed {
+        let hints = ["an election may be under way: look again in a second"];
+        problems.push(problem("error", "there is no leader", &hints));
+    }
+    for member in members {
+        if !member.reachable && reachable >= needed {
+            let text = format!("{} is not reachable", name(member));
+            let hint = "if it is gone for good: `secretctl cluster replace DEAD NEW`";
+            problems.push(problem("warning", text, &[hint]));
+        }
+        if member.reachable && member.disk_free_bytes > 0 && member.disk_free_bytes < DISK_LOW_BYTES
+        {
+            let text = format!("the disk of {} is nearly full", name(member));
+            problems.push(problem("warning", text, &["docs/operations/disk-full.md"]));
+        }
+    }
+    if voters.len() == 2 {
+        let text = "two managers survive no failure of one: join a third";
+        problems.push(problem("warning", text, &["`secretctl cluster join-token manager`"]));
+    }
+    problems
+}

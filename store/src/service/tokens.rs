@@ -1,0 +1,136 @@
+//! Join tokens: making, listing, ending them.
+//!
+//! A token's id and secret are derived from the request, so that a retry after a lost answer shows
+//! the same one. The cluster keeps a hash of the secret.
+
+use link::Failure;
+use proto::id::{Timestamp, TokenId};
+use proto::identity::{Caller, Role};
+use proto::token::JoinToken;
+use proto::{Kind, pb};
+use state::command::{Command, CreateToken};
+use state::object::{Digest, RequestMark};
+
+use super::{Service, internal, mark, now, parse_failure};
+
+const HOUR_MS: u64 = 3600 * 1000;
+
+/// The longest a token may live: a token on a wiki page is a way in.
+const LIFE_MS_MAX: u64 = 30 * 24 * HOUR_MS;
+
+/// The most a token may be used.
+const USES_MAX: u32 = 1_000;
+
+/// How long a token lives, and how often it is used, unless asked otherwise.
+const fn defaults(role: Role) -> (u64, u32) {
+    match role {
+        Role::Agent => (24 * HOUR_MS, 100),
+        Role::Manager | Role::Operator | Role::Boot => (HOUR_MS, 1),
+    }
+}
+
+/// A token as it is shown once, and as it is kept.
+pub(super) struct MadeToken {
+    pub(super) shown: JoinToken,
+    pub(super) kept: CreateToken,
+}
+
+impl Service {
+    /// Makes the token of a request.
+    pub(super) fn make_token(
+        &self,
+        mark: &RequestMark,
+        role: Role,
+        life_ms: u64,
+        uses: u32,
+    ) -> Result<MadeToken, Failure> {
+        let cluster = self.cluster()?;
+        let root =
+            self.keyring.root(cluster.active_root).map_err(|error| internal(&error))?;
+        let (id, secret) = root.derive_token(cluster.realm, mark.principal, mark.key);
+        let kept = CreateToken {
+            id,
+            role,
+            hash: Digest(seal::token_hash(cluster.realm, id, &secret)),
+            expires_at: now().after_ms(life_ms),
+            uses,
+        };
+        let ca_digest = cluster.authority.digest.0;
+        let shown = JoinToken { id, role, realm: cluster.realm, ca_digest, secret };
+        Ok(MadeToken { shown, kept })
+    }
+
+    pub(super) async fn create_join_token(
+        &self,
+        caller: Caller,
+        request: pb::CreateJoinTokenRequest,
+    ) -> Result<pb::CreateJoinTokenResponse, Failure> {
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let role = match request.role.as_str() {
+            "agent" => Role::Agent,
+            "manager" => Role::Manager,
+            other => {
+                return Err(Failure::new(Kind::Invalid, format!("`{other}` does not join"))
+                    .hint("a token is for an `agent` or a `manager`"));
+            }
+        };
+        let (life_default, uses_default) = defaults(role);
+        let life_ms = if request.expires_after_ms == 0 { life_default } else { request.expires_after_ms };
+        let uses = if request.uses == 0 { uses_default } else { request.uses };
+        if life_ms > LIFE_MS_MAX {
+            return Err(Failure::new(Kind::Invalid, "a join token may live 30 days at most"));
+        }
+        if uses > USES_MAX || (role == Role::Manager && uses > 1) {
+            return Err(Failure::new(Kind::Invalid, format!("{uses} uses are too many"))
+                .hint("a manager's token is for one use, an agent's for 1000 at most"));
+        }
+        let made = self.make_token(&mark, role, life_ms, uses)?;
+        let expires_at = made.kept.expires_at;
+        self.propose(caller, Some(mark), Command::CreateToken(made.kept)).await?;
+        // A retry made no second token: what counts is the first one's end.
+        let expires_at = self.token_end(made.shown.id).unwrap_or(expires_at);
+        Ok(pb::CreateJoinTokenResponse {
+            id: made.shown.id.to_string(),
+            token: made.shown.reveal(),
+            expires_at: expires_at.0,
+            uses,
+        })
+    }
+
+    pub(super) fn token_end(&self, id: TokenId) -> Option<Timestamp> {
+        self.raft.machine.state().token(id).map(|token| token.expires_at)
+    }
+
+    pub(super) async fn list_join_tokens(
+        &self,
+        _: Caller,
+        _: pb::ListJoinTokensRequest,
+    ) -> Result<pb::ListJoinTokensResponse, Failure> {
+        self.barrier().await?;
+        let at = now();
+        let state = self.raft.machine.state();
+        let alive = state.tokens().iter().filter(|(_, token)| {
+            token.expires_at > at && token.uses_left > 0
+        });
+        let tokens = alive.map(|(id, token)| pb::JoinTokenInfo {
+            id: id.to_string(),
+            role: token.role.to_string(),
+            created_at: token.created_at.0,
+            expires_at: token.expires_at.0,
+            uses_left: token.uses_left,
+            created_by: token.created_by.to_string(),
+        });
+        Ok(pb::ListJoinTokensResponse { tokens: tokens.collect() })
+    }
+
+    pub(super) async fn revoke_join_token(
+        &self,
+        caller: Caller,
+        request: pb::RevokeJoinTokenRequest,
+    ) -> Result<pb::RevokeJoinTokenResponse, Failure> {
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let id = proto::convert::text("id", &request.id).map_err(|error| parse_failure(&error))?;
+        self.propose(caller, Some(mark), Command::RevokeToken { id }).await?;
+        Ok(pb::RevokeJoinTokenResponse {})
+    }
+}
