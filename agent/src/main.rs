@@ -1,0 +1,9 @@
+//! `secret-agent`: a node agent of secretd.
+
+/// What is freed is wiped.
+#[global_allocator]
+static ALLOCATOR: sys::alloc::ZeroizingAllocator = sys::alloc::ZeroizingAllocator::new();
+
+fn main() -> std::process::ExitCode {
+    agent::main()
+}
