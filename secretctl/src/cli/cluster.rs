@@ -1,0 +1,202 @@
+//! `cluster`: making one, joining, its managers, its tokens, what is wrong with it.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::instant;
+
+/// What to do with the cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Make a new cluster with the manager on this machine
+    ///
+    /// The manager, secretd, must be running and not yet part of a cluster. It makes the
+    /// cluster's keys and its CA, and becomes the first member.
+    Init(InitArgs),
+
+    /// Make the manager on this machine a member of a cluster
+    ///
+    /// Takes a token of `secretctl cluster join-token manager` and the address of one manager or
+    /// more. Nodes that only run tasks join with secret-agent instead.
+    Join(JoinArgs),
+
+    /// Take the manager on this machine out of its cluster, for good
+    ///
+    /// Its data folder is of no use afterwards. Refused while the others would lose their
+    /// majority by it, unless forced.
+    Leave {
+        /// Leave though the others may lose their majority
+        #[arg(long, short)]
+        force: bool,
+    },
+
+    /// Show what is wrong, then who the managers are
+    ///
+    /// Problems come first, most urgent first, each with what to do. Exits with 0 all the same,
+    /// unless `--check` is given.
+    Status {
+        /// Exit with 1 if anything is wrong
+        #[arg(long)]
+        check: bool,
+    },
+
+    /// Make a token that admits a node or a manager
+    ///
+    /// The token is shown once. Who has it can join: hand it over as you would a password. Unless
+    /// given, a token for agents is good for 24 hours, one for a manager for one hour and one use.
+    JoinToken(JoinTokenArgs),
+
+    /// See and revoke join tokens
+    ///
+    /// The tokens themselves are not kept: the cluster has a hash of each.
+    #[command(subcommand)]
+    Token(TokenCommand),
+
+    /// See and change the cluster's managers
+    ///
+    /// A member is a manager that takes part in the cluster's decisions.
+    #[command(subcommand)]
+    Member(MemberCommand),
+
+    /// Put a new manager in the place of a dead one
+    ///
+    /// The new manager has joined and caught up; the dead one is removed in the same step, so that
+    /// the number of votes stays the same.
+    Replace {
+        /// The dead member, by number or hostname
+        dead: String,
+        /// The new member, by number or hostname
+        new: String,
+    },
+
+    /// Show who changed what
+    ///
+    /// Oldest first. Each record's chain is the hash of the record and the chain before it: with a
+    /// copy of one chain value, nothing before it can be changed unnoticed.
+    Audit {
+        /// Only records after this index
+        #[arg(long, value_name = "INDEX", default_value_t = 0, hide_default_value = true)]
+        after: u64,
+
+        /// At most so many records
+        #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+        limit: u32,
+    },
+}
+
+/// `cluster init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where others reach this manager; the address it listens on unless given
+    #[arg(long, value_name = "HOST:PORT", default_value = "", hide_default_value = true)]
+    pub(crate) advertise_address: String,
+
+    /// This machine's name in the cluster; its hostname unless given
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) hostname: String,
+
+    /// Bytes of sealed secrets the cluster may hold; 1 GiB unless given
+    ///
+    /// Every manager keeps all of them in memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+    pub(crate) payload_quota: u64,
+}
+
+/// `cluster join`
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Managers of the cluster
+    #[arg(required = true, value_name = "HOST:PORT")]
+    pub(crate) managers: Vec<String>,
+
+    /// The token that `secretctl cluster join-token manager` printed, or `-` to read it from
+    /// standard input
+    #[arg(long)]
+    pub(crate) token: String,
+
+    /// Where others reach this manager; the address it listens on unless given
+    #[arg(long, value_name = "HOST:PORT", default_value = "", hide_default_value = true)]
+    pub(crate) advertise_address: String,
+
+    /// This machine's name in the cluster; its hostname unless given
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) hostname: String,
+}
+
+/// `cluster join-token`
+#[derive(Debug, Args)]
+pub(crate) struct JoinTokenArgs {
+    /// What it admits
+    #[arg(value_enum, default_value = "agent")]
+    pub(crate) role: JoinRoleArg,
+
+    /// How long it is good for
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) expires: Option<Duration>,
+
+    /// How often it can be used
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) uses: Option<u32>,
+}
+
+/// What a join token admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum JoinRoleArg {
+    /// A node that runs tasks
+    #[value(alias = "worker")]
+    Agent,
+    /// A manager
+    Manager,
+}
+
+/// What to do with join tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// List the join tokens that can still be used
+    ///
+    /// By id: the tokens themselves were shown once and are not kept.
+    #[command(alias = "list")]
+    Ls,
+
+    /// Revoke join tokens
+    ///
+    /// Who joined with one stays.
+    #[command(alias = "remove")]
+    Rm {
+        /// Ids of tokens
+        #[arg(required = true, value_name = "TOKEN")]
+        tokens: Vec<String>,
+    },
+}
+
+/// What to do with members.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// List the cluster's managers
+    ///
+    /// The same table as in `secretctl cluster status`.
+    #[command(alias = "list")]
+    Ls,
+
+    /// Remove a manager from the cluster
+    ///
+    /// The others must be able to decide without it. A manager that is up leaves by itself with
+    /// `secretctl cluster leave`.
+    #[command(alias = "remove")]
+    Rm {
+        /// The member, by number or hostname
+        member: String,
+    },
+
+    /// Tell the others where a manager is reached now
+    ///
+    /// For a machine that moved: the manager itself keeps its data and its certificate.
+    SetAddress {
+        /// The member, by number or hostname
+        member: String,
+        /// Its new address
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
+}

@@ -1,0 +1,100 @@
+//! `create`, `ls`, `inspect`, `rm`: secrets.
+
+use clap::{Args, Subcommand};
+
+use super::parse_label;
+
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Create a secret from standard input or a file
+    ///
+    /// Reads the value from FILE, or from standard input if FILE is `-`; on a terminal it is asked
+    /// for twice and not shown. The value is 1 byte to 1 MiB of anything, taken as it is: a
+    /// trailing newline is part of it (`printf %s` writes none). It is sealed here and never
+    /// leaves this program in clear.
+    ///
+    /// A value is never taken from an argument or from the environment: both are visible to other
+    /// programs, and arguments end up in the shell's history.
+    ///
+    /// Prints the id of the new secret. Names are unique without regard to case.
+    Create(CreateArgs),
+
+    /// List secrets
+    ///
+    /// Values are never shown: nothing in this system reads one back.
+    #[command(alias = "list")]
+    Ls {
+        /// Only secrets that match: name=PREFIX, names=NAME, id=PREFIX, label=KEY or
+        /// label=KEY=VALUE
+        ///
+        /// Names and ids that are given are alternatives; labels must all match.
+        #[arg(long, short, value_name = "FILTER")]
+        filter: Vec<String>,
+    },
+
+    /// Show what is known of secrets
+    ///
+    /// Labels, versions, who may use it, which services do. Never the value. A secret is found by
+    /// its full id, its exact name, or a unique beginning of its id, in this order.
+    Inspect {
+        /// Names or ids
+        #[arg(required = true, value_name = "SECRET")]
+        secrets: Vec<String>,
+    },
+
+    /// Remove secrets
+    ///
+    /// A secret that a service uses is not removed, nor one that a service used before its last
+    /// update and would need to go back; `--forget-previous` gives up the latter. Goes on after a
+    /// secret that cannot be removed, and exits with 1 then.
+    ///
+    /// What was mounted for a running task is not taken back.
+    #[command(alias = "remove")]
+    Rm(RmArgs),
+}
+
+/// `create`
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// The name: 1 to 64 of a-z A-Z 0-9 - _ . , starting and ending with a letter or digit
+    pub(crate) name: String,
+
+    /// The file with the value, or `-` for standard input
+    pub(crate) file: Option<std::path::PathBuf>,
+
+    /// A label, KEY=VALUE; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) label: Vec<(String, String)>,
+
+    /// An operator or group whose services may use the secret; may be repeated
+    ///
+    /// The creator's group unless given. Who may deploy with a secret can read it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) usable_by: Vec<String>,
+
+    /// What looks like a value: refused.
+    #[arg(hide = true, value_name = "VALUE")]
+    pub(crate) excess: Vec<std::ffi::OsString>,
+
+    /// What looks like a value: refused.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", alias = "data",
+          alias = "from-literal")]
+    pub(crate) value: Option<std::ffi::OsString>,
+}
+
+/// `rm`
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Names or ids
+    #[arg(required = true, value_name = "SECRET")]
+    pub(crate) secrets: Vec<String>,
+
+    /// Remove it though a service would need it to go back to its previous spec
+    #[arg(long)]
+    pub(crate) forget_previous: bool,
+
+    /// Only say what would happen
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

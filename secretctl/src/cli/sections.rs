@@ -1,0 +1,267 @@
+//! The hand-written sections of help and man pages: examples for each command, exit status, files,
+//! security.
+//!
+//! Invariant: each visible command has examples (tested in `cli`).
+
+/// What stands at the end of `secretctl --help`.
+pub(crate) const SUMMARY: &str = "\
+Exit status:
+  0 done, 1 refused or failed, 2 usage, 69 unavailable: locked, no leader, out of reach; 130
+  interrupted";
+
+/// EXIT STATUS of every man page.
+pub(crate) const EXIT_STATUS: &[(&str, &str)] = &[
+    ("0", "Done."),
+    ("1", "Refused or failed; for a command on several objects: at least one of them."),
+    ("2", "The command line makes no sense. Nothing was sent."),
+    (
+        "69",
+        "Unavailable: no manager could be reached, the manager is locked, there is no leader or \
+         no room. The same command may succeed later.",
+    ),
+    ("130", "Interrupted. What was asked for may have been done."),
+];
+
+/// FILES of every man page.
+pub(crate) const FILES: &[(&str, &str)] = &[
+    ("/run/secretd/secretd.sock", "The unix socket of the manager on this machine."),
+    (
+        "$XDG_CONFIG_HOME/secretd/contexts/NAME/",
+        "A context: identity.der (certificate and private key), ca.der (the pinned CA), \
+         context.json (addresses of the managers, highest incarnation seen). Private to the user. \
+         ~/.config without XDG_CONFIG_HOME.",
+    ),
+    ("$XDG_CONFIG_HOME/secretd/current", "The name of the context that is used unless told."),
+];
+
+/// SECURITY of every man page, a paragraph each.
+pub(crate) const SECURITY: &[&str] = &[
+    "A secret is read from standard input, a file or the terminal, never from an argument or the \
+     environment: both are visible to other programs. It is sealed to a key of the cluster before \
+     it leaves this program, after that key's signature was checked against the CA that was \
+     pinned when the context was made; this program's memory is wiped, is not dumped, and cannot \
+     be read by other processes of the user.",
+    "There is no command that reads a secret back. Who may deploy a service with a secret can read \
+     it, by deploying a program that prints it; an operator's role and a secret's --usable-by \
+     decide who may.",
+    "Removing a secret, a node or an operator does not take back what they were given. Only a new \
+     value helps where one is known to somebody who should not know it.",
+];
+
+/// The examples of a command, by its path: what to type, after a line that says why.
+pub(crate) fn examples(path: &str) -> Option<&'static str> {
+    EXAMPLES.iter().find(|(command, _)| *command == path).map(|(_, text)| *text)
+}
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "secretctl",
+        "\
+# Store a secret, run a program that uses it, see what it prints
+printf %s \"$PASSWORD\" | secretctl create db_password -
+secretctl service create --name web --secret db_password -- /usr/bin/web --password-file \\
+    /run/secrets/db_password
+secretctl service logs -f web",
+    ),
+    (
+        "secretctl create",
+        "\
+# From a variable of the shell, without a trailing newline
+printf %s \"$PASSWORD\" | secretctl create db_password -
+# From a file, with a label
+secretctl create tls_key ./server.key --label owner=web
+# Typed at the terminal, twice, not shown
+secretctl create api_token -
+# From another program's output
+secretctl create api_token <(pass show api)",
+    ),
+    (
+        "secretctl ls",
+        "\
+# Those whose names begin with db
+secretctl ls --filter name=db
+# Ids only, of those with a label
+secretctl ls -q --filter label=owner=web",
+    ),
+    (
+        "secretctl inspect",
+        "\
+# Which services use it
+secretctl inspect db_password
+# As JSON
+secretctl inspect --json db_password | jq '.[0].used_by'",
+    ),
+    (
+        "secretctl rm",
+        "\
+# See first who uses it
+secretctl rm --dry-run db_password
+# Remove it though a service could need it to go back
+secretctl rm --forget-previous db_password",
+    ),
+    (
+        "secretctl service",
+        "\
+# What runs, and where
+secretctl service ls
+secretctl service ps web",
+    ),
+    (
+        "secretctl service create",
+        "\
+# Two tasks with one secret, on nodes with a label
+secretctl service create --name web --replicas 2 --secret db_password \\
+    --constraint node.labels.zone==eu -- /usr/bin/web
+# A secret under another name, for another user's eyes
+secretctl service create --name proxy --user proxy \\
+    --secret source=tls_key,target=server.key,uid=33,mode=0400 -- /usr/bin/proxy
+# A command that runs once
+secretctl service create --name migrate --restart-condition none --secret db_password \\
+    -- /usr/bin/migrate",
+    ),
+    ("secretctl service ls", "secretctl service ls\nsecretctl service ls --json"),
+    (
+        "secretctl service ps",
+        "\
+# What became of the tasks before
+secretctl service ps --all web",
+    ),
+    (
+        "secretctl service inspect",
+        "\
+# Its secrets, and the files they become
+secretctl service inspect --json web | jq '.[0].secrets'",
+    ),
+    (
+        "secretctl service logs",
+        "\
+# From the last ten minutes, and on
+secretctl service logs --follow --since 10m web
+# The last lines of each task, with their times
+secretctl service logs --tail 20 --timestamps web",
+    ),
+    ("secretctl service rm", "secretctl service rm web proxy"),
+    (
+        "secretctl service scale",
+        "\
+# Two services at once
+secretctl service scale web=3 proxy=2
+# Stop all tasks and keep the service
+secretctl service scale web=0",
+    ),
+    ("secretctl node", "secretctl node ls"),
+    ("secretctl node ls", "secretctl node ls\nsecretctl node ls -q"),
+    ("secretctl node inspect", "secretctl node inspect n1"),
+    (
+        "secretctl node update",
+        "\
+# Move its tasks elsewhere before maintenance, and take it back after
+secretctl node update n1 --availability drain
+secretctl node update n1 --availability active
+# For constraints
+secretctl node update n1 --label-add zone=eu --label-rm old",
+    ),
+    (
+        "secretctl node rm",
+        "\
+# A machine that goes
+secretctl node update n1 --availability drain
+secretctl node rm n1
+# A machine that is not trusted any more: at once, then give new values to what is listed
+secretctl node rm --force n1",
+    ),
+    (
+        "secretctl cluster",
+        "\
+# The first manager, then a node
+secretctl cluster init --advertise-address 10.0.0.4:7443
+secretctl cluster join-token agent",
+    ),
+    ("secretctl cluster init", "secretctl cluster init --advertise-address 10.0.0.4:7443"),
+    (
+        "secretctl cluster join",
+        "\
+# On the new manager, with a token that is not seen in ps
+secretctl cluster join --token - --advertise-address 10.0.0.5:7443 10.0.0.4:7443 <token",
+    ),
+    ("secretctl cluster leave", "secretctl cluster leave"),
+    (
+        "secretctl cluster status",
+        "\
+# For a monitor: 1 if anything is wrong, 69 if nobody answers
+secretctl cluster status --check",
+    ),
+    (
+        "secretctl cluster join-token",
+        "\
+# For nodes; good for a day
+secretctl cluster join-token
+# For one manager; good for ten minutes
+secretctl cluster join-token manager --expires 10m --uses 1",
+    ),
+    ("secretctl cluster token", "secretctl cluster token ls"),
+    ("secretctl cluster token ls", "secretctl cluster token ls"),
+    ("secretctl cluster token rm", "secretctl cluster token rm 1y2s3hfrqk3o8zt2c4bd9xz1a"),
+    ("secretctl cluster member", "secretctl cluster member ls"),
+    ("secretctl cluster member ls", "secretctl cluster member ls"),
+    (
+        "secretctl cluster member rm",
+        "\
+# By hostname, or by number
+secretctl cluster member rm m3",
+    ),
+    (
+        "secretctl cluster member set-address",
+        "secretctl cluster member set-address m3 10.0.1.6:7443",
+    ),
+    (
+        "secretctl cluster replace",
+        "\
+# m4 has joined; m3's machine is gone
+secretctl cluster replace m3 m4",
+    ),
+    (
+        "secretctl cluster audit",
+        "\
+# What happened since record 1200, as JSON
+secretctl cluster audit --after 1200 --json",
+    ),
+    ("secretctl operator", "secretctl operator add alice --role deployer"),
+    (
+        "secretctl operator add",
+        "\
+# Alice may deploy, with the secrets of her team
+secretctl operator add alice --role deployer --group payments",
+    ),
+    ("secretctl operator ls", "secretctl operator ls"),
+    ("secretctl operator rm", "secretctl operator rm alice"),
+    ("secretctl context", "secretctl context ls"),
+    (
+        "secretctl context add",
+        "\
+# With two managers, and a token that is not seen in ps
+secretctl context add prod --token - --manager 10.0.0.4:7443 --manager 10.0.0.5:7443 <token",
+    ),
+    ("secretctl context ls", "secretctl context ls"),
+    (
+        "secretctl context use",
+        "\
+secretctl context use prod
+# The unix socket of this machine again
+secretctl context use -",
+    ),
+    ("secretctl context rm", "secretctl context rm prod"),
+    ("secretctl context show", "secretctl context show prod"),
+    (
+        "secretctl completion",
+        "\
+# bash, for this user
+secretctl completion bash >~/.local/share/bash-completion/completions/secretctl",
+    ),
+    (
+        "secretctl man",
+        "\
+secretctl man | man -l -
+secretctl man /usr/local/share/man/man1",
+    ),
+];

@@ -1,0 +1,146 @@
+//! `cluster status`: what is wrong first, then the managers, then what there is.
+
+use std::fmt::Write as _;
+
+use proto::Kind;
+use proto::id::Incarnation;
+use proto::pb;
+
+use super::super::{Session, counted};
+use super::member_table;
+use crate::connection::{Connection, ask};
+use crate::error::Error;
+use crate::table::Card;
+use crate::view::{self, Problem};
+
+pub(super) async fn run(session: &Session, check: bool) -> Result<(), Error> {
+    let mut connection = session.connect().await?;
+    if connection.is_local()
+        && let Some(problems) = not_serving(session, &connection).await?
+    {
+        return judge(check, problems);
+    }
+    let status = ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {}))?;
+    connection.saw(Incarnation(status.incarnation))?;
+    let view = view::Cluster::from(status);
+    let problems = view.problems.len();
+    if session.printer.json {
+        session.printer.json(&view)?;
+    } else {
+        session.printer.data(&text(&view, session))?;
+    }
+    judge(check, problems)
+}
+
+fn judge(check: bool, problems: usize) -> Result<(), Error> {
+    if check && problems > 0 { Err(Error::Reported(1)) } else { Ok(()) }
+}
+
+/// Shows a manager that does not serve a cluster, and says how many problems that makes.
+async fn not_serving(session: &Session, connection: &Connection) -> Result<Option<usize>, Error> {
+    let status = match ask!(connection, local.get_local_status(pb::GetLocalStatusRequest {})) {
+        Ok(status) => status,
+        // The socket's calls may be forwarded by what knows only the operators' ones.
+        Err(Error::Failed(failure)) if failure.kind == Kind::Unimplemented => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let (message, hints): (&str, &[&str]) = match status.phase.as_str() {
+        "serving" => return Ok(None),
+        "empty" => (
+            "this manager is not part of a cluster",
+            &[
+                "make a new one with `secretctl cluster init`",
+                "or join one with `secretctl cluster join`",
+            ],
+        ),
+        "locked" => (
+            "this manager is locked",
+            &["unlock it on this machine; its keys are encrypted until then"],
+        ),
+        "stopping" => ("this manager is stopping", &["see its log for the reason"]),
+        _ => ("this manager is in a phase that this program does not know", &["upgrade secretctl"]),
+    };
+    let problem = Problem {
+        severity: "error".into(),
+        message: message.into(),
+        hints: hints.iter().map(|hint| (*hint).to_owned()).collect(),
+    };
+    let view = view::LocalManager {
+        phase: status.phase,
+        problems: vec![problem],
+        version: status.version,
+        realm: proto::hex::encode(&status.realm),
+        incarnation: status.incarnation,
+        member: status.member,
+        node_id: status.node_id,
+        address: status.address,
+    };
+    if session.printer.json {
+        session.printer.json(&view)?;
+    } else {
+        let mut text = problems(&view.problems);
+        let mut card = Card::new("manager");
+        card.line("phase", view.phase.clone());
+        card.line("version", view.version.clone());
+        card.line("realm", view.realm.clone());
+        if view.member > 0 {
+            card.line("member", view.member.to_string());
+        }
+        card.line("address", view.address.clone());
+        text.push_str(&card.render());
+        session.printer.data(&text)?;
+    }
+    Ok(Some(view.problems.len()))
+}
+
+fn problems(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        writeln!(text, "{}: {}", problem.severity, problem.message).ok();
+        for hint in &problem.hints {
+            writeln!(text, "  hint: {hint}").ok();
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn text(cluster: &view::Cluster, session: &Session) -> String {
+    let mut text = problems(&cluster.problems);
+    if text.is_empty() {
+        text.push_str("no problems\n\n");
+    }
+    text.push_str(&member_table(&cluster.members).render());
+    text.push('\n');
+    let mut card = Card::new("cluster");
+    card.line("realm", cluster.realm.clone());
+    card.line("incarnation", cluster.incarnation.to_string());
+    let leader = cluster.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+    card.line("leader", format!("{leader}, term {}", cluster.term));
+    card.line("applied index", cluster.applied_index.to_string());
+    let count = |number: u64, what| counted(usize::try_from(number).unwrap_or(usize::MAX), what);
+    card.line(
+        "holds",
+        [
+            count(cluster.secrets, "secret"),
+            count(cluster.services, "service"),
+            count(cluster.tasks, "task"),
+            count(cluster.nodes, "node"),
+        ]
+        .join(", "),
+    );
+    card.line(
+        "payloads",
+        format!("{} of {} bytes", cluster.payload_bytes, cluster.payload_quota_bytes),
+    );
+    card.line("locking", if cluster.autolock { "on" } else { "off" });
+    if !session.printer.quiet {
+        card.line("CA", cluster.ca_digest.clone());
+        card.line("root key", cluster.root_key_id.clone());
+        card.line("transit key", cluster.transit_key_id.clone());
+    }
+    text.push_str(&card.render());
+    text
+}

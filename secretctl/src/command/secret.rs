@@ -1,0 +1,244 @@
+//! `create`, `ls`, `inspect`, `rm`.
+//!
+//! Invariant: a value goes from its source into the sealed box; no message, error or log names it.
+
+use std::path::Path;
+
+use proto::Kind;
+use proto::convert;
+use proto::id::Incarnation;
+use proto::name::SecretName;
+use proto::pb;
+use seal::Operation;
+
+use super::{Session, Tally, counted, labels, listed};
+use crate::cli::{CreateArgs, RmArgs, SecretCommand};
+use crate::connection::{Connection, ask, request_key};
+use crate::error::Error;
+use crate::table::{Card, Table, natural_order};
+use crate::view::{self, Named};
+use crate::{instant, transit, value};
+
+pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(), Error> {
+    match command {
+        SecretCommand::Create(args) => create(session, args).await,
+        SecretCommand::Ls { filter } => ls(session, &filter).await,
+        SecretCommand::Inspect { secrets } => inspect(session, &secrets).await,
+        SecretCommand::Rm(args) => rm(session, args).await,
+    }
+}
+
+/// Refuses what would show a value to other programs.
+fn refuse_arguments(args: &CreateArgs) -> Result<&Path, Error> {
+    let looks_like_value =
+        args.value.is_some() || !args.excess.is_empty() || args.name.contains('=');
+    if looks_like_value {
+        let failure = Error::usage("refusing to read a secret from an argument")
+            .because("arguments are visible in `ps` and in the shell's history")
+            .hint("pipe it: `printf %s \"$VALUE\" | secretctl create NAME -`, or name a file")
+            .hint(
+                "what was typed here is in the history now: if it was a secret, take another one",
+            );
+        return Err(Error::Usage(failure));
+    }
+    args.file.as_deref().ok_or_else(|| {
+        let failure = Error::usage("where is the secret to come from? FILE is missing")
+            .because("a secret is read from standard input or a file, never from an argument")
+            .hint("pipe it: `printf %s \"$VALUE\" | secretctl create NAME -`, or name a file");
+        Error::Usage(failure)
+    })
+}
+
+async fn create(session: &Session, args: CreateArgs) -> Result<(), Error> {
+    let file = refuse_arguments(&args)?;
+    let name: SecretName = args.name.parse().map_err(|error: proto::name::NameError| {
+        Error::Usage(Error::usage(error.to_string()).hint("see `secretctl create --help`"))
+    })?;
+    let labels = convert::labels(args.label.iter().cloned().collect()).map_err(|error| {
+        Error::Usage(Error::usage(error.to_string()).hint("see `secretctl create --help`"))
+    })?;
+    let mut connection = session.connect().await?;
+    if value::is_typed(file) {
+        // Nobody types a secret for a manager that is not there.
+        ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
+    }
+    let plaintext = value::read(name.as_str(), file)?;
+    let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
+    let incarnation = Incarnation(key.incarnation);
+    let sender = transit::sender(key, connection.trust(), instant::now())?;
+    connection.saw(incarnation)?;
+    let payload = sender.seal(plaintext, Operation::Create, &name.folded());
+    let request = pb::CreateSecretRequest {
+        request_key: request_key(),
+        name: name.to_string(),
+        labels: labels.as_map().clone(),
+        payload: Some(payload.into()),
+        usable_by: args.usable_by,
+    };
+    let created = ask!(connection, control.create_secret(request))?;
+    if session.printer.json {
+        let view = view::CreatedSecret { id: created.id, version: created.version };
+        return session.printer.json(&view);
+    }
+    session.printer.data(&created.id)
+}
+
+/// `--filter` options as the manager takes them.
+fn parse_filter(filters: &[String]) -> Result<pb::SecretFilter, Error> {
+    let mut filter = pb::SecretFilter::default();
+    for text in filters {
+        let wrong = || {
+            let failure = Error::usage(format!("invalid filter `{text}`"));
+            Error::Usage(failure.hint(
+                "known filters: name=PREFIX, names=NAME, id=PREFIX, label=KEY, label=KEY=VALUE",
+            ))
+        };
+        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        match key {
+            "name" => filter.name_prefixes.push(value.to_owned()),
+            "names" => filter.names.push(value.to_owned()),
+            "id" => filter.ids.push(value.to_owned()),
+            "label" => {
+                let (key, value) = value.split_once('=').unwrap_or((value, ""));
+                filter.labels.insert(key.to_owned(), value.to_owned());
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(filter)
+}
+
+async fn ls(session: &Session, filters: &[String]) -> Result<(), Error> {
+    let filter = parse_filter(filters)?;
+    let connection = session.connect().await?;
+    let request = pb::ListSecretsRequest { filter: Some(filter) };
+    let mut secrets = ask!(connection, control.list_secrets(request))?.secrets;
+    secrets.sort_by(|one, other| natural_order(&one.name, &other.name));
+    if session.printer.json {
+        let views: Vec<view::Secret> = secrets.into_iter().map(Into::into).collect();
+        return session.printer.json(&views);
+    }
+    if session.printer.quiet {
+        return ids(session, secrets.into_iter().map(|secret| secret.id));
+    }
+    let mut table = Table::new(&["ID", "NAME", "VERSION", "CREATED", "UPDATED", "USED BY"]);
+    for secret in secrets {
+        table.row(vec![
+            secret.id,
+            secret.name,
+            secret.current_version.to_string(),
+            session.ago(secret.created_at),
+            session.ago(secret.updated_at),
+            secret.used_by.join(", "),
+        ]);
+    }
+    session.printer.data(&table.render())
+}
+
+/// One id a line.
+pub(super) fn ids(session: &Session, ids: impl Iterator<Item = String>) -> Result<(), Error> {
+    let text: String = ids.map(|id| id + "\n").collect();
+    if text.is_empty() { Ok(()) } else { session.printer.data(&text) }
+}
+
+async fn inspect(session: &Session, secrets: &[String]) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let mut tally = Tally::default();
+    let mut views = Vec::new();
+    for secret in secrets {
+        if tally.is_over() {
+            break;
+        }
+        let request = pb::GetSecretRequest { secret: secret.clone() };
+        let answer = ask!(connection, control.get_secret(request));
+        if let Some(info) = tally.count(session.printer, answer) {
+            views.push(view::Secret::from(info));
+        }
+    }
+    if session.printer.json {
+        session.printer.json(&views)?;
+    } else {
+        for view in views {
+            session.printer.data(&card(view))?;
+        }
+    }
+    tally.end()
+}
+
+fn card(secret: view::Secret) -> String {
+    let mut card = Card::new(&secret.name);
+    card.line("id", secret.id);
+    card.line("labels", labels(&secret.labels));
+    card.line("usable by", secret.usable_by.join(", "));
+    card.line("used by", secret.used_by.join(", "));
+    card.line("created", secret.created_at.unwrap_or_default());
+    card.line("updated", secret.updated_at.unwrap_or_default());
+    card.line("revision", secret.revision.to_string());
+    for version in secret.versions {
+        let current = if version.version == secret.current_version { ", current" } else { "" };
+        card.line(
+            &format!("version {}", version.version),
+            format!(
+                "{}{current}, {} bytes sealed under root key {}, by {} at {}",
+                version.state,
+                version.sealed_bytes,
+                version.root_key_id,
+                version.created_by,
+                version.created_at.unwrap_or_default()
+            ),
+        );
+    }
+    card.render()
+}
+
+async fn rm(session: &Session, args: RmArgs) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let mut tally = Tally::default();
+    let mut removed = Vec::new();
+    for secret in args.secrets {
+        if tally.is_over() {
+            break;
+        }
+        if args.dry_run {
+            let outcome = would_remove(session, &connection, secret).await;
+            removed.extend(tally.count(session.printer, outcome));
+            continue;
+        }
+        let request = pb::RemoveSecretRequest {
+            request_key: request_key(),
+            secret,
+            forget_previous: args.forget_previous,
+        };
+        let answer = ask!(connection, control.remove_secret(request));
+        if let Some(answer) = tally.count(session.printer, answer) {
+            if !session.printer.json {
+                session.printer.data(&answer.name)?;
+            }
+            removed.push(Named { id: answer.id, name: answer.name });
+        }
+    }
+    if session.printer.json {
+        session.printer.json(&removed)?;
+    }
+    tally.end()
+}
+
+/// What `rm` would do: refused if a service uses the secret.
+async fn would_remove(
+    session: &Session,
+    connection: &Connection,
+    secret: String,
+) -> Result<Named, Error> {
+    let info = ask!(connection, control.get_secret(pb::GetSecretRequest { secret }))?;
+    if !info.used_by.is_empty() {
+        let users = counted(info.used_by.len(), "service");
+        let what = format!("secret `{}` is used by {users}: {}", info.name, listed(&info.used_by));
+        return Err(Error::failed(Kind::InUse, what)
+            .hint("remove the services, or update them to do without it, first")
+            .into());
+    }
+    if !session.printer.json {
+        session.printer.data(&format!("would remove {} ({})", info.name, info.id))?;
+    }
+    Ok(Named { id: info.id, name: info.name })
+}

@@ -1,0 +1,617 @@
+//! What `--json` prints: stable field names over the messages of the wire.
+//!
+//! Instants are RFC 3339 in UTC, ids and keys as text; what is absent is null or empty. Tables are
+//! made from the same values, so text and JSON cannot disagree. Not here: printing.
+//!
+//! Invariant: fields are added, never renamed or removed.
+
+use std::collections::BTreeMap;
+
+use proto::convert::EnumField as _;
+use proto::id::Timestamp;
+use proto::spec::{FileMode, LogPolicy, RestartCondition, RuntimeKind};
+use proto::task::{DesiredState, TaskState};
+use proto::{hex, pb};
+use serde::Serialize;
+
+use crate::instant;
+
+fn at(ms: u64) -> Option<String> {
+    (ms > 0).then(|| instant::format(Timestamp(ms)))
+}
+
+/// What a change made or removed.
+#[derive(Serialize)]
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// A new secret.
+#[derive(Serialize)]
+pub(crate) struct CreatedSecret {
+    pub(crate) id: String,
+    pub(crate) version: u64,
+}
+
+/// A new service.
+#[derive(Serialize)]
+pub(crate) struct CreatedService {
+    pub(crate) id: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SecretVersion {
+    pub(crate) version: u64,
+    pub(crate) created_at: Option<String>,
+    pub(crate) created_by: String,
+    pub(crate) sealed_bytes: u64,
+    pub(crate) root_key_id: String,
+    pub(crate) state: String,
+}
+
+/// A secret: everything but its value.
+#[derive(Serialize)]
+pub(crate) struct Secret {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    pub(crate) revision: u64,
+    pub(crate) current_version: u64,
+    pub(crate) versions: Vec<SecretVersion>,
+    pub(crate) usable_by: Vec<String>,
+    pub(crate) used_by: Vec<String>,
+}
+
+impl From<pb::SecretInfo> for Secret {
+    fn from(info: pb::SecretInfo) -> Self {
+        let versions = info.versions.into_iter().map(|version| SecretVersion {
+            version: version.version,
+            created_at: at(version.created_at),
+            created_by: version.created_by,
+            sealed_bytes: version.sealed_bytes,
+            root_key_id: hex::encode(&version.root_key_id),
+            state: version.state,
+        });
+        Self {
+            id: info.id,
+            name: info.name,
+            labels: info.labels,
+            created_at: at(info.created_at),
+            updated_at: at(info.updated_at),
+            revision: info.revision,
+            current_version: info.current_version,
+            versions: versions.collect(),
+            usable_by: info.usable_by,
+            used_by: info.used_by,
+        }
+    }
+}
+
+/// One secret of a service.
+#[derive(Serialize)]
+pub(crate) struct Reference {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) pinned_version: Option<u64>,
+    pub(crate) target: String,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) mode: String,
+}
+
+impl From<pb::SecretReference> for Reference {
+    fn from(reference: pb::SecretReference) -> Self {
+        let bits = reference.mode.unwrap_or_else(|| FileMode::OWNER_READS.bits());
+        Self {
+            id: reference.secret_id,
+            name: reference.secret_name,
+            pinned_version: Some(reference.pinned_version).filter(|version| *version > 0),
+            target: reference.target,
+            uid: reference.uid,
+            gid: reference.gid,
+            mode: format!("{bits:04o}"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Restart {
+    pub(crate) condition: &'static str,
+    pub(crate) delay_ms: u64,
+    pub(crate) attempts_max: u64,
+    pub(crate) window_ms: u64,
+}
+
+/// A service, and what its tasks are.
+#[derive(Serialize)]
+pub(crate) struct Service {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) mode: &'static str,
+    pub(crate) replicas: Option<u64>,
+    pub(crate) running_tasks: u64,
+    pub(crate) desired_tasks: u64,
+    pub(crate) runtime: &'static str,
+    pub(crate) command: Vec<String>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) dir: String,
+    pub(crate) user: String,
+    pub(crate) stop_signal: String,
+    pub(crate) stop_grace_ms: Option<u64>,
+    pub(crate) secrets: Vec<Reference>,
+    pub(crate) restart: Option<Restart>,
+    pub(crate) constraints: Vec<String>,
+    pub(crate) replicas_per_node_max: u64,
+    pub(crate) logs: &'static str,
+    pub(crate) created_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    pub(crate) revision: u64,
+    pub(crate) spec_revision: u64,
+    pub(crate) has_previous_spec: bool,
+}
+
+const UNKNOWN: &str = "unknown";
+
+fn condition(number: i32) -> &'static str {
+    match RestartCondition::from_number(number) {
+        Ok(RestartCondition::Any) => "any",
+        Ok(RestartCondition::OnFailure) => "on-failure",
+        Ok(RestartCondition::None) => "none",
+        Err(_) => UNKNOWN,
+    }
+}
+
+fn log_policy(number: i32) -> &'static str {
+    match LogPolicy::from_number(number) {
+        Ok(LogPolicy::Files) => "files",
+        Ok(LogPolicy::Memory) => "memory",
+        Ok(LogPolicy::None) => "none",
+        Err(_) => UNKNOWN,
+    }
+}
+
+impl From<pb::ServiceInfo> for Service {
+    fn from(info: pb::ServiceInfo) -> Self {
+        let spec = info.spec.unwrap_or_default();
+        let task = spec.task.unwrap_or_default();
+        let placement = task.placement.unwrap_or_default();
+        let (mode, replicas) = match spec.mode {
+            Some(pb::service_spec::Mode::Replicas(replicas)) => ("replicated", Some(replicas)),
+            Some(pb::service_spec::Mode::Global(_)) => ("global", None),
+            None => ("replicated", Some(1)),
+        };
+        Self {
+            id: info.id,
+            name: spec.name,
+            labels: spec.labels,
+            mode,
+            replicas,
+            running_tasks: info.running_tasks,
+            desired_tasks: info.desired_tasks,
+            runtime: RuntimeKind::from_number(task.runtime).map_or(UNKNOWN, RuntimeKind::as_str),
+            command: task.command,
+            args: task.args,
+            env: task.env,
+            dir: task.dir,
+            user: task.user,
+            stop_signal: task.stop_signal,
+            stop_grace_ms: task.stop_grace_ms,
+            secrets: task.secrets.into_iter().map(Into::into).collect(),
+            restart: task.restart.map(|restart| Restart {
+                condition: condition(restart.condition),
+                delay_ms: restart.delay_ms,
+                attempts_max: restart.attempts_max,
+                window_ms: restart.window_ms,
+            }),
+            constraints: placement.constraints,
+            replicas_per_node_max: placement.replicas_per_node_max,
+            logs: log_policy(task.logs),
+            created_at: at(info.created_at),
+            updated_at: at(info.updated_at),
+            revision: info.revision,
+            spec_revision: info.spec_revision,
+            has_previous_spec: info.previous_spec.is_some(),
+        }
+    }
+}
+
+/// A secret on a running task's tmpfs.
+#[derive(Serialize)]
+pub(crate) struct Mounted {
+    pub(crate) secret_id: String,
+    pub(crate) version: u64,
+    pub(crate) since: Option<String>,
+}
+
+/// A task.
+#[derive(Serialize)]
+pub(crate) struct Task {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) service_id: String,
+    pub(crate) service: String,
+    pub(crate) slot: u64,
+    pub(crate) node_id: String,
+    pub(crate) node: String,
+    pub(crate) desired_state: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) state_since: Option<String>,
+    pub(crate) message: String,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) spec_revision: u64,
+    pub(crate) secrets: Vec<Reference>,
+    pub(crate) mounted: Vec<Mounted>,
+}
+
+/// `SERVICE.SLOT`, or `SERVICE.NODE` for a task of a global service, which has no slot.
+pub(crate) fn task_name(task: &pb::TaskInfo) -> String {
+    match task.slot {
+        0 => format!("{}.{}", task.service_name, task.node_id),
+        slot => format!("{}.{slot}", task.service_name),
+    }
+}
+
+/// The name of a task's state.
+pub(crate) fn state_name(number: i32) -> &'static str {
+    TaskState::from_number(number).map_or(UNKNOWN, TaskState::as_str)
+}
+
+impl From<pb::TaskInfo> for Task {
+    fn from(info: pb::TaskInfo) -> Self {
+        let name = task_name(&info);
+        let status = info.status.unwrap_or_default();
+        let mounted = status.mounted.into_iter().map(|mounted| Mounted {
+            secret_id: mounted.secret_id,
+            version: mounted.version,
+            since: at(mounted.since),
+        });
+        Self {
+            id: info.id,
+            name,
+            service_id: info.service_id,
+            service: info.service_name,
+            slot: info.slot,
+            node_id: info.node_id,
+            node: info.node_hostname,
+            desired_state: DesiredState::from_number(info.desired_state)
+                .map_or(UNKNOWN, DesiredState::as_str),
+            state: state_name(status.state),
+            state_since: at(status.at),
+            message: status.message,
+            exit_code: status.exit_code,
+            created_at: at(info.created_at),
+            spec_revision: info.spec_revision,
+            secrets: info.secrets.into_iter().map(Into::into).collect(),
+            mounted: mounted.collect(),
+        }
+    }
+}
+
+/// A line of a task's output.
+#[derive(Serialize)]
+pub(crate) struct OutputLine {
+    pub(crate) task_id: String,
+    pub(crate) task: String,
+    pub(crate) node: String,
+    pub(crate) at: Option<String>,
+    pub(crate) stream: &'static str,
+    /// Bytes that are no text are replaced.
+    pub(crate) line: String,
+    pub(crate) dropped: u64,
+}
+
+/// A manager as a member.
+#[derive(Serialize)]
+pub(crate) struct Member {
+    pub(crate) id: u64,
+    pub(crate) node_id: String,
+    pub(crate) hostname: String,
+    pub(crate) address: String,
+    pub(crate) state: &'static str,
+    pub(crate) leader: bool,
+    pub(crate) reachable: bool,
+    pub(crate) matched_index: u64,
+    pub(crate) version: String,
+    pub(crate) level_max: u32,
+    pub(crate) disk_free_bytes: u64,
+    pub(crate) memory_protection: String,
+    pub(crate) unlocked_by: String,
+}
+
+impl From<pb::MemberInfo> for Member {
+    fn from(info: pb::MemberInfo) -> Self {
+        Self {
+            state: match info.state() {
+                pb::MemberState::Joining => "joining",
+                pb::MemberState::Learner => "learner",
+                pb::MemberState::Voter => "voter",
+                pb::MemberState::Leaving => "leaving",
+            },
+            id: info.id,
+            node_id: info.node_id,
+            hostname: info.hostname,
+            address: info.address,
+            leader: info.leader,
+            reachable: info.reachable,
+            matched_index: info.matched_index,
+            version: info.version,
+            level_max: info.level_max,
+            disk_free_bytes: info.disk_free_bytes,
+            memory_protection: info.memory_protection,
+            unlocked_by: info.unlocked_by,
+        }
+    }
+}
+
+/// A machine.
+#[derive(Serialize)]
+pub(crate) struct Node {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) availability: &'static str,
+    pub(crate) state: &'static str,
+    pub(crate) has_agent: bool,
+    pub(crate) member: Option<Member>,
+    pub(crate) message: String,
+    pub(crate) agent_version: String,
+    pub(crate) certificate_not_after: Option<String>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    pub(crate) revision: u64,
+}
+
+impl From<pb::NodeInfo> for Node {
+    fn from(info: pb::NodeInfo) -> Self {
+        Self {
+            availability: match info.availability() {
+                pb::Availability::Active => "active",
+                pb::Availability::Pause => "pause",
+                pb::Availability::Drain => "drain",
+            },
+            state: match info.state() {
+                pb::NodeState::Unknown => UNKNOWN,
+                pb::NodeState::Ready => "ready",
+                pb::NodeState::Down => "down",
+            },
+            id: info.id,
+            hostname: info.hostname,
+            labels: info.labels,
+            has_agent: info.has_agent,
+            member: info.member.map(Into::into),
+            message: info.message,
+            agent_version: info.agent_version,
+            certificate_not_after: at(info.certificate_not_after),
+            created_at: at(info.created_at),
+            updated_at: at(info.updated_at),
+            revision: info.revision,
+        }
+    }
+}
+
+/// A node that was evicted.
+#[derive(Serialize)]
+pub(crate) struct RemovedNode {
+    pub(crate) id: String,
+    pub(crate) hostname: String,
+    pub(crate) delivered_secrets: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Problem {
+    pub(crate) severity: String,
+    pub(crate) message: String,
+    pub(crate) hints: Vec<String>,
+}
+
+/// The cluster.
+#[derive(Serialize)]
+pub(crate) struct Cluster {
+    pub(crate) phase: String,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) realm: String,
+    pub(crate) incarnation: u64,
+    pub(crate) created_at: Option<String>,
+    pub(crate) leader: Option<u64>,
+    pub(crate) term: u64,
+    pub(crate) applied_index: u64,
+    pub(crate) answered_by: u64,
+    pub(crate) members: Vec<Member>,
+    pub(crate) secrets: u64,
+    pub(crate) services: u64,
+    pub(crate) tasks: u64,
+    pub(crate) nodes: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) payload_quota_bytes: u64,
+    pub(crate) level: u32,
+    pub(crate) autolock: bool,
+    pub(crate) ca_digest: String,
+    pub(crate) root_key_id: String,
+    pub(crate) transit_key_id: String,
+}
+
+impl From<pb::ClusterStatus> for Cluster {
+    fn from(status: pb::ClusterStatus) -> Self {
+        let problems = status.problems.into_iter().map(|problem| Problem {
+            severity: problem.severity,
+            message: problem.message,
+            hints: problem.hints,
+        });
+        Self {
+            phase: "serving".into(),
+            problems: problems.collect(),
+            realm: hex::encode(&status.realm),
+            incarnation: status.incarnation,
+            created_at: at(status.created_at),
+            leader: Some(status.leader).filter(|leader| *leader > 0),
+            term: status.term,
+            applied_index: status.applied_index,
+            answered_by: status.answered_by,
+            members: status.members.into_iter().map(Into::into).collect(),
+            secrets: status.secrets,
+            services: status.services,
+            tasks: status.tasks,
+            nodes: status.nodes,
+            payload_bytes: status.payload_bytes,
+            payload_quota_bytes: status.payload_quota_bytes,
+            level: status.level,
+            autolock: status.autolock,
+            ca_digest: hex::encode(&status.ca_digest),
+            root_key_id: hex::encode(&status.root_key_id),
+            transit_key_id: hex::encode(&status.transit_key_id),
+        }
+    }
+}
+
+/// A manager that is not serving, as its own machine sees it.
+#[derive(Serialize)]
+pub(crate) struct LocalManager {
+    pub(crate) phase: String,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) version: String,
+    pub(crate) realm: String,
+    pub(crate) incarnation: u64,
+    pub(crate) member: u64,
+    pub(crate) node_id: String,
+    pub(crate) address: String,
+}
+
+/// A manager that became a member.
+#[derive(Serialize)]
+pub(crate) struct Joined {
+    pub(crate) realm: Option<String>,
+    pub(crate) node_id: String,
+    pub(crate) member: u64,
+    pub(crate) address: String,
+    pub(crate) ca_digest: Option<String>,
+}
+
+/// A token, shown once.
+#[derive(Serialize)]
+pub(crate) struct NewToken {
+    pub(crate) id: String,
+    pub(crate) token: String,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) uses: Option<u32>,
+}
+
+/// A join token that can still be used.
+#[derive(Serialize)]
+pub(crate) struct Token {
+    pub(crate) id: String,
+    pub(crate) role: String,
+    pub(crate) created_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
+    pub(crate) uses_left: u32,
+    pub(crate) created_by: String,
+}
+
+impl From<pb::JoinTokenInfo> for Token {
+    fn from(info: pb::JoinTokenInfo) -> Self {
+        Self {
+            id: info.id,
+            role: info.role,
+            created_at: at(info.created_at),
+            expires_at: at(info.expires_at),
+            uses_left: info.uses_left,
+            created_by: info.created_by,
+        }
+    }
+}
+
+/// Two members that changed places.
+#[derive(Serialize)]
+pub(crate) struct Replaced {
+    pub(crate) removed: Option<Member>,
+    pub(crate) added: Option<Member>,
+}
+
+/// An operator.
+#[derive(Serialize)]
+pub(crate) struct Operator {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: String,
+    pub(crate) group: String,
+    pub(crate) created_at: Option<String>,
+    pub(crate) enrolled: bool,
+    pub(crate) certificate_not_after: Option<String>,
+}
+
+impl From<pb::OperatorInfo> for Operator {
+    fn from(info: pb::OperatorInfo) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            role: info.role,
+            group: info.group,
+            created_at: at(info.created_at),
+            enrolled: info.enrolled,
+            certificate_not_after: at(info.certificate_not_after),
+        }
+    }
+}
+
+/// A change that was made.
+#[derive(Serialize)]
+pub(crate) struct Audit {
+    pub(crate) index: u64,
+    pub(crate) at: Option<String>,
+    pub(crate) caller: String,
+    pub(crate) action: String,
+    pub(crate) object: String,
+    pub(crate) outcome: String,
+    pub(crate) chain: String,
+}
+
+impl From<pb::AuditRecord> for Audit {
+    fn from(record: pb::AuditRecord) -> Self {
+        Self {
+            index: record.index,
+            at: at(record.at),
+            caller: record.caller,
+            action: record.action,
+            object: record.object,
+            outcome: record.outcome,
+            chain: hex::encode(&record.chain),
+        }
+    }
+}
+
+/// A context, without its key.
+#[derive(Serialize)]
+pub(crate) struct ContextView {
+    pub(crate) name: String,
+    pub(crate) current: bool,
+    pub(crate) realm: String,
+    pub(crate) incarnation: u64,
+    pub(crate) subject: String,
+    pub(crate) managers: Vec<String>,
+    pub(crate) certificate_not_after: Option<String>,
+    pub(crate) renews_at: Option<String>,
+    pub(crate) folder: String,
+}
+
+impl ContextView {
+    /// What can be shown of a context that was read.
+    pub(crate) fn of(stored: &crate::context::Stored, current: bool, folder: String) -> Self {
+        Self {
+            name: stored.name.clone(),
+            current,
+            realm: stored.facts.realm.clone(),
+            incarnation: stored.facts.incarnation,
+            subject: stored.says.identity.subject.to_string(),
+            managers: stored.facts.managers.clone(),
+            certificate_not_after: at(stored.says.not_after.0),
+            renews_at: at(stored.facts.renew_at),
+            folder,
+        }
+    }
+}

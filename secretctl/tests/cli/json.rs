@@ -1,0 +1,135 @@
+//! `--json`: field names and shapes, which others build on.
+
+use serde_json::Value;
+
+use crate::fake::Fake;
+use crate::program::Place;
+
+fn json(place: &Place, args: &[&str], stdin: &[u8]) -> Value {
+    let mut args = args.to_vec();
+    args.insert(0, "--json");
+    let ran = place.run(&args, stdin);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{args:?}");
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// The names of an object's fields, sorted.
+fn fields(value: &Value) -> String {
+    let mut names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+#[test]
+fn shapes_are_stable() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let created = json(&place, &["create", "db", "-", "-l", "a=b"], b"x");
+    assert_eq!(fields(&created), "id version");
+    assert_eq!(created["version"], 1);
+    let secrets = json(&place, &["ls"], b"");
+    let secret = "created_at current_version id labels name revision updated_at usable_by used_by \
+                  versions";
+    assert_eq!(fields(&secrets[0]), secret);
+    assert_eq!(secrets[0]["labels"]["a"], "b");
+    let inspected = json(&place, &["inspect", "db"], b"");
+    assert_eq!(
+        fields(&inspected[0]["versions"][0]),
+        "created_at created_by root_key_id sealed_bytes state version"
+    );
+
+    let args = [
+        "service",
+        "create",
+        "--name",
+        "web",
+        "--secret",
+        "source=db,target=f,mode=440,version=1",
+        "--update-monitor",
+        "0s",
+        "--",
+        "/bin/true",
+    ];
+    assert_eq!(fields(&json(&place, &args, b"")), "id warnings");
+    let services = json(&place, &["service", "ls"], b"");
+    assert_eq!(
+        fields(&services[0]),
+        "args command constraints created_at desired_tasks dir env has_previous_spec id labels \
+         logs mode name replicas replicas_per_node_max restart revision running_tasks runtime \
+         secrets spec_revision stop_grace_ms stop_signal updated_at user"
+    );
+    assert_eq!(fields(&services[0]["secrets"][0]), "gid id mode name pinned_version target uid");
+    assert_eq!(services[0]["secrets"][0]["mode"], "0440");
+    let tasks = json(&place, &["service", "ps", "web"], b"");
+    assert_eq!(
+        fields(&tasks[0]),
+        "created_at desired_state exit_code id message mounted name node node_id secrets service \
+         service_id slot spec_revision state state_since"
+    );
+    let nodes = json(&place, &["node", "ls"], b"");
+    assert_eq!(
+        fields(&nodes[0]),
+        "agent_version availability certificate_not_after created_at has_agent hostname id labels \
+         member message revision state updated_at"
+    );
+    let status = json(&place, &["cluster", "status"], b"");
+    assert_eq!(
+        fields(&status),
+        "answered_by applied_index autolock ca_digest created_at incarnation leader level members \
+         nodes payload_bytes payload_quota_bytes phase problems realm root_key_id secrets services \
+         tasks term transit_key_id"
+    );
+    assert_eq!(
+        fields(&status["members"][0]),
+        "address disk_free_bytes hostname id leader level_max matched_index memory_protection \
+         node_id reachable state unlocked_by version"
+    );
+    let token = json(&place, &["cluster", "join-token"], b"");
+    assert_eq!(fields(&token), "expires_at id token uses");
+    let tokens = json(&place, &["cluster", "token", "ls"], b"");
+    assert_eq!(fields(&tokens[0]), "created_at created_by expires_at id role uses_left");
+    json(&place, &["operator", "add", "alice", "--role", "writer"], b"");
+    let operators = json(&place, &["operator", "ls"], b"");
+    assert_eq!(
+        fields(&operators[0]),
+        "certificate_not_after created_at enrolled group id name role"
+    );
+    let removed = json(&place, &["service", "rm", "web"], b"");
+    assert_eq!(fields(&removed[0]), "id name");
+}
+
+#[test]
+fn errors_are_json_too() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    for (args, status, kind) in [
+        (&["--json", "inspect", "nothing"][..], 1, "not_found"),
+        (&["--json", "create", "db"], 2, "usage"),
+        (&["--json", "--nonsense"], 2, "usage"),
+        (&["--json", "--socket", "/nowhere", "ls"], 69, "unavailable"),
+    ] {
+        let ran = place.run(args, b"");
+        assert_eq!(ran.status, status, "{args:?}");
+        let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+        assert_eq!(fields(&error), "error");
+        assert_eq!(fields(&error["error"]), "because hints kind message");
+        assert_eq!(error["error"]["kind"], kind, "{args:?}");
+        assert!(!error["error"]["hints"].as_array().unwrap().is_empty(), "{args:?}");
+    }
+    let ran = place.run(&["--json", "inspect", "nothing"], b"");
+    assert_eq!(ran.stdout, "[]\n", "data is whole JSON even when something is missing");
+}
+
+#[test]
+fn a_reader_who_leaves_early_is_no_error() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let mut command = place.command();
+    command.args(["completion", "bash"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty());
+}

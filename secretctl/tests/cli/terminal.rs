@@ -1,0 +1,116 @@
+//! Prompts at a real terminal: asked twice, not shown, compared.
+//!
+//! `setsid --ctty` (util-linux) gives the program a pseudoterminal as its controlling terminal.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+use crate::fake::Fake;
+use crate::program::Place;
+
+/// All that a terminal showed, and how far it was looked at.
+struct Screen {
+    master: File,
+    text: String,
+    seen: usize,
+}
+
+impl Screen {
+    /// Reads on until `text` is there after what was looked at before.
+    fn wait_for(&mut self, text: &str) {
+        loop {
+            if let Some(at) = self.text[self.seen..].find(text) {
+                self.seen += at + text.len();
+                return;
+            }
+            let mut bytes = [0; 64];
+            let count = self.master.read(&mut bytes).unwrap();
+            assert!(count > 0, "the terminal closed after {:?}", self.text);
+            self.text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        }
+    }
+}
+
+/// Answers each prompt with one line; returns what the terminal showed, and the exit status.
+fn typed(place: &Place, args: &[&str], lines: &[(&str, &[u8])]) -> (String, String, i32) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let terminal: OwnedFd = ioctl_tiocgptpeer(&master, flags).unwrap();
+    let program = place.command();
+    let mut command = Command::new("setsid");
+    command.arg("--ctty").arg("--wait").arg(program.get_program()).args(args);
+    command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(place.path());
+    for (key, value) in program.get_envs() {
+        command.env(key, value.unwrap());
+    }
+    command.stdin(Stdio::from(terminal)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("setsid of util-linux is there");
+    // The child has the terminal now; ours would keep it open.
+    drop(command);
+    let mut screen = Screen { master: File::from(master), text: String::new(), seen: 0 };
+    for (prompt, line) in lines {
+        screen.wait_for(prompt);
+        screen.master.write_all(line).unwrap();
+        screen.wait_for("\n");
+    }
+    let shown = screen.text.clone();
+    let output = child.wait_with_output().unwrap();
+    let said =
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (shown, said, output.status.code().unwrap_or(-1))
+}
+
+const FIRST: &str = "value of db: ";
+const SECOND: &str = "value of db, again: ";
+
+#[test]
+fn a_secret_is_typed_twice_and_not_shown() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let lines = [(FIRST, &b"hunter2\n"[..]), (SECOND, b"hunter2\n")];
+    let (shown, said, status) = typed(&place, &["create", "db", "-"], &lines);
+    assert_eq!((status, shown.contains("hunter")), (0, false), "{said}");
+    assert_eq!(shown, format!("{FIRST}\r\n{SECOND}\r\n"));
+    assert_eq!(fake.world().values["db"], b"hunter2");
+}
+
+#[test]
+fn two_that_differ_are_refused() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let lines = [(FIRST, &b"hunter2\n"[..]), (SECOND, b"hunter3\n")];
+    let (_, said, status) = typed(&place, &["create", "db", "-"], &lines);
+    assert_eq!(status, 1);
+    assert_eq!(
+        said,
+        "secretctl: error: the two values that were typed differ\n\
+         secretctl: hint: nothing was created; repeat the command\n"
+    );
+    assert!(fake.world().values.is_empty());
+}
+
+#[test]
+fn an_interrupt_at_the_prompt_ends_it_quietly() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let (_, said, status) = typed(&place, &["create", "db", "-"], &[(FIRST, b"hunt\x03")]);
+    assert_eq!((said.as_str(), status), ("", 130));
+    let (_, said, status) =
+        typed(&place, &["create", "db", "-"], &[(FIRST, b"\n"), (SECOND, b"\n")]);
+    assert_eq!(status, 1);
+    assert!(said.contains("because the secret is empty"), "{said}");
+}
+
+#[test]
+fn nobody_types_for_a_manager_that_is_not_there() {
+    let place = Place::new();
+    let (shown, said, status) = typed(&place, &["create", "db", "-"], &[]);
+    assert_eq!((shown.as_str(), status), ("", 69));
+    assert!(said.contains("there is no such socket"), "{said}");
+}

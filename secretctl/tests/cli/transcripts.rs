@@ -1,0 +1,206 @@
+//! Transcripts: what is typed, and exactly what comes back. One file a subject, run against one
+//! fake manager from top to bottom.
+//!
+//! A line begins with what it is: `$` the arguments, `<` standard input (lines joined by newlines,
+//! none at the end), `>` standard output, `!` standard error, `=` the exit status if it is not 0,
+//! `%` something that happens to the manager, `#` a remark. `SECRETD_REGENERATE=1` writes what
+//! comes back into the files.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use link::Failure;
+use proto::{Kind, pb};
+
+use crate::fake::Fake;
+use crate::program::Place;
+use crate::world::Fault;
+
+pub(crate) fn regenerate() -> bool {
+    std::env::var_os("SECRETD_REGENERATE").is_some()
+}
+
+#[test]
+fn transcripts_hold() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 8, "the transcripts are missing");
+    let mut wrong = Vec::new();
+    for file in files {
+        let expected = std::fs::read_to_string(&file).unwrap();
+        let actual = play(&expected);
+        if regenerate() {
+            std::fs::write(&file, actual).unwrap();
+        } else if actual != expected {
+            wrong.push(format!("{}:\n{}", file.display(), difference(&expected, &actual)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(expected: &str, actual: &str) -> String {
+    let pairs = expected.lines().zip(actual.lines()).enumerate();
+    for (number, (one, other)) in pairs {
+        if one != other {
+            return format!("line {}:\n  expected {one}\n  came     {other}", number + 1);
+        }
+    }
+    "one is longer than the other".into()
+}
+
+/// Plays a transcript; returns it with what came back.
+fn play(text: &str) -> String {
+    let place = Place::new();
+    let fake = Fake::new();
+    let mut serving = Some(fake.serve_unix(&place.socket()));
+    let mut out = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (mark, rest) = line.split_at(line.len().min(2));
+        match mark {
+            "$ " => {
+                out.push_str(line);
+                out.push('\n');
+                let mut stdin = Vec::new();
+                while let Some(next) = lines.peek().filter(|next| next.starts_with('<')) {
+                    out.push_str(next);
+                    out.push('\n');
+                    stdin.push(next.strip_prefix("< ").unwrap_or_default().to_owned());
+                    lines.next();
+                }
+                out.push_str(&answer(&place, &words(rest), &stdin.join("\n")));
+            }
+            // What came back before.
+            "> " | "! " | "= " | ">" | "!" => {}
+            "% " => {
+                out.push_str(line);
+                out.push('\n');
+                if rest == "gone" {
+                    serving = None;
+                    std::fs::remove_file(place.socket()).unwrap();
+                } else if let Some((name, contents)) =
+                    rest.strip_prefix("file ").and_then(|r| r.split_once(' '))
+                {
+                    std::fs::write(place.path().join(name), contents).unwrap();
+                } else {
+                    happen(&fake, rest);
+                }
+            }
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    drop(serving);
+    out
+}
+
+fn answer(place: &Place, args: &[String], stdin: &str) -> String {
+    let ran = place.run(args, stdin.as_bytes());
+    let mut out = String::new();
+    for (mark, text) in [('>', &ran.stdout), ('!', &ran.stderr)] {
+        for line in place.normal(text).lines() {
+            writeln!(out, "{}", format!("{mark} {line}").trim_end()).unwrap();
+        }
+    }
+    if ran.status != 0 {
+        writeln!(out, "= {}", ran.status).unwrap();
+    }
+    out
+}
+
+/// Words as a shell splits them, with single and double quotes.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = None::<String>;
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    assert_eq!(words.first().map(String::as_str), Some("secretctl"), "{text}");
+    words.split_off(1)
+}
+
+/// Something happens to the manager.
+fn happen(fake: &Fake, what: &str) {
+    let mut world = fake.world();
+    let (verb, rest) = what.split_once(' ').unwrap_or((what, ""));
+    match verb {
+        "node" => world.add_node(rest),
+        "member" => {
+            let id = world.members.len() as u64 + 1;
+            world.add_member(id, rest, false);
+        }
+        "delivered" => {
+            let (node, secrets) = rest.split_once(' ').unwrap();
+            let secrets = secrets.split(' ').map(str::to_owned).collect();
+            world.delivered.insert(node.to_owned(), secrets);
+        }
+        "phase" => rest.clone_into(&mut world.phase),
+        "foreign-ca" => world.foreign_ca = true,
+        "problem" => world.problems.push(pb::Problem {
+            severity: "error".into(),
+            message: rest.to_owned(),
+            hints: vec!["start it".into()],
+        }),
+        "fault" => {
+            let (kind, message) = rest.split_once(' ').unwrap_or((rest, "something went wrong"));
+            world.faults.push_back(match kind {
+                "none" => Fault::None,
+                "lost" => Fault::LosesAnswer,
+                kind => Fault::Says(Failure::new(kind.parse::<Kind>().unwrap(), message)),
+            });
+        }
+        "script" => {
+            let step = |step: &str| {
+                let (state, message) = step.split_once(':').unwrap_or((step, ""));
+                let known = proto::task::TaskState::ALL;
+                let state = known.into_iter().find(|known| known.as_str() == state).unwrap();
+                (state, message.to_owned())
+            };
+            world.script = rest.split("; ").map(step).collect();
+        }
+        "prints" => {
+            let (stream, line) = rest.split_once(' ').unwrap();
+            let stream = match stream {
+                "stdout" => pb::OutputStream::Stdout,
+                "stderr" => pb::OutputStream::Stderr,
+                _ => pb::OutputStream::System,
+            };
+            let at = 1_700_000_000_000 + world.output.len() as u64;
+            world.output.push(pb::OutputRecord {
+                at,
+                stream: stream.into(),
+                line: line.as_bytes().to_vec().into(),
+                ..Default::default()
+            });
+        }
+        "drops" => world.output.last_mut().unwrap().dropped = rest.parse().unwrap(),
+        "audit" => {
+            let index = world.audit.len() as u64 + 1;
+            let at = world.before();
+            world.audit.push(pb::AuditRecord {
+                index,
+                at,
+                caller: "cluster@1".into(),
+                action: rest.to_owned(),
+                object: "secret/x".into(),
+                outcome: "done".into(),
+                chain: vec![9; 32].into(),
+            });
+        }
+        other => panic!("unknown: % {other}"),
+    }
+}

@@ -1,0 +1,398 @@
+//! What the fake manager knows: a small cluster in memory, with the real transit key at its door.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use link::Failure;
+use link::certificate::{KeyPairDer, make_ca, make_key_pair, sign};
+use proto::id::{
+    Incarnation, NodeId, OperatorId, Realm, RequestKey, SecretId, ServiceId, TaskId, Timestamp,
+    TokenId,
+};
+use proto::identity::Principal;
+use proto::name::SecretName;
+use proto::sealed::SealedPayload;
+use proto::task::{DesiredState, TaskState};
+use proto::{Kind, pb};
+use rustls_pki_types::CertificateDer;
+use seal::{Context, Operation, TransitReceiver, TransitSecretKey, ciphertext_digest};
+
+const DAY: u64 = 86_400_000;
+
+/// What goes wrong with a call.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Nothing: this call is not the one.
+    None,
+    /// The manager says so, and does nothing.
+    Says(Failure),
+    /// It is done, and the answer is lost.
+    LosesAnswer,
+}
+
+/// A cluster in memory.
+pub(crate) struct World {
+    pub(crate) realm: Realm,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) ca: KeyPairDer,
+    pub(crate) ca_certificate: CertificateDer<'static>,
+    pub(crate) transit: TransitSecretKey,
+    pub(crate) now: u64,
+    /// What a manager of another cluster would sign with.
+    pub(crate) foreign_ca: bool,
+    pub(crate) phase: String,
+    pub(crate) faults: VecDeque<Fault>,
+    pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
+    /// Values by name, opened as the manager's own keys can.
+    pub(crate) values: BTreeMap<String, Vec<u8>>,
+    pub(crate) services: BTreeMap<String, pb::ServiceInfo>,
+    pub(crate) tasks: Vec<pb::TaskInfo>,
+    /// The states that tasks go through, one at each look.
+    pub(crate) script: Vec<(TaskState, String)>,
+    pub(crate) steps: BTreeMap<String, usize>,
+    pub(crate) nodes: BTreeMap<String, pb::NodeInfo>,
+    pub(crate) delivered: BTreeMap<String, Vec<String>>,
+    pub(crate) members: Vec<pb::MemberInfo>,
+    pub(crate) problems: Vec<pb::Problem>,
+    pub(crate) tokens: BTreeMap<String, pb::JoinTokenInfo>,
+    pub(crate) operators: BTreeMap<String, pb::OperatorInfo>,
+    pub(crate) output: Vec<pb::OutputRecord>,
+    pub(crate) audit: Vec<pb::AuditRecord>,
+    /// Answers by request key.
+    pub(crate) remembered: BTreeMap<RequestKey, pb::CreateSecretResponse>,
+    /// Request keys in the order they came.
+    pub(crate) seen: Vec<RequestKey>,
+    made: u8,
+}
+
+pub(crate) fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+pub(crate) fn refused(kind: Kind, message: impl Into<String>, hint: &str) -> Failure {
+    Failure::new(kind, message).hint(hint)
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let now = clock();
+        let ca = make_key_pair().unwrap();
+        let end = Timestamp(now + 3_650 * DAY);
+        let ca_certificate = make_ca(&ca.private, Timestamp(now), end).unwrap();
+        let mut world = Self {
+            realm: Realm::from_bytes([1; 16]),
+            incarnation: Incarnation(1),
+            ca,
+            ca_certificate,
+            transit: TransitSecretKey::make(),
+            now,
+            foreign_ca: false,
+            phase: "serving".into(),
+            faults: VecDeque::new(),
+            secrets: BTreeMap::new(),
+            values: BTreeMap::new(),
+            services: BTreeMap::new(),
+            tasks: Vec::new(),
+            script: vec![(TaskState::Assigned, String::new()), (TaskState::Running, String::new())],
+            steps: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            members: Vec::new(),
+            problems: Vec::new(),
+            tokens: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            output: Vec::new(),
+            audit: Vec::new(),
+            remembered: BTreeMap::new(),
+            seen: Vec::new(),
+            made: 0,
+        };
+        world.add_node("n1");
+        world.add_member(1, "m1", true);
+        world
+    }
+
+    fn entropy(&mut self) -> [u8; 17] {
+        self.made += 1;
+        // Large at the front, so that the ids begin differently.
+        [self.made.wrapping_mul(29); 17]
+    }
+
+    /// Two days ago: what was there before.
+    pub(crate) fn before(&self) -> u64 {
+        self.now - 2 * DAY - 1_000
+    }
+
+    pub(crate) fn add_node(&mut self, hostname: &str) {
+        let id = NodeId::from_entropy(self.entropy()).to_string();
+        let node = pb::NodeInfo {
+            id: id.clone(),
+            hostname: hostname.into(),
+            state: pb::NodeState::Ready.into(),
+            created_at: self.before(),
+            updated_at: self.before(),
+            revision: 1,
+            has_agent: true,
+            agent_version: "0.1.0".into(),
+            certificate_not_after: self.now + 30 * DAY + 60_000,
+            ..Default::default()
+        };
+        self.nodes.insert(id, node);
+    }
+
+    pub(crate) fn add_member(&mut self, id: u64, hostname: &str, leader: bool) {
+        let node_id = NodeId::from_entropy(self.entropy()).to_string();
+        self.members.push(pb::MemberInfo {
+            id,
+            node_id,
+            hostname: hostname.into(),
+            address: format!("10.0.0.{id}:7443"),
+            state: pb::MemberState::Voter.into(),
+            leader,
+            reachable: true,
+            matched_index: 40,
+            version: "0.1.0".into(),
+            level_max: 1,
+            disk_free_bytes: 1 << 30,
+            memory_protection: "memfd_secret".into(),
+            unlocked_by: "file".into(),
+        });
+    }
+
+    pub(crate) fn status(&self) -> pb::ClusterStatus {
+        let leader = self.members.iter().find(|member| member.leader).map_or(0, |member| member.id);
+        pb::ClusterStatus {
+            realm: self.realm.as_bytes().to_vec().into(),
+            incarnation: self.incarnation.0,
+            created_at: self.before(),
+            leader,
+            term: 3,
+            applied_index: 41,
+            answered_by: 1,
+            members: self.members.clone(),
+            problems: self.problems.clone(),
+            secrets: self.secrets.len() as u64,
+            services: self.services.len() as u64,
+            tasks: self.tasks.len() as u64,
+            nodes: self.nodes.len() as u64,
+            payload_bytes: 128 * self.secrets.len() as u64,
+            payload_quota_bytes: 1 << 30,
+            level: 1,
+            autolock: false,
+            ca_digest: vec![2; 32].into(),
+            root_key_id: vec![3; 16].into(),
+            transit_key_id: vec![4; 16].into(),
+        }
+    }
+
+    pub(crate) fn transit_key(&self, caller: &Principal) -> pb::TransitKey {
+        let public = self.transit.public();
+        let not_after = self.now + 30 * DAY;
+        let context = Context::TransitAnnouncement {
+            realm: self.realm,
+            transit_key_id: public.id(),
+            public_key: public.as_bytes(),
+            not_after_ms: not_after,
+        };
+        let foreign = make_key_pair().unwrap();
+        let signer = if self.foreign_ca { &foreign } else { &self.ca };
+        pb::TransitKey {
+            realm: self.realm.as_bytes().to_vec().into(),
+            incarnation: self.incarnation.0,
+            key_id: public.id().as_bytes().to_vec().into(),
+            public_key: public.as_bytes().clone(),
+            not_after,
+            signature: sign(&signer.private, &context.encode()).unwrap().into(),
+            ca_public_key: self.ca.public.clone().into(),
+            caller: caller.to_string(),
+        }
+    }
+
+    /// Takes a payload as a manager does, and goes one step further: opens it.
+    pub(crate) fn create_secret(
+        &mut self,
+        caller: &Principal,
+        request: pb::CreateSecretRequest,
+    ) -> Result<pb::CreateSecretResponse, Failure> {
+        let key = RequestKey::try_from(&request.request_key[..]).unwrap();
+        self.seen.push(key);
+        if let Some(answer) = self.remembered.get(&key) {
+            return Ok(answer.clone());
+        }
+        let name: SecretName = request.name.parse().unwrap();
+        let taken =
+            self.secrets.values().find(|info| info.name.eq_ignore_ascii_case(&request.name));
+        if let Some(info) = taken {
+            let message = format!("secret `{}` already exists (id {})", info.name, info.id);
+            let hint = "to start over, `secretctl rm` it first";
+            return Err(refused(Kind::Exists, message, hint));
+        }
+        let payload: SealedPayload = request.payload.unwrap().try_into().unwrap();
+        let digest = ciphertext_digest(&payload.ciphertext);
+        let receiver =
+            TransitReceiver::set_up(&self.transit, self.realm, *caller, &payload.encapsulation)
+                .unwrap();
+        let bundle = receiver
+            .open_dek(&payload, &digest, Operation::Create, &name.folded())
+            .map_err(|_| refused(Kind::Invalid, "the payload cannot be opened", "seal again"))?;
+        let value = bundle.into_dek().open(self.realm, payload.payload_id, &payload.ciphertext);
+        self.values.insert(request.name.clone(), value.unwrap().expose().to_vec());
+        let id = SecretId::from_entropy(self.entropy()).to_string();
+        let version = pb::SecretVersionInfo {
+            version: 1,
+            created_at: self.before(),
+            created_by: caller.to_string(),
+            sealed_bytes: payload.ciphertext.as_bytes().len() as u64,
+            root_key_id: vec![3; 16].into(),
+            state: "live".into(),
+        };
+        let info = pb::SecretInfo {
+            id: id.clone(),
+            name: request.name,
+            labels: request.labels,
+            created_at: self.before(),
+            updated_at: self.before(),
+            revision: 12,
+            current_version: 1,
+            versions: vec![version],
+            usable_by: request.usable_by,
+            used_by: Vec::new(),
+        };
+        self.secrets.insert(id.clone(), info);
+        let answer = pb::CreateSecretResponse { id, version: 1 };
+        self.remembered.insert(key, answer.clone());
+        Ok(answer)
+    }
+
+    /// Full id, exact name, unique id prefix, in this order.
+    pub(crate) fn find(
+        what: &str,
+        wanted: &str,
+        known: &[(String, String)],
+    ) -> Result<String, Failure> {
+        let by_id = known.iter().find(|(id, _)| id == wanted);
+        let by_name = || known.iter().find(|(_, name)| name.eq_ignore_ascii_case(wanted));
+        if let Some((id, _)) = by_id.or_else(by_name) {
+            return Ok(id.clone());
+        }
+        let mut by_prefix = known.iter().filter(|(id, _)| id.starts_with(wanted));
+        match (by_prefix.next(), by_prefix.count()) {
+            (Some((id, _)), 0) => Ok(id.clone()),
+            (Some(_), more) => Err(refused(
+                Kind::Invalid,
+                format!("{what} `{wanted}` is ambiguous ({} matches found)", more + 1),
+                "give more of the id",
+            )),
+            (None, _) => Err(Failure::new(Kind::NotFound, format!("{what} `{wanted}` not found"))),
+        }
+    }
+
+    pub(crate) fn find_secret(&self, wanted: &str) -> Result<String, Failure> {
+        let known: Vec<_> =
+            self.secrets.values().map(|info| (info.id.clone(), info.name.clone())).collect();
+        Self::find("secret", wanted, &known)
+    }
+
+    pub(crate) fn find_service(&self, wanted: &str) -> Result<String, Failure> {
+        let name = |info: &pb::ServiceInfo| info.spec.as_ref().unwrap().name.clone();
+        let known: Vec<_> =
+            self.services.values().map(|info| (info.id.clone(), name(info))).collect();
+        Self::find("service", wanted, &known)
+    }
+
+    pub(crate) fn find_node(&self, wanted: &str) -> Result<String, Failure> {
+        let known: Vec<_> =
+            self.nodes.values().map(|info| (info.id.clone(), info.hostname.clone())).collect();
+        Self::find("node", wanted, &known)
+    }
+
+    pub(crate) fn create_service(
+        &mut self,
+        spec: pb::ServiceSpec,
+    ) -> Result<pb::CreateServiceResponse, Failure> {
+        // What the manager checks: the whole spec.
+        let checked = proto::spec::ServiceSpec::try_from(spec.clone());
+        checked.map_err(|error| refused(Kind::Invalid, error.to_string(), "see the help"))?;
+        let id = ServiceId::from_entropy(self.entropy()).to_string();
+        let replicas = match spec.mode {
+            Some(pb::service_spec::Mode::Replicas(replicas)) => replicas,
+            _ => self.nodes.len() as u64,
+        };
+        for reference in &spec.task.as_ref().unwrap().secrets {
+            let secret = self.secrets.get_mut(&reference.secret_id).unwrap();
+            assert_eq!(secret.name, reference.secret_name);
+            secret.used_by.push(spec.name.clone());
+        }
+        let info = pb::ServiceInfo {
+            id: id.clone(),
+            spec: Some(spec),
+            created_at: self.before(),
+            updated_at: self.before(),
+            revision: 20,
+            spec_revision: 20,
+            desired_tasks: replicas,
+            ..Default::default()
+        };
+        self.services.insert(id.clone(), info);
+        self.make_tasks(&id);
+        Ok(pb::CreateServiceResponse { id, warnings: Vec::new() })
+    }
+
+    /// A task for each slot that has none.
+    pub(crate) fn make_tasks(&mut self, service_id: &str) {
+        let service = self.services[service_id].clone();
+        let spec = service.spec.unwrap();
+        self.tasks
+            .retain(|task| task.service_id != service_id || task.slot <= service.desired_tasks);
+        for slot in 1..=service.desired_tasks {
+            if self.tasks.iter().any(|task| task.service_id == service_id && task.slot == slot) {
+                continue;
+            }
+            let node = self.nodes.values().next().cloned().unwrap_or_default();
+            let id = TaskId::from_entropy(self.entropy()).to_string();
+            self.tasks.push(pb::TaskInfo {
+                id,
+                service_id: service_id.into(),
+                service_name: spec.name.clone(),
+                slot,
+                node_id: node.id,
+                node_hostname: node.hostname,
+                desired_state: pb::DesiredState::from(DesiredState::Running).into(),
+                created_at: self.before(),
+                spec_revision: service.spec_revision,
+                secrets: spec.task.as_ref().unwrap().secrets.clone(),
+                ..Default::default()
+            });
+        }
+    }
+
+    /// The tasks of a service, each one step further than at the last look.
+    pub(crate) fn look_at_tasks(&mut self, service: &str) -> Vec<pb::TaskInfo> {
+        let before = self.before();
+        for task in &mut self.tasks {
+            let step = self.steps.entry(task.id.clone()).or_insert(0);
+            let (state, message) = &self.script[(*step).min(self.script.len() - 1)];
+            *step += 1;
+            let failed = matches!(state, TaskState::Failed);
+            task.status = Some(pb::TaskStatus {
+                task_id: task.id.clone(),
+                state: pb::TaskState::from(*state).into(),
+                at: before,
+                message: message.clone(),
+                exit_code: failed.then_some(1),
+                mounted: Vec::new(),
+            });
+        }
+        let wanted = |task: &&pb::TaskInfo| service.is_empty() || task.service_id == service;
+        self.tasks.iter().filter(wanted).cloned().collect()
+    }
+
+    pub(crate) fn new_token_id(&mut self) -> TokenId {
+        TokenId::from_entropy(self.entropy())
+    }
+
+    pub(crate) fn new_operator_id(&mut self) -> OperatorId {
+        OperatorId::from_entropy(self.entropy())
+    }
+}

@@ -1,0 +1,414 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_secretctl_global_optspecs
+    string join \n context= socket= timeout= json q/quiet h/help V/version
+end
+
+function __fish_secretctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_secretctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_secretctl_using_subcommand
+    set -l cmd (__fish_secretctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c secretctl -n "__fish_secretctl_needs_command" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_needs_command" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_needs_command" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_needs_command" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_needs_command" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_needs_command" -s V -l version -d 'Print version'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "create" -d 'Create a secret from standard input or a file'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "ls" -d 'List secrets'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "inspect" -d 'Show what is known of secrets'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rm" -d 'Remove secrets'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "secret" -d 'The same commands, as `docker secret` spells them'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "service" -d 'Run commands on nodes, with their secrets mounted'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "node" -d 'See and change the machines that run tasks'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "cluster" -d 'Make a cluster, join it, see what is wrong with it'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "operator" -d 'Say who may administer the cluster'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "context" -d 'Keep the clusters this user talks to'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "completion" -d 'Print a completion script for a shell'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "man" -d 'Write the man pages'
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l usable-by -d 'An operator or group whose services may use the secret; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l value -d 'What looks like a value: refused' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s f -l filter -d 'Only secrets that match: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l forget-previous -d 'Remove it though a service would need it to go back to its previous spec'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l dry-run -d 'Only say what would happen'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "create" -d 'Create a secret from standard input or a file'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "ls" -d 'List secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "inspect" -d 'Show what is known of secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "rm" -d 'Remove secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l usable-by -d 'An operator or group whose services may use the secret; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l value -d 'What looks like a value: refused' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only secrets that match: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l forget-previous -d 'Remove it though a service would need it to go back to its previous spec'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l dry-run -d 'Only say what would happen'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "create" -d 'Run a command on nodes, with secrets mounted'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "ls" -d 'List services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "ps" -d 'List the tasks of services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "inspect" -d 'Show what is known of services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "logs" -d 'Show what the tasks of a service print'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "rm" -d 'Stop and remove services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "scale" -d 'Change how many tasks services run'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'The service\'s name: one DNS label, up to 63 characters' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas -d 'How many tasks; 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node' -r -f -a "replicated\t'As many as `--replicas` says'
+global\t'One on every node that fits'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l constraint -d 'Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s e -l env -d 'An environment variable, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s u -l user -d 'Who runs the command: name, uid, or user:group' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s w -l workdir -d 'The working directory' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l stop-signal -d 'The signal that asks a task to stop; SIGTERM unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l stop-grace-period -d 'How long it may take to stop; 10s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-condition -d 'When a task that ended is replaced' -r -f -a "any\t'However it ended'
+on-failure\t'When it failed'
+none\t'Never'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-delay -d 'How long to wait before it is' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-max-attempts -d 'How often it is, within the window; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-window -d 'The time in which attempts count; 0s is for ever' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-monitor -d 'How long a new task must stay up to count' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l logs -d 'Where the tasks\' output is kept on their nodes' -r -f -a "files\t'In two rotated files of 8 MiB'
+memory\t'In memory'
+none\t'Nowhere'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s d -l detach -d 'Do not wait until the tasks run'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -s a -l all -d 'Tasks that are over, too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from ps" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l since -d 'Only lines since then: a duration back from now (10m), or an instant (2026-01-31T12:00:00Z)' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -s n -l tail -d 'Only the last lines of each task: a number, or `all`' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -s f -l follow -d 'Go on with what is printed from now on'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -s t -l timestamps -d 'Begin each line with its time'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l no-prefix -d 'Do not begin each line with its task'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s d -l detach -d 'Do not wait until they run'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "ls" -d 'List nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "inspect" -d 'Show what is known of nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "update" -d 'Change a node\'s labels or availability'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "rm" -d 'Evict nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l label-add -d 'Set a label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l label-rm -d 'Remove a label; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l availability -d 'Whether it takes tasks' -r -f -a "active\t'It takes tasks'
+pause\t'It keeps its tasks and takes no new ones'
+drain\t'Its tasks move elsewhere'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -s f -l force -d 'Evict it though it is up'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "init" -d 'Make a new cluster with the manager on this machine'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "join" -d 'Make the manager on this machine a member of a cluster'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "leave" -d 'Take the manager on this machine out of its cluster, for good'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "status" -d 'Show what is wrong, then who the managers are'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "join-token" -d 'Make a token that admits a node or a manager'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "token" -d 'See and revoke join tokens'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "member" -d 'See and change the cluster\'s managers'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "replace" -d 'Put a new manager in the place of a dead one'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and not __fish_seen_subcommand_from init join leave status join-token token member replace audit" -f -a "audit" -d 'Show who changed what'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l advertise-address -d 'Where others reach this manager; the address it listens on unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l hostname -d 'This machine\'s name in the cluster; its hostname unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l payload-quota -d 'Bytes of sealed secrets the cluster may hold; 1 GiB unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l token -d 'The token that `secretctl cluster join-token manager` printed, or `-` to read it from standard input' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l advertise-address -d 'Where others reach this manager; the address it listens on unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l hostname -d 'This machine\'s name in the cluster; its hostname unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -s f -l force -d 'Leave though the others may lose their majority'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from leave" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -l check -d 'Exit with 1 if anything is wrong'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l expires -d 'How long it is good for' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l uses -d 'How often it can be used' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from join-token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -f -a "ls" -d 'List the join tokens that can still be used'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from token" -f -a "rm" -d 'Revoke join tokens'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -f -a "ls" -d 'List the cluster\'s managers'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -f -a "rm" -d 'Remove a manager from the cluster'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from member" -f -a "set-address" -d 'Tell the others where a manager is reached now'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from replace" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l after -d 'Only records after this index' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l limit -d 'At most so many records' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -f -a "add" -d 'Admit an operator'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -f -a "ls" -d 'List operators'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and not __fish_seen_subcommand_from add ls rm" -f -a "rm" -d 'Remove operators'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l role -d 'What the operator may do' -r -f -a "admin\t'Everything'
+deployer\t'Deploy services, create secrets'
+writer\t'Create secrets and new values of them'
+auditor\t'Read everything there is to read, change nothing'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l group -d 'The group whose secrets its services may use; the operator\'s own name unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "add" -d 'Enrol in a cluster and keep the certificate'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "ls" -d 'List contexts'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "use" -d 'Choose the context that commands use'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "rm" -d 'Remove contexts'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "show" -d 'Show a context'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l token -d 'The token that `secretctl operator add` printed, or `-` to read it from standard input' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l manager -d 'A manager\'s address; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from use" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,0 +1,1162 @@
+#compdef secretctl
+
+autoload -U is-at-least
+
+_secretctl() {
+    typeset -A opt_args
+    typeset -a _arguments_options
+    local ret=1
+
+    if is-at-least 5.2; then
+        _arguments_options=(-s -S -C)
+    else
+        _arguments_options=(-s -C)
+    fi
+
+    local context curcontext="$curcontext" state line
+    _arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'-V[Print version]' \
+'--version[Print version]' \
+":: :_secretctl_commands" \
+"*::: :->secretctl" \
+&& ret=0
+    case $state in
+    (secretctl)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--usable-by=[An operator or group whose services may use the secret; may be repeated]:NAME:_default' \
+'--value=[What looks like a value\: refused]::VALUE:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The name\: 1 to 64 of a-z A-Z 0-9 - _ . , starting and ending with a letter or digit:_default' \
+'::file -- The file with the value, or `-` for standard input:_files' \
+'*::excess -- What looks like a value\: refused:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'*-f+[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
+'*--filter=[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::secrets -- Names or ids:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--forget-previous[Remove it though a service would need it to go back to its previous spec]' \
+'--dry-run[Only say what would happen]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::secrets -- Names or ids:_default' \
+&& ret=0
+;;
+(secret)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__secret_commands" \
+"*::: :->secret" \
+&& ret=0
+
+    case $state in
+    (secret)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-secret-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--usable-by=[An operator or group whose services may use the secret; may be repeated]:NAME:_default' \
+'--value=[What looks like a value\: refused]::VALUE:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The name\: 1 to 64 of a-z A-Z 0-9 - _ . , starting and ending with a letter or digit:_default' \
+'::file -- The file with the value, or `-` for standard input:_files' \
+'*::excess -- What looks like a value\: refused:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'*-f+[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
+'*--filter=[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::secrets -- Names or ids:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--forget-previous[Remove it though a service would need it to go back to its previous spec]' \
+'--dry-run[Only say what would happen]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::secrets -- Names or ids:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(service)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__service_commands" \
+"*::: :->service" \
+&& ret=0
+
+    case $state in
+    (service)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-service-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'--name=[The service'\''s name\: one DNS label, up to 63 characters]:NAME:_default' \
+'*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated]:SECRET:_default' \
+'--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
+'--mode=[So many tasks anywhere, or one on every node]:MODE:((replicated\:"As many as \`--replicas\` says"
+global\:"One on every node that fits"))' \
+'*--constraint=[Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated]:CONSTRAINT:_default' \
+'--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
+'*-e+[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--env=[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'-u+[Who runs the command\: name, uid, or user\:group]:USER:_default' \
+'--user=[Who runs the command\: name, uid, or user\:group]:USER:_default' \
+'-w+[The working directory]:DIR:_default' \
+'--workdir=[The working directory]:DIR:_default' \
+'--stop-signal=[The signal that asks a task to stop; SIGTERM unless given]:SIGNAL:_default' \
+'--stop-grace-period=[How long it may take to stop; 10s unless given]:DURATION:_default' \
+'--restart-condition=[When a task that ended is replaced]:RESTART_CONDITION:((any\:"However it ended"
+on-failure\:"When it failed"
+none\:"Never"))' \
+'--restart-delay=[How long to wait before it is]:DURATION:_default' \
+'--restart-max-attempts=[How often it is, within the window; 0 is without bound]:NUMBER:_default' \
+'--restart-window=[The time in which attempts count; 0s is for ever]:DURATION:_default' \
+'--update-monitor=[How long a new task must stay up to count]:DURATION:_default' \
+'--logs=[Where the tasks'\'' output is kept on their nodes]:LOGS:((files\:"In two rotated files of 8 MiB"
+memory\:"In memory"
+none\:"Nowhere"))' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-d[Do not wait until the tasks run]' \
+'--detach[Do not wait until the tasks run]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::command -- The command and its arguments:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ps)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-a[Tasks that are over, too]' \
+'--all[Tasks that are over, too]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::services -- Names or ids; all services unless given:_default' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::services -- Names or ids:_default' \
+&& ret=0
+;;
+(logs)
+_arguments "${_arguments_options[@]}" : \
+'--since=[Only lines since then\: a duration back from now (10m), or an instant (2026-01-31T12\:00\:00Z)]:WHEN:_default' \
+'-n+[Only the last lines of each task\: a number, or \`all\`]:LINES:_default' \
+'--tail=[Only the last lines of each task\: a number, or \`all\`]:LINES:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-f[Go on with what is printed from now on]' \
+'--follow[Go on with what is printed from now on]' \
+'-t[Begin each line with its time]' \
+'--timestamps[Begin each line with its time]' \
+'--no-prefix[Do not begin each line with its task]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':service -- A service, by name or id, or a task, by id:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::services -- Names or ids:_default' \
+&& ret=0
+;;
+(scale)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-d[Do not wait until they run]' \
+'--detach[Do not wait until they run]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::scales -- How many tasks of which service:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(node)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__node_commands" \
+"*::: :->node" \
+&& ret=0
+
+    case $state in
+    (node)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-node-command-$line[1]:"
+        case $line[1] in
+            (ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::nodes -- Hostnames or ids:_default' \
+&& ret=0
+;;
+(update)
+_arguments "${_arguments_options[@]}" : \
+'*--label-add=[Set a label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label-rm=[Remove a label; may be repeated]:KEY:_default' \
+'--availability=[Whether it takes tasks]:AVAILABILITY:((active\:"It takes tasks"
+pause\:"It keeps its tasks and takes no new ones"
+drain\:"Its tasks move elsewhere"))' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':node -- Hostname or id:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-f[Evict it though it is up]' \
+'--force[Evict it though it is up]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::nodes -- Hostnames or ids:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(cluster)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster_commands" \
+"*::: :->cluster" \
+&& ret=0
+
+    case $state in
+    (cluster)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-command-$line[1]:"
+        case $line[1] in
+            (init)
+_arguments "${_arguments_options[@]}" : \
+'--advertise-address=[Where others reach this manager; the address it listens on unless given]:HOST:PORT:_default' \
+'--hostname=[This machine'\''s name in the cluster; its hostname unless given]:NAME:_default' \
+'--payload-quota=[Bytes of sealed secrets the cluster may hold; 1 GiB unless given]:BYTES:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(join)
+_arguments "${_arguments_options[@]}" : \
+'--token=[The token that \`secretctl cluster join-token manager\` printed, or \`-\` to read it from standard input]:TOKEN:_default' \
+'--advertise-address=[Where others reach this manager; the address it listens on unless given]:HOST:PORT:_default' \
+'--hostname=[This machine'\''s name in the cluster; its hostname unless given]:NAME:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::managers -- Managers of the cluster:_default' \
+&& ret=0
+;;
+(leave)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-f[Leave though the others may lose their majority]' \
+'--force[Leave though the others may lose their majority]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(status)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--check[Exit with 1 if anything is wrong]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(join-token)
+_arguments "${_arguments_options[@]}" : \
+'--expires=[How long it is good for]:DURATION:_default' \
+'--uses=[How often it can be used]:NUMBER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::role -- What it admits:((agent\:"A node that runs tasks"
+manager\:"A manager"))' \
+&& ret=0
+;;
+(token)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__token_commands" \
+"*::: :->token" \
+&& ret=0
+
+    case $state in
+    (token)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-token-command-$line[1]:"
+        case $line[1] in
+            (ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::tokens -- Ids of tokens:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(member)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__member_commands" \
+"*::: :->member" \
+&& ret=0
+
+    case $state in
+    (member)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-member-command-$line[1]:"
+        case $line[1] in
+            (ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':member -- The member, by number or hostname:_default' \
+&& ret=0
+;;
+(set-address)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':member -- The member, by number or hostname:_default' \
+':address -- Its new address:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(replace)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':dead -- The dead member, by number or hostname:_default' \
+':new -- The new member, by number or hostname:_default' \
+&& ret=0
+;;
+(audit)
+_arguments "${_arguments_options[@]}" : \
+'--after=[Only records after this index]:INDEX:_default' \
+'--limit=[At most so many records]:NUMBER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(operator)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__operator_commands" \
+"*::: :->operator" \
+&& ret=0
+
+    case $state in
+    (operator)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-operator-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+'--role=[What the operator may do]:ROLE:((admin\:"Everything"
+deployer\:"Deploy services, create secrets"
+writer\:"Create secrets and new values of them"
+auditor\:"Read everything there is to read, change nothing"))' \
+'--group=[The group whose secrets its services may use; the operator'\''s own name unless given]:GROUP:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The operator'\''s name:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::operators -- Names or ids:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(context)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__context_commands" \
+"*::: :->context" \
+&& ret=0
+
+    case $state in
+    (context)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-context-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+'--token=[The token that \`secretctl operator add\` printed, or \`-\` to read it from standard input]:TOKEN:_default' \
+'*--manager=[A manager'\''s address; may be repeated]:HOST:PORT:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- A name for it:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(use)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The context, or `-` for none\: the unix socket:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::names -- Names:_default' \
+&& ret=0
+;;
+(show)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::name -- The context; the current one unless given:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(completion)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':shell -- The shell:((bash\:"GNU Bash"
+zsh\:"Z shell"
+fish\:"fish"
+elvish\:"Elvish"))' \
+&& ret=0
+;;
+(man)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::dir -- The folder, which must exist:_files' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+}
+
+(( $+functions[_secretctl_commands] )) ||
+_secretctl_commands() {
+    local commands; commands=(
+'create:Create a secret from standard input or a file' \
+'ls:List secrets' \
+'inspect:Show what is known of secrets' \
+'rm:Remove secrets' \
+'secret:The same commands, as \`docker secret\` spells them' \
+'service:Run commands on nodes, with their secrets mounted' \
+'node:See and change the machines that run tasks' \
+'cluster:Make a cluster, join it, see what is wrong with it' \
+'operator:Say who may administer the cluster' \
+'context:Keep the clusters this user talks to' \
+'completion:Print a completion script for a shell' \
+'man:Write the man pages' \
+    )
+    _describe -t commands 'secretctl commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster_commands] )) ||
+_secretctl__subcmd__cluster_commands() {
+    local commands; commands=(
+'init:Make a new cluster with the manager on this machine' \
+'join:Make the manager on this machine a member of a cluster' \
+'leave:Take the manager on this machine out of its cluster, for good' \
+'status:Show what is wrong, then who the managers are' \
+'join-token:Make a token that admits a node or a manager' \
+'token:See and revoke join tokens' \
+'member:See and change the cluster'\''s managers' \
+'replace:Put a new manager in the place of a dead one' \
+'audit:Show who changed what' \
+    )
+    _describe -t commands 'secretctl cluster commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__audit_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__audit_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster audit commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__init_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__init_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster init commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__join_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__join_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster join commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__join-token_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__join-token_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster join-token commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__leave_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__leave_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster leave commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__member_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__member_commands() {
+    local commands; commands=(
+'ls:List the cluster'\''s managers' \
+'rm:Remove a manager from the cluster' \
+'set-address:Tell the others where a manager is reached now' \
+    )
+    _describe -t commands 'secretctl cluster member commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__member__subcmd__ls_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__member__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster member ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__member__subcmd__rm_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__member__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster member rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__member__subcmd__set-address_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__member__subcmd__set-address_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster member set-address commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__replace_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__replace_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster replace commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__status_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__status_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster status commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__token_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__token_commands() {
+    local commands; commands=(
+'ls:List the join tokens that can still be used' \
+'rm:Revoke join tokens' \
+    )
+    _describe -t commands 'secretctl cluster token commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__token__subcmd__ls_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__token__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster token ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__token__subcmd__rm_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__token__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster token rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__completion_commands] )) ||
+_secretctl__subcmd__completion_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl completion commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context_commands] )) ||
+_secretctl__subcmd__context_commands() {
+    local commands; commands=(
+'add:Enrol in a cluster and keep the certificate' \
+'ls:List contexts' \
+'use:Choose the context that commands use' \
+'rm:Remove contexts' \
+'show:Show a context' \
+    )
+    _describe -t commands 'secretctl context commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__add_commands] )) ||
+_secretctl__subcmd__context__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context add commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__ls_commands] )) ||
+_secretctl__subcmd__context__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__rm_commands] )) ||
+_secretctl__subcmd__context__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__show_commands] )) ||
+_secretctl__subcmd__context__subcmd__show_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context show commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__use_commands] )) ||
+_secretctl__subcmd__context__subcmd__use_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context use commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__create_commands] )) ||
+_secretctl__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl create commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__inspect_commands] )) ||
+_secretctl__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl inspect commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__ls_commands] )) ||
+_secretctl__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__man_commands] )) ||
+_secretctl__subcmd__man_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl man commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node_commands] )) ||
+_secretctl__subcmd__node_commands() {
+    local commands; commands=(
+'ls:List nodes' \
+'inspect:Show what is known of nodes' \
+'update:Change a node'\''s labels or availability' \
+'rm:Evict nodes' \
+    )
+    _describe -t commands 'secretctl node commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__inspect_commands] )) ||
+_secretctl__subcmd__node__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node inspect commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__ls_commands] )) ||
+_secretctl__subcmd__node__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__rm_commands] )) ||
+_secretctl__subcmd__node__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__update_commands] )) ||
+_secretctl__subcmd__node__subcmd__update_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node update commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__operator_commands] )) ||
+_secretctl__subcmd__operator_commands() {
+    local commands; commands=(
+'add:Admit an operator' \
+'ls:List operators' \
+'rm:Remove operators' \
+    )
+    _describe -t commands 'secretctl operator commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__operator__subcmd__add_commands] )) ||
+_secretctl__subcmd__operator__subcmd__add_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl operator add commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__operator__subcmd__ls_commands] )) ||
+_secretctl__subcmd__operator__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl operator ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__operator__subcmd__rm_commands] )) ||
+_secretctl__subcmd__operator__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl operator rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__rm_commands] )) ||
+_secretctl__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret_commands] )) ||
+_secretctl__subcmd__secret_commands() {
+    local commands; commands=(
+'create:Create a secret from standard input or a file' \
+'ls:List secrets' \
+'inspect:Show what is known of secrets' \
+'rm:Remove secrets' \
+    )
+    _describe -t commands 'secretctl secret commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret__subcmd__create_commands] )) ||
+_secretctl__subcmd__secret__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl secret create commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret__subcmd__inspect_commands] )) ||
+_secretctl__subcmd__secret__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl secret inspect commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret__subcmd__ls_commands] )) ||
+_secretctl__subcmd__secret__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl secret ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret__subcmd__rm_commands] )) ||
+_secretctl__subcmd__secret__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl secret rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service_commands] )) ||
+_secretctl__subcmd__service_commands() {
+    local commands; commands=(
+'create:Run a command on nodes, with secrets mounted' \
+'ls:List services' \
+'ps:List the tasks of services' \
+'inspect:Show what is known of services' \
+'logs:Show what the tasks of a service print' \
+'rm:Stop and remove services' \
+'scale:Change how many tasks services run' \
+    )
+    _describe -t commands 'secretctl service commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__create_commands] )) ||
+_secretctl__subcmd__service__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service create commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__inspect_commands] )) ||
+_secretctl__subcmd__service__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service inspect commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__logs_commands] )) ||
+_secretctl__subcmd__service__subcmd__logs_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service logs commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__ls_commands] )) ||
+_secretctl__subcmd__service__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__ps_commands] )) ||
+_secretctl__subcmd__service__subcmd__ps_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service ps commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__rm_commands] )) ||
+_secretctl__subcmd__service__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__scale_commands] )) ||
+_secretctl__subcmd__service__subcmd__scale_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service scale commands' commands "$@"
+}
+
+if [ "$funcstack[1]" = "_secretctl" ]; then
+    _secretctl "$@"
+else
+    compdef _secretctl secretctl
+fi
