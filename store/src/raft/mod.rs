@@ -178,6 +178,8 @@ pub(crate) struct Leadership {
     pub(crate) leader: Option<MemberId>,
     /// Whether it is this manager, with an entry of its own term applied.
     pub(crate) leading: bool,
+    /// Whether this manager is the only one that votes: nobody can elect another.
+    alone: bool,
 }
 
 /// What a command did, once a majority holds it.
@@ -286,7 +288,9 @@ impl Raft {
             let own_term_applied = now.last_applied.is_some_and(|id| {
                 id.leader_id.term == now.current_term && id.leader_id.node_id == self.me.0
             });
+            let mut voters = now.membership_config.membership().voter_ids();
             let leadership = Leadership {
+                alone: voters.next() == Some(self.me.0) && voters.next().is_none(),
                 term: now.current_term,
                 leader: now.current_leader.map(MemberId),
                 leading: now.state.is_leader() && own_term_applied,
@@ -343,8 +347,11 @@ impl Raft {
 
     /// Whether this manager leads now and a majority said so within the lease.
     pub(crate) fn is_leading(&self) -> bool {
-        if !self.leadership.borrow().leading {
-            return false;
+        let known = *self.leadership.borrow();
+        if !known.leading || known.alone {
+            // openraft asks nobody when there is nobody to ask, so the time of the last
+            // acknowledgement stands still.
+            return known.leading;
         }
         use openraft::Instant as _;
         let Ok(leader) = self.inner.as_leader() else { return false };
