@@ -4,7 +4,7 @@ use proto::Kind;
 use proto::id::{KeyId, MemberId, Revision, Timestamp, TokenId, Version};
 use proto::identity::{Caller, Principal, Role, Subject};
 use proto::limits::REMEMBERED_REQUESTS_MAX;
-use proto::spec::{Mode, RestartCondition};
+use proto::spec::{Mode, RestartCondition, VersionChoice};
 use proto::task::{DesiredState, TaskState};
 use state::command::{
     AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Step, UpdateNode,
@@ -186,6 +186,17 @@ fn references_must_exist_under_their_name_and_be_usable() {
     assert_eq!(kind(&refused), Some(Kind::Denied));
     let missing = create_as(&mut world, 3, &[(1, "theirs"), (7, "gone")]).unwrap_err();
     assert_eq!(missing.to_string(), "secrets gone, theirs not found");
+
+    // A version that is pinned is there.
+    let mut spec = World::spec("web-4", 1, &[(1, "mine")]);
+    let pin = |spec: &mut proto::spec::ServiceSpec, version| {
+        spec.task.secrets[0].version = VersionChoice::Pinned(Version(version));
+    };
+    pin(&mut spec, 9);
+    let create = Command::CreateService { id: service_id(4), spec: Box::new(spec.clone()) };
+    assert_eq!(world.run(create).outcome.unwrap_err().to_string(), "version 9 of secret mine not found");
+    pin(&mut spec, 1);
+    world.did(Command::CreateService { id: service_id(4), spec: Box::new(spec) });
 
     // An update cannot slip in what a creation could not.
     let revision = world.revision_of_service(service_id(1));

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use proto::id::{Revision, ServiceId};
 use proto::limits::SERVICES_MAX;
-use proto::spec::{SecretReference, ServiceSpec};
+use proto::spec::{SecretReference, ServiceSpec, VersionChoice};
 use proto::task::DesiredState;
 
 use super::{Applying, Context};
-use crate::object::{ObjectId, Service};
+use crate::object::{ObjectId, Service, VersionState};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
 
@@ -98,14 +98,22 @@ impl Context<'_> {
         Ok((Outcome::Done, ObjectId::Service(id)))
     }
 
-    /// Every referred secret exists under that name, and the caller's services may use it.
+    /// Every referred secret exists under that name, in the version that is pinned, and the caller's
+    /// services may use it.
     fn may_use(&self, references: &[SecretReference]) -> Result<(), Refusal> {
         let mut missing = BTreeSet::new();
         for reference in references {
             let secret = self.state.secrets.get(&reference.secret_id);
             let named = secret.filter(|secret| secret.name == reference.secret_name);
             match named {
-                Some(secret) if self.state.may_use(self.principal(), secret) => {}
+                Some(secret) if self.state.may_use(self.principal(), secret) => {
+                    if let VersionChoice::Pinned(version) = reference.version
+                        && !secret.versions.get(&version).is_some_and(|v| v.state == VersionState::Live)
+                    {
+                        let id = format!("{version} of secret {}", secret.name);
+                        return Err(Refusal::not_found("version", id));
+                    }
+                }
                 Some(secret) => {
                     return Err(Refusal::NotUsable {
                         secret: secret.name.to_string(),
