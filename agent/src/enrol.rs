@@ -50,7 +50,7 @@ where
             Err(_) => Failure::new(Kind::Timeout, "no answer"),
         };
         tracing::debug!(peer.addr = %address, error = told(&failure), "enrolment_failed");
-        if is_foreign(&failure) {
+        if failure.is_of_foreign_peer() {
             foreign.push(address.clone());
             continue;
         }
@@ -76,12 +76,6 @@ const fn rank(kind: Kind) -> u8 {
         Kind::Timeout => 2,
         _ => 3,
     }
-}
-
-/// Whether the handshake failed on the certificate of whoever answered. There is only text to tell
-/// it by: the transport hands on no types.
-fn is_foreign(failure: &Failure) -> bool {
-    failure.because.as_ref().is_some_and(|because| because.contains("invalid peer certificate"))
 }
 
 /// A failure in one line.

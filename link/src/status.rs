@@ -41,6 +41,12 @@ impl Failure {
         self
     }
 
+    /// Whether the handshake failed on the certificate of whoever answered. There is only text to
+    /// tell it by: the transport hands on no types.
+    pub fn is_of_foreign_peer(&self) -> bool {
+        self.because.as_ref().is_some_and(|because| because.contains("invalid peer certificate"))
+    }
+
     /// The failure as a message of its own, for forwarding.
     pub fn into_detail(self) -> pb::ErrorDetail {
         pb::ErrorDetail {

@@ -201,7 +201,10 @@ impl Connection {
             }
             let all_locked =
                 !round.is_empty() && round.iter().all(|one| one.failure.kind == Kind::Locked);
-            if !round.is_empty() {
+            // A round that the deadline cut short does not replace what managers said before it.
+            let tells_more =
+                round.iter().any(|one| one.answered) || !failures.iter().any(|one| one.answered);
+            if !round.is_empty() && tells_more {
                 failures = round;
             }
             let left = deadline.saturating_duration_since(Instant::now());

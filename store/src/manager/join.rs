@@ -175,8 +175,16 @@ async fn enroll(
         match EnrollClient::new(channel).enroll_manager(message.clone()).await {
             Ok(enrolled) => return admitted(token, pair, enrolled.into_inner(), request),
             Err(status) => {
-                let failure = Failure::from(status);
+                let mut failure = Failure::from(status);
                 tracing::warn!(manager, %failure, "not_admitted");
+                if failure.is_of_foreign_peer() {
+                    failure.kind = Kind::Unauthenticated;
+                    failure.message = format!(
+                        "whoever answers at {manager} is not of the cluster that the join token names"
+                    );
+                    failure.hints = vec!["check the address, or make a token there: \
+                                          `secretctl cluster join-token manager`".into()];
+                }
                 let final_word = !failure.kind.is_retryable();
                 last = unreached(manager, failure);
                 if final_word {
