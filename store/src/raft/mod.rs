@@ -57,6 +57,9 @@ const UNCOMMITTED_KIB_MAX: u32 = 64 << 10;
 /// How long a proposal may take. An isolated leader's proposals hang until it hears of another.
 const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a proposal waits for a majority that does not answer: several elections.
+const MAJORITY_LOST_AFTER: Duration = Duration::from_secs(3);
+
 /// How long a read barrier may take: a few elections.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -409,7 +412,11 @@ impl Raft {
         let room = self.room.try_acquire_many(kib.min(UNCOMMITTED_KIB_MAX));
         let _room = room.map_err(|_| ProposeError::Busy)?;
         let written = tokio::time::timeout(PROPOSAL_TIMEOUT, self.inner.client_write(proposal));
-        match written.await {
+        let written = tokio::select! {
+            written = written => written,
+            () = self.majority_lost() => return Err(ProposeError::Unknown),
+        };
+        match written {
             Ok(Ok(response)) => {
                 Ok(response.data.outcome.unwrap_or(Ok(Outcome::Done)))
             }
@@ -418,6 +425,18 @@ impl Raft {
             }
             Ok(Err(RaftError::APIError(_))) | Err(_) => Err(ProposeError::Unknown),
             Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// Returns when no majority has confirmed this leader for a while: whoever waits for a
+    /// proposal is better told now.
+    async fn majority_lost(&self) {
+        let mut confirmed_at = Instant::now();
+        while confirmed_at.elapsed() < MAJORITY_LOST_AFTER {
+            tokio::time::sleep(self.profile.lease()).await;
+            if self.is_leading() {
+                confirmed_at = Instant::now();
+            }
         }
     }
 
