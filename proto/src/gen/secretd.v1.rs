@@ -1881,7 +1881,7 @@ pub struct DescribeResponse {
 pub struct GetLocalStatusRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LocalStatus {
-    /// "empty", "locked", "serving", "stopping"
+    /// "starting", "empty", "locked", "serving", "stopping"
     #[prost(string, tag = "1")]
     pub phase: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]

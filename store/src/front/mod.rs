@@ -29,6 +29,8 @@ pub(crate) struct Serving {
 /// Where a manager stands.
 #[derive(Clone)]
 pub(crate) enum Phase {
+    /// Its folder has not been looked at yet.
+    Starting,
     /// Not part of a cluster.
     Empty,
     /// Its key file waits to be opened.
@@ -43,6 +45,7 @@ impl Phase {
     /// The name in `LocalStatus`.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
+            Self::Starting => "starting",
             Self::Empty => "empty",
             Self::Locked => "locked",
             Self::Serving(_) => "serving",
@@ -72,6 +75,10 @@ impl Stage {
     pub(crate) fn serving(&self) -> Result<Arc<Serving>, Failure> {
         match self.phase() {
             Phase::Serving(serving) => Ok(serving),
+            Phase::Starting => {
+                Err(Failure::new(Kind::Unavailable, "this manager is starting")
+                    .hint("ask again in a moment, or ask another one"))
+            }
             Phase::Empty => {
                 Err(Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
                     .hint("make one here: `secretctl cluster init`")

@@ -30,6 +30,9 @@ impl Manager {
                 let caller = Caller::Local { uid, member: service.raft.me };
                 match service.route(caller, remove).await {
                     Ok(_) => {}
+                    // The leader cuts the connections of who leaves, this answer's among them; a
+                    // second try is told that it is done.
+                    Err(failure) if failure.kind == Kind::Evicted => {}
                     Err(failure) if request.force => {
                         tracing::warn!(%failure, "left_by_force");
                     }
@@ -43,6 +46,9 @@ impl Manager {
             Phase::Locked => {
                 return Err(Failure::new(Kind::Locked, "this manager is locked")
                     .hint("`--force` leaves without telling the others"));
+            }
+            Phase::Starting => {
+                return Err(Failure::new(Kind::Unavailable, "this manager is starting"));
             }
             Phase::Empty => {
                 return Err(Failure::new(Kind::Precondition, "this manager is part of no cluster"));

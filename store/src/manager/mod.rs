@@ -149,7 +149,7 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
     );
     loop {
         let (events, mut happened) = mpsc::unbounded_channel();
-        let (phase, seen) = watch::channel(Phase::Empty);
+        let (phase, seen) = watch::channel(Phase::Starting);
         let manager = Manager(Arc::new(Shared {
             protection: protection.clone(),
             key_file: KeyFile::new(folder.try_clone()?, options.unlock_seed.clone()),
@@ -290,6 +290,7 @@ impl Manager {
                 }
                 Unlocking::Empty => {
                     shared.clear_unfinished()?;
+                    shared.phase.send_replace(Phase::Empty);
                     tracing::info!("manager_empty");
                     told(Standing::Ready);
                     drop(running);
@@ -390,6 +391,7 @@ impl Shared {
     fn must_be_empty(&self) -> Result<(), Failure> {
         match &*self.phase.borrow() {
             Phase::Empty => Ok(()),
+            Phase::Starting => Err(Failure::new(Kind::Unavailable, "this manager is starting")),
             Phase::Serving(_) => {
                 Err(Failure::new(Kind::Precondition, "this manager is part of a cluster already")
                     .hint("to leave it for good: `secretctl cluster leave`"))

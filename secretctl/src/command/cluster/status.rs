@@ -57,6 +57,7 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
             "this manager is locked",
             &["unlock it on this machine; its keys are encrypted until then"],
         ),
+        "starting" => ("this manager is starting", &["look again in a moment"]),
         "stopping" => ("this manager is stopping", &["see its log for the reason"]),
         _ => ("this manager is in a phase that this program does not know", &["upgrade secretctl"]),
     };
