@@ -25,7 +25,7 @@ fn by_prefix<'a, K: Copy + Ord + ToString, V>(
     match (candidates.next(), candidates.next()) {
         (Some((id, object)), None) => Ok((*id, object)),
         (None, _) => Err(Failure::new(Kind::NotFound, format!("{what} {text} not found"))
-            .hint(format!("`secretctl {} ls` lists them", list_command(what)))),
+            .hint(format!("`secretctl {}` lists them", list_command(what)))),
         (Some(_), Some(_)) => {
             let all: Vec<_> =
                 objects.keys().filter(|id| fits(id)).map(ToString::to_string).collect();
@@ -40,10 +40,10 @@ fn by_prefix<'a, K: Copy + Ord + ToString, V>(
     }
 }
 
-fn list_command(what: &str) -> &str {
+fn list_command(what: &str) -> String {
     match what {
-        "secret" => "",
-        other => other,
+        "secret" => "ls".into(),
+        other => format!("{other} ls"),
     }
 }
 

@@ -18,9 +18,12 @@ impl Service {
         _: pb::ListNodesRequest,
     ) -> Result<pb::ListNodesResponse, Failure> {
         self.barrier().await?;
-        let state = self.raft.machine.state();
-        let nodes = state.nodes().iter().map(|(id, node)| render::node(&state, *id, node));
-        Ok(pb::ListNodesResponse { nodes: nodes.collect() })
+        let mut nodes: Vec<_> = {
+            let state = self.raft.machine.state();
+            state.nodes().iter().map(|(id, node)| render::node(&state, *id, node)).collect()
+        };
+        self.complete_members(&mut nodes).await;
+        Ok(pb::ListNodesResponse { nodes })
     }
 
     pub(super) async fn get_node(
@@ -29,9 +32,26 @@ impl Service {
         request: pb::GetNodeRequest,
     ) -> Result<pb::NodeInfo, Failure> {
         self.barrier().await?;
-        let state = self.raft.machine.state();
-        let (id, node) = lookup::node(&state, &request.node)?;
-        Ok(render::node(&state, id, node))
+        let mut node = {
+            let state = self.raft.machine.state();
+            let (id, node) = lookup::node(&state, &request.node)?;
+            render::node(&state, id, node)
+        };
+        self.complete_members(std::slice::from_mut(&mut node)).await;
+        Ok(node)
+    }
+
+    /// Adds what the managers among the nodes say of themselves now.
+    async fn complete_members(&self, nodes: &mut [pb::NodeInfo]) {
+        if nodes.iter().all(|node| node.member.is_none()) {
+            return;
+        }
+        let described = self.describe_members().await;
+        for known in nodes.iter_mut().filter_map(|node| node.member.as_mut()) {
+            if let Some(said) = described.iter().find(|said| said.id == known.id) {
+                known.clone_from(said);
+            }
+        }
     }
 
     pub(super) async fn update_node(
