@@ -1,0 +1,144 @@
+//! Managers and agents that die, come back, join and leave.
+
+use std::process::Command;
+
+use tests::{Lab, until};
+
+use crate::PROGRAMS;
+
+/// Runs a shell script as a service's only task.
+fn serve(lab: &Lab, name: &str, options: &[&str], script: &str) {
+    let service = ["service", "create", "--detach", "--name", name];
+    lab.ctl().ok(&[&service[..], options, &["--", "sh", "-c", script]].concat());
+}
+
+fn output(lab: &Lab, service: &str, lines: usize) -> String {
+    until(&format!("{lines} lines of {service}"), || {
+        let output = lab.ctl().ok(&["service", "logs", "--no-prefix", service]);
+        (output.lines().count() >= lines).then_some(output)
+    })
+}
+
+#[test]
+fn tasks_outlive_their_agent_and_its_successor_knows_how_they_ended() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    let agent = lab.agent("n1");
+    lab.ctl().ok_with(&["create", "key", "-"], b"value");
+    let go = lab.path().join("go");
+    let fate = format!("until test -e {}; do sleep 0.05; done; exit 7", go.display());
+    serve(&lab, "ends", &["--restart-condition", "none"], &fate);
+    serve(&lab, "stays", &["--secret", "key"], "cat /run/secrets/key; echo; exec sleep 1000");
+    lab.await_tasks("ends", 1, "running");
+    let stays = lab.await_tasks("stays", 1, "running").remove(0);
+    output(&lab, "stays", 1);
+
+    lab.agents[agent].daemon.kill();
+    lab.file("go", b"");
+    // The supervisor notes the end by itself.
+    let tasks = lab.agents[agent].tasks.clone();
+    until("the supervisor notes how the task ended", || {
+        let listing = Command::new("grep").arg("-rl").arg("ended").arg(&tasks).output().unwrap();
+        let waiting = Command::new("pgrep").args(["-f", &fate]).output().unwrap();
+        (listing.status.success() || waiting.stdout.is_empty()).then_some(())
+    });
+    lab.agents[agent].daemon.start_again();
+
+    let ended = lab.await_tasks("ends", 1, "failed").remove(0);
+    assert_eq!(ended["exit_code"], 7, "{ended}");
+    let now = lab.await_tasks("stays", 1, "running").remove(0);
+    assert_eq!(now["id"], stays["id"], "the task was not restarted");
+    assert_eq!(output(&lab, "stays", 1), "value\n", "nor started twice");
+}
+
+#[test]
+fn a_dead_leader_takes_nothing_along() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    lab.agent("n1");
+    serve(&lab, "web", &[], "echo started; exec sleep 1000");
+    let task = lab.await_tasks("web", 1, "running").remove(0);
+    for round in 0..3 {
+        let name = format!("s{round}");
+        lab.ctl().ok_with(&["create", &name, "-"], name.as_bytes());
+        let leader = lab.leader();
+        lab.managers[leader].daemon.kill();
+        let after = format!("after{round}");
+        lab.ctl().ok_with(&["create", &after, "-"], after.as_bytes());
+        lab.managers[leader].daemon.start_again();
+        lab.await_socket(leader);
+    }
+    for index in 0..3 {
+        let known = lab.ctl_of(index).json(&["ls"]);
+        let mut names: Vec<_> =
+            known.as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["after0", "after1", "after2", "s0", "s1", "s2"]);
+    }
+    lab.await_node("n1", "ready");
+    let now = lab.await_tasks("web", 1, "running").remove(0);
+    assert_eq!(now["id"], task["id"], "the task was not restarted");
+    assert_eq!(output(&lab, "web", 1), "started\n");
+}
+
+#[test]
+fn managers_come_and_go() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    lab.ctl().ok_with(&["create", "kept", "-"], b"value");
+    let voters = |lab: &Lab, count: usize| {
+        until(&format!("{count} managers vote"), || {
+            let members = lab.members();
+            let ready = members.iter().filter(|m| m["state"] == "voter" && m["reachable"] == true);
+            (members.len() == count && ready.count() == count).then_some(members)
+        })
+    };
+    voters(&lab, 3);
+
+    // One dies for good and is replaced.
+    lab.managers[2].daemon.kill();
+    let new = lab.start_manager(&[]);
+    let token = lab.token("manager");
+    let address = lab.address();
+    let join = ["cluster", "join", "--token", &token, "--hostname", "m4", &address];
+    lab.ctl_of(new).ok(&join);
+    let id = |name: &str, lab: &Lab| {
+        let members = lab.members();
+        let member = members.iter().find(|member| member["hostname"] == name).unwrap();
+        member["id"].to_string()
+    };
+    let (dead, new_id) = (id("m3", &lab), id("m4", &lab));
+    lab.ctl().ok(&["cluster", "replace", &dead, &new_id]);
+    let members = voters(&lab, 3);
+    assert!(members.iter().all(|member| member["hostname"] != "m3"), "{members:?}");
+    assert_eq!(lab.ctl_of(new).json(&["ls"])[0]["name"], "kept");
+
+    // One leaves, and is empty afterwards.
+    lab.ctl_of(1).ok(&["cluster", "leave"]);
+    voters(&lab, 2);
+    until("it is empty", || {
+        let status = lab.ctl_of(1).run(&["cluster", "status", "--json"]);
+        status.stdout.contains("\"phase\": \"empty\"").then_some(())
+    });
+    // It may join again, under a new id.
+    let token = lab.token("manager");
+    lab.ctl_of(1).ok(&["cluster", "join", "--token", &token, "--hostname", "m2", &lab.address()]);
+    voters(&lab, 3);
+}
+
+#[test]
+fn an_evicted_node_stops_its_tasks_and_they_move() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    let evicted = lab.agent("n1");
+    lab.ctl().ok_with(&["create", "key", "-"], b"value");
+    serve(&lab, "web", &["--secret", "key"], "exec sleep 1000");
+    let task = lab.await_tasks("web", 1, "running").remove(0);
+    assert_eq!(task["node"], "n1");
+    lab.agent("n2");
+    let said = lab.ctl().run(&["node", "rm", "--force", "n1"]);
+    assert_eq!(said.status, 0, "{said:?}");
+    assert!(said.stderr.contains("key"), "what it was given is named: {}", said.stderr);
+    // The honest agent ends by itself, and says why by its exit status.
+    let status = lab.agents[evicted].daemon.wait();
+    assert!(!status.success());
+    assert!(lab.agents[evicted].daemon.log().contains("was evicted"));
+    let moved = lab.await_tasks("web", 1, "running").remove(0);
+    assert_eq!(moved["node"], "n2");
+}
