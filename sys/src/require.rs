@@ -18,6 +18,8 @@ pub enum Need {
     MemfdSecret,
     /// `noswap` on tmpfs.
     Noswap,
+    /// The programs of a PostgreSQL server.
+    Postgres,
 }
 
 impl Need {
@@ -28,6 +30,7 @@ impl Need {
             Self::UserNamespaces => "userns",
             Self::MemfdSecret => "memfd_secret",
             Self::Noswap => "noswap",
+            Self::Postgres => "postgres",
         }
     }
 }

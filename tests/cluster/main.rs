@@ -8,5 +8,7 @@
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
+mod faults;
 mod lifecycle;
+mod postgres;
 mod refusals;

@@ -114,9 +114,11 @@ fn tokens_that_do_not_admit_say_why() {
         let tokens = tokens.json(&["cluster", "token", "ls"]);
         let id = short.trim().split('-').nth(2).unwrap();
         let expired = tokens.as_array().unwrap().iter().all(|token| token["id"] != id);
-        let past = tokens.as_array().unwrap().iter().any(|token| {
-            token["id"] == id && token["expired"] == true
-        });
+        let past = tokens
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|token| token["id"] == id && token["expired"] == true);
         (expired || past).then_some(())
     });
     let said = join(&lab, short.trim());
@@ -125,7 +127,8 @@ fn tokens_that_do_not_admit_say_why() {
     let named = ["cluster", "join", "--hostname", "m2", "--token", &good, &address];
     lab.ctl_of(joiner).ok(&named);
     let late = lab.start_manager(&[]);
-    let used = lab.ctl_of(late).refused(REFUSED, &["cluster", "join", "--token", &good, &address], b"");
+    let used =
+        lab.ctl_of(late).refused(REFUSED, &["cluster", "join", "--token", &good, &address], b"");
     assert!(used.contains("used"), "{used}");
 }
 

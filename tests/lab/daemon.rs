@@ -129,7 +129,7 @@ impl Daemon {
 /// Kills every process whose arguments name a folder, and waits until they are gone.
 pub(super) fn kill_all_of(folder: &Path) {
     let folder = folder.display().to_string();
-    until("the processes of the laboratory are gone", || {
+    let look = || {
         let mut gone = true;
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let name = entry.file_name();
@@ -144,5 +144,11 @@ pub(super) fn kill_all_of(folder: &Path) {
             }
         }
         gone.then_some(())
-    });
+    };
+    // A second panic while the first unwinds would hide what it has to say.
+    if std::thread::panicking() {
+        look();
+        return;
+    }
+    until("the processes of the laboratory are gone", look);
 }

@@ -196,8 +196,7 @@ impl Lab {
         until(&format!("{count} tasks of {service} are {state}"), || {
             let tasks = self.ctl().json(&["service", "ps", service]);
             let tasks = tasks.as_array().unwrap().iter();
-            let there: Vec<_> =
-                tasks.filter(|task| task["state"] == state).cloned().collect();
+            let there: Vec<_> = tasks.filter(|task| task["state"] == state).cloned().collect();
             (there.len() == count).then_some(there)
         })
     }

@@ -37,8 +37,9 @@ const ROOTS_MAX: usize = 16;
 const FETCH_ROUNDS: usize = 20;
 const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
-/// How long joining waits until this manager votes; it goes on by itself after that.
-const VOTES_WITHIN: Duration = Duration::from_secs(60);
+/// How long joining waits until this manager votes, for a small cluster's sake: it goes on by
+/// itself after that, and the operator's tool does not wait for ever.
+const VOTES_WITHIN: Duration = Duration::from_secs(5);
 
 /// An admitted manager, before it has root keys.
 struct Admitted {
