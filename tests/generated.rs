@@ -38,7 +38,10 @@ fn generate(into: &Path) {
 #[test]
 fn committed_protobuf_code_is_current() {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("generated");
-    let _ = std::fs::remove_dir_all(&scratch);
+    match std::fs::remove_dir_all(&scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+        _ => {}
+    }
     std::fs::create_dir_all(&scratch).expect("a scratch folder");
     generate(&scratch);
     for (made, committed) in [

@@ -28,9 +28,9 @@ pub struct Patience {
 impl Patience {
     /// Between managers: a dead peer is noticed before it matters to an election.
     pub const PEER: Self = Self {
-        connect: Duration::from_millis(1_000),
-        ping_every: Duration::from_millis(1_000),
-        ping_answer: Duration::from_millis(1_000),
+        connect: Duration::from_secs(1),
+        ping_every: Duration::from_secs(1),
+        ping_answer: Duration::from_secs(1),
     };
 
     /// Of agents and operators.

@@ -18,7 +18,6 @@ pub use status::Failure;
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::use_self,
     unused_qualifications,
     reason = "generated"
 )]

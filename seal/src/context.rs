@@ -335,6 +335,7 @@ impl Context<'_> {
     }
 
     /// The encoding: the associated data, HPKE info, signed message or hashed prefix of its kind.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, the fields in order")]
     pub fn encode(&self) -> Vec<u8> {
         let e = Encoder::new(self.domain());
         match *self {
@@ -498,7 +499,7 @@ mod tests {
                 transit_key_id: key_id,
                 payload_id,
                 ciphertext_digest: digest,
-                operation: if n % 2 == 0 { Operation::Create } else { Operation::Rotate },
+                operation: if n.is_multiple_of(2) { Operation::Create } else { Operation::Rotate },
                 name,
                 principal,
             },
@@ -514,7 +515,7 @@ mod tests {
             Context::LogRecord { disk, term, leader, index },
             Context::Head { disk, block: number },
             Context::Meta { disk, name: name.as_str() },
-            Context::SnapshotChunk { disk, snapshot: short, number, last: n % 2 == 0 },
+            Context::SnapshotChunk { disk, snapshot: short, number, last: n.is_multiple_of(2) },
             Context::KeyFile { disk, generation, header_digest: digest },
             Context::KeyFileSlot { disk, generation, slot_key_id: key_id },
             Context::Session {

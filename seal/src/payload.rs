@@ -36,8 +36,9 @@ pub(crate) const BUNDLE_BYTES: usize = 64;
 impl DekBundle {
     pub(crate) fn write(&self) -> Zeroizing<[u8; BUNDLE_BYTES]> {
         let mut bytes = Zeroizing::new([0; BUNDLE_BYTES]);
-        bytes[..32].copy_from_slice(self.dek.bytes.bytes());
-        bytes[32..].copy_from_slice(&self.compare_tag);
+        let (dek, compare_tag) = bytes.split_at_mut(32);
+        dek.copy_from_slice(self.dek.bytes.bytes());
+        compare_tag.copy_from_slice(&self.compare_tag);
         bytes
     }
 

@@ -61,6 +61,7 @@ pub enum ReadError {
     Io(#[source] io::Error),
 }
 
+#[expect(clippy::indexing_slicing, reason = "the buffer is made for the value, its frame and tag")]
 impl Plaintext {
     /// Reads a secret to the end of `source`, straight into its final buffer: 1 byte to 1 MiB.
     ///

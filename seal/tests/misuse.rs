@@ -1,4 +1,9 @@
 //! Every piece that is swapped, moved, cut or replayed fails, and fails the same way.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
 
 use bytes::Bytes;
 use proto::id::{
@@ -375,7 +380,7 @@ fn a_file_key_cannot_be_moved_to_another_generation() {
         node_id: NodeId::from_entropy([1; 17]),
         generation,
     };
-    let one = seal_key_file(&owner(1), &[recipient.clone()], &contents()).unwrap();
+    let one = seal_key_file(&owner(1), std::slice::from_ref(&recipient), &contents()).unwrap();
     let two = seal_key_file(&owner(1), &[recipient], &contents()).unwrap();
     // The body of one behind the header of the other: same slot, same generation.
     let header = |bytes: &[u8]| 20 + u32::from_be_bytes(bytes[16..20].try_into().unwrap()) as usize;

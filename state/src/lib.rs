@@ -1,9 +1,9 @@
 //! The replicated state machine of secretd.
 //!
-//! Everything every manager must compute alike: objects, commands, [`apply`], the orchestrator and
-//! scheduler ([`plan`]), what each node may have ([`assignments`], [`entitled`]), snapshots. Pure:
-//! no runtime, file, socket, clock or randomness in its whole dependency tree; time is a field the
-//! leader wrote, ids are made before proposing.
+//! Everything every manager must compute alike: objects, commands, [`apply()`], the orchestrator
+//! and scheduler ([`plan()`]), what each node may have ([`assignments`], [`entitled`]), snapshots.
+//! Pure: no runtime, file, socket, clock or randomness in its whole dependency tree; time is a
+//! field the leader wrote, ids are made before proposing.
 //!
 //! Not here: whether a caller may ask (store's service layer), cryptography (payloads and keys are
 //! opaque and stay sealed), Raft and disk.

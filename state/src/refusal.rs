@@ -89,7 +89,7 @@ const fn plural(users: &[String]) -> &'static str {
 }
 
 impl Refusal {
-    pub(crate) fn not_found(what: &str, id: impl ToString) -> Self {
+    pub(crate) fn not_found(what: &str, id: &impl ToString) -> Self {
         Self::NotFound { what: what.into(), id: id.to_string() }
     }
 

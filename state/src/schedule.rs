@@ -150,12 +150,11 @@ pub(crate) fn place(state: &State, task: &Task, load: &Load) -> Result<NodeId, S
     let mut best: Option<(u64, u64, NodeId)> = None;
     for (id, node) in state.nodes() {
         let of_service = load.of_service(task.service_id, *id);
-        match objection(task, *id, node, of_service) {
-            Some(objection) => *objections.entry(objection).or_default() += 1,
-            None => {
-                let candidate = (of_service, load.total(*id), *id);
-                best = Some(best.map_or(candidate, |best| best.min(candidate)));
-            }
+        if let Some(objection) = objection(task, *id, node, of_service) {
+            *objections.entry(objection).or_default() += 1;
+        } else {
+            let candidate = (of_service, load.total(*id), *id);
+            best = Some(best.map_or(candidate, |best| best.min(candidate)));
         }
     }
     if let Some((_, _, id)) = best {

@@ -265,7 +265,7 @@ impl State {
         let service = self.services.remove(&id)?;
         self.services_by_name.remove(&service.spec.name.as_str().to_ascii_lowercase());
         for reference in &service.spec.task.secrets {
-            remove_from(&mut self.services_by_secret, reference.secret_id, id);
+            remove_from(&mut self.services_by_secret, reference.secret_id, &id);
         }
         Some(service)
     }
@@ -281,9 +281,9 @@ impl State {
 
     pub(crate) fn take_task(&mut self, id: TaskId) -> Option<Arc<Task>> {
         let task = self.tasks.remove(&id)?;
-        remove_from(&mut self.tasks_by_service, task.service_id, id);
+        remove_from(&mut self.tasks_by_service, task.service_id, &id);
         if let Some(node) = task.node_id {
-            remove_from(&mut self.tasks_by_node, node, id);
+            remove_from(&mut self.tasks_by_node, node, &id);
         }
         Some(task)
     }
@@ -350,9 +350,9 @@ fn payload_bytes(secret: &Secret) -> u64 {
     secret.versions.values().map(|version| bytes(&version.payload) as u64).sum()
 }
 
-fn remove_from<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V) {
+fn remove_from<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: &V) {
     if let std::collections::btree_map::Entry::Occupied(mut entry) = index.entry(key) {
-        entry.get_mut().remove(&value);
+        entry.get_mut().remove(value);
         if entry.get().is_empty() {
             entry.remove();
         }

@@ -1,5 +1,7 @@
 //! What each command does, by example; refusals as well as successes.
 
+use std::collections::BTreeMap;
+
 use proto::Kind;
 use proto::id::{KeyId, MemberId, Revision, Timestamp, TokenId, Version};
 use proto::identity::{Caller, Principal, Role, Subject};
@@ -248,7 +250,7 @@ fn a_pending_task_says_why() {
     world.did(Command::UpdateNode(UpdateNode {
         id: drained,
         revision: None,
-        label_add: Default::default(),
+        label_add: BTreeMap::default(),
         label_rm: vec![],
         availability: Some(Availability::Drain),
     }));
@@ -298,6 +300,7 @@ fn an_ended_task_is_replaced_after_its_delay() {
 
 #[test]
 fn restart_policies_are_kept() {
+    use RestartCondition::{Any, None, OnFailure};
     let restarts = |condition, attempts_max, end: TaskState| {
         let mut world = World::founded();
         let node = world.add_node(1, &[]);
@@ -318,7 +321,6 @@ fn restart_policies_are_kept() {
         }
         10
     };
-    use RestartCondition::{Any, None, OnFailure};
     assert_eq!(restarts(Any, 0, TaskState::Complete), 10);
     assert_eq!(restarts(OnFailure, 0, TaskState::Complete), 1);
     assert_eq!(restarts(OnFailure, 0, TaskState::Failed), 10);

@@ -1,4 +1,10 @@
 //! The state machine from outside: examples, properties, fixtures.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
 
 mod examples;
 mod fixtures;

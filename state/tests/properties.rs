@@ -1,10 +1,11 @@
 //! Properties over random logs: determinism, totality, least privilege, planning at rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proto::id::{MemberId, RequestKey, Revision, Timestamp, Version};
 use proto::identity::{Caller, Principal, Subject};
+use proto::name::Labels;
 use proto::task::{DesiredState, TaskState, TaskStatus};
 use state::command::{Command, CreateSecret, Envelope, NodeNews, NodeStatuses, UpdateNode};
 use state::object::{Availability, Digest, NodeReport, NodeState, RequestMark};
@@ -67,14 +68,15 @@ fn spec_of(n: u8, replicas: u8, secrets: &[u8]) -> proto::spec::ServiceSpec {
 }
 
 /// Turns an act into a command; none if it is not one, or is done here.
+#[expect(clippy::too_many_lines, reason = "one arm for each act")]
 fn command(world: &mut World, act: &Act) -> Option<Command> {
     Some(match act {
         Act::CreateSecret { n, name, size, .. } => Command::CreateSecret(CreateSecret {
             id: secret_id(*n),
             name: format!("s{name}").parse().unwrap(),
-            labels: Default::default(),
+            labels: Labels::default(),
             usable_by: vec![],
-            payload: payload(world.now as u8, ROOT, (*size).into()),
+            payload: payload(world.now.to_le_bytes()[0], ROOT, (*size).into()),
             transit_key_id: TRANSIT,
         }),
         Act::RemoveSecret { n, forget } => {
@@ -113,7 +115,7 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
         Act::Availability { n, to } => Command::UpdateNode(UpdateNode {
             id: node_id(*n),
             revision: None,
-            label_add: Default::default(),
+            label_add: BTreeMap::default(),
             label_rm: vec![],
             availability: Some(
                 [Availability::Active, Availability::Pause, Availability::Drain][*to as usize],

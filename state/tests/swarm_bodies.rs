@@ -56,7 +56,7 @@ fn spec(body: &str) -> ServiceSpec {
             target: text(&secret["File"]["Name"]).parse().unwrap(),
             uid: text(&secret["File"]["UID"]).parse().ok(),
             gid: text(&secret["File"]["GID"]).parse().ok(),
-            mode: FileMode::new(secret["File"]["Mode"].as_u64().unwrap() as u32).unwrap(),
+            mode: FileMode::new(secret["File"]["Mode"].as_u64().unwrap().try_into().unwrap()).unwrap(),
             on_change: OnChange::Restart,
         })
         .collect();

@@ -20,18 +20,18 @@ use state::command::{
 use state::object::{Authority, Blob, Certificate, Digest, NodeState, RequestMark, TransitKey};
 use state::{Applied, Scope, State, apply, plan};
 
-pub const ROOT: KeyId = KeyId::from_bytes([1; 16]);
-pub const TRANSIT: KeyId = KeyId::from_bytes([2; 16]);
-pub const ADMIN: Caller = Caller::Local { uid: 0, member: MemberId(1) };
+pub(crate) const ROOT: KeyId = KeyId::from_bytes([1; 16]);
+pub(crate) const TRANSIT: KeyId = KeyId::from_bytes([2; 16]);
+pub(crate) const ADMIN: Caller = Caller::Local { uid: 0, member: MemberId(1) };
 
-pub fn sealed(key: KeyId, fill: u8, length: usize) -> Bytes {
+pub(crate) fn sealed(key: KeyId, fill: u8, length: usize) -> Bytes {
     let mut bytes = vec![FORMAT, ALGORITHM_XCHACHA20_POLY1305];
     bytes.extend_from_slice(key.as_bytes());
     bytes.resize(42 + length + 16, fill);
     bytes.into()
 }
 
-pub fn payload(n: u8, root: KeyId, length: usize) -> StoredPayload {
+pub(crate) fn payload(n: u8, root: KeyId, length: usize) -> StoredPayload {
     StoredPayload {
         payload_id: PayloadId::from_bytes([n; 16]),
         wrapped_dek: WrappedKey::new(sealed(root, n, 64)).unwrap(),
@@ -39,19 +39,19 @@ pub fn payload(n: u8, root: KeyId, length: usize) -> StoredPayload {
     }
 }
 
-pub fn secret_id(n: u8) -> SecretId {
+pub(crate) fn secret_id(n: u8) -> SecretId {
     SecretId::from_entropy([n; 17])
 }
 
-pub fn service_id(n: u8) -> ServiceId {
+pub(crate) fn service_id(n: u8) -> ServiceId {
     ServiceId::from_entropy([n; 17])
 }
 
-pub fn node_id(n: u8) -> NodeId {
+pub(crate) fn node_id(n: u8) -> NodeId {
     NodeId::from_entropy([n; 17])
 }
 
-pub fn certificate(subject: Subject) -> Certificate {
+pub(crate) fn certificate(subject: Subject) -> Certificate {
     Certificate {
         subject,
         key_digest: Digest([9; 32]),
@@ -61,17 +61,17 @@ pub fn certificate(subject: Subject) -> Certificate {
     }
 }
 
-pub struct World {
-    pub state: State,
-    pub now: u64,
-    pub log: Vec<(u64, Envelope)>,
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: u64,
+    pub(crate) log: Vec<(u64, Envelope)>,
     tasks_made: u64,
     requests: u64,
 }
 
 impl World {
     /// A cluster with its founder.
-    pub fn founded() -> Self {
+    pub(crate) fn founded() -> Self {
         let mut world = Self {
             state: State::new(),
             now: 1_000,
@@ -111,7 +111,7 @@ impl World {
         world
     }
 
-    pub fn envelope(&mut self, body: Command) -> Envelope {
+    pub(crate) fn envelope(&mut self, body: Command) -> Envelope {
         self.now += 1;
         Envelope {
             format: 1,
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    pub fn apply(&mut self, envelope: Envelope) -> Applied {
+    pub(crate) fn apply(&mut self, envelope: Envelope) -> Applied {
         let index = self.state.index() + 1;
         self.log.push((index, envelope.clone()));
         let applied = apply(&mut self.state, index, envelope).unwrap();
@@ -131,19 +131,19 @@ impl World {
     }
 
     /// Proposes on behalf of the local admin.
-    pub fn run(&mut self, body: Command) -> Applied {
+    pub(crate) fn run(&mut self, body: Command) -> Applied {
         let envelope = self.envelope(body);
         self.apply(envelope)
     }
 
     /// Proposes what must succeed.
-    pub fn did(&mut self, body: Command) -> Applied {
+    pub(crate) fn did(&mut self, body: Command) -> Applied {
         let applied = self.run(body);
         assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
         applied
     }
 
-    pub fn mark(&mut self, digest: u8) -> RequestMark {
+    pub(crate) fn mark(&mut self, digest: u8) -> RequestMark {
         self.requests += 1;
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.requests.to_be_bytes());
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    pub fn create_secret(&mut self, n: u8, name: &str) -> SecretId {
+    pub(crate) fn create_secret(&mut self, n: u8, name: &str) -> SecretId {
         let create = CreateSecret {
             id: secret_id(n),
             name: name.parse().unwrap(),
@@ -167,7 +167,7 @@ impl World {
         secret_id(n)
     }
 
-    pub fn spec(name: &str, replicas: u64, secrets: &[(u8, &str)]) -> ServiceSpec {
+    pub(crate) fn spec(name: &str, replicas: u64, secrets: &[(u8, &str)]) -> ServiceSpec {
         let mut spec = ServiceSpec::new(name.parse().unwrap());
         spec.mode = Mode::Replicated(replicas);
         spec.task.command = vec!["sleep".into(), "1000".into()];
@@ -188,13 +188,13 @@ impl World {
         spec
     }
 
-    pub fn create_service(&mut self, n: u8, spec: ServiceSpec) -> ServiceId {
+    pub(crate) fn create_service(&mut self, n: u8, spec: ServiceSpec) -> ServiceId {
         self.did(Command::CreateService { id: service_id(n), spec: Box::new(spec) });
         service_id(n)
     }
 
     /// An agent that was admitted and is in touch.
-    pub fn add_node(&mut self, n: u8, labels: &[(&str, &str)]) -> NodeId {
+    pub(crate) fn add_node(&mut self, n: u8, labels: &[(&str, &str)]) -> NodeId {
         let token = CreateToken {
             id: TokenId::from_entropy([n; 17]),
             role: Role::Agent,
@@ -226,13 +226,13 @@ impl World {
         id
     }
 
-    pub fn node_is(&mut self, id: NodeId, state: NodeState) {
+    pub(crate) fn node_is(&mut self, id: NodeId, state: NodeState) {
         let news = NodeNews { node_id: id, state: Some(state), report: None };
         self.did(Command::ReportNodes(vec![news]));
     }
 
     /// Plans and applies until nothing is left to do; returns how many rounds it took.
-    pub fn settle(&mut self) -> usize {
+    pub(crate) fn settle(&mut self) -> usize {
         for round in 0..50 {
             let now = Timestamp(self.now);
             let made = &mut self.tasks_made;
@@ -251,7 +251,7 @@ impl World {
         panic!("planning does not come to rest");
     }
 
-    pub fn report(&mut self, node: NodeId, task: TaskId, state: proto::task::TaskState) {
+    pub(crate) fn report(&mut self, node: NodeId, task: TaskId, state: proto::task::TaskState) {
         let status = proto::task::TaskStatus {
             task_id: task,
             state,
@@ -264,11 +264,11 @@ impl World {
         self.did(Command::ReportTasks(statuses));
     }
 
-    pub fn revision_of_service(&self, id: ServiceId) -> Revision {
+    pub(crate) fn revision_of_service(&self, id: ServiceId) -> Revision {
         self.state.service(id).unwrap().revision
     }
 
-    pub fn operator(&mut self, n: u8, role: state::object::OperatorRole, group: &str) -> Caller {
+    pub(crate) fn operator(&mut self, n: u8, role: state::object::OperatorRole, group: &str) -> Caller {
         let id = OperatorId::from_entropy([n; 17]);
         let token = CreateToken {
             id: TokenId::from_entropy([n; 17]),
@@ -289,7 +289,7 @@ impl World {
 }
 
 /// Every item of a written state but its head and its audit: the objects.
-pub fn objects(state: &State) -> Vec<Vec<u8>> {
+pub(crate) fn objects(state: &State) -> Vec<Vec<u8>> {
     let mut items = Vec::new();
     state
         .write(&mut |item| {
@@ -303,7 +303,7 @@ pub fn objects(state: &State) -> Vec<Vec<u8>> {
     items
 }
 
-pub fn bytes_of(state: &State) -> Vec<u8> {
+pub(crate) fn bytes_of(state: &State) -> Vec<u8> {
     let mut bytes = Vec::new();
     state
         .write(&mut |item| {

@@ -27,7 +27,10 @@ pub(crate) fn install_hook() {
         }
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         // The message of a broken invariant is a constant of the program, never data.
-        let message = info.payload_as_str().unwrap_or("a broken invariant");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        let message = text.unwrap_or("a broken invariant");
         tracing::error!(location, message, "process_aborted");
         std::process::abort();
     }));

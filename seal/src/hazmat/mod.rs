@@ -139,9 +139,7 @@ pub(crate) fn decrypt_in_place<'a>(
     let (header, rest) = buffer.split_first_chunk_mut::<HEADER_BYTES>().ok_or(OpenError)?;
     let (ciphertext, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(OpenError)?;
     let (authenticated, nonce) = header.split_at(AUTHENTICATED_HEADER_BYTES);
-    if authenticated[..2] != [FORMAT, ALGORITHM_XCHACHA20_POLY1305] {
-        return Err(OpenError);
-    }
+    let [FORMAT, ALGORITHM_XCHACHA20_POLY1305, ..] = authenticated else { return Err(OpenError) };
     let nonce = nonce.first_chunk().ok_or(OpenError)?;
     let aad = [context, authenticated].concat();
     xchacha_decrypt(key, nonce, &aad, ciphertext, tag)?;

@@ -90,7 +90,7 @@ impl Context<'_> {
     fn member_mut(&mut self, id: MemberId) -> Result<&mut Member, Refusal> {
         let revision = self.revision();
         let member = self.state.members.get_mut(&id);
-        let member = member.ok_or_else(|| Refusal::not_found("manager", id))?;
+        let member = member.ok_or_else(|| Refusal::not_found("manager", &id))?;
         let member = Arc::make_mut(member);
         member.revision = revision;
         Ok(member)
@@ -140,7 +140,7 @@ impl Context<'_> {
     /// stays if an agent runs on it.
     pub(super) fn remove_member(&mut self, id: MemberId) -> Applying {
         let Some(member) = self.state.members.remove(&id) else {
-            return Err(Refusal::not_found("manager", id));
+            return Err(Refusal::not_found("manager", &id));
         };
         self.state.removed_members.insert(id);
         let node_id = member.node_id;
@@ -219,7 +219,7 @@ impl Context<'_> {
             return Err(Refusal::precondition("the current transit key cannot be retired"));
         }
         if !cluster.transit_keys.contains_key(&id) {
-            return Err(Refusal::not_found("transit key", id));
+            return Err(Refusal::not_found("transit key", &id));
         }
         self.cluster_mut()?.transit_keys.remove(&id);
         self.state.payloads_seen.remove(&id);

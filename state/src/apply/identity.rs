@@ -58,7 +58,7 @@ impl Context<'_> {
 
     pub(super) fn revoke_token(&mut self, id: TokenId) -> Applying {
         if self.state.tokens.remove(&id).is_none() {
-            return Err(Refusal::not_found("join token", id));
+            return Err(Refusal::not_found("join token", &id));
         }
         self.removed(ObjectId::Token(id));
         Ok((Outcome::Done, ObjectId::Token(id)))
@@ -124,7 +124,7 @@ impl Context<'_> {
                 )));
             }
             Some(_) => return Err(Refusal::precondition("the id of the node is taken")),
-            None if admit.same_node => return Err(Refusal::not_found("node", admit.node_id)),
+            None if admit.same_node => return Err(Refusal::not_found("node", &admit.node_id)),
             None if self.state.nodes.len() >= NODES_MAX => {
                 return Err(Refusal::limit("the number of nodes", NODES_MAX));
             }
@@ -198,7 +198,7 @@ impl Context<'_> {
             Subject::Operator(operator) => self.state.operators.contains_key(&operator),
         };
         if !exists {
-            return Err(Refusal::not_found("subject", certificate.subject));
+            return Err(Refusal::not_found("subject", &certificate.subject));
         }
         self.room_for_certificate()?;
         self.put_certificate(serial, certificate);
@@ -284,7 +284,7 @@ impl Context<'_> {
 
     pub(super) fn remove_operator(&mut self, id: OperatorId) -> Applying {
         if self.state.operators.remove(&id).is_none() {
-            return Err(Refusal::not_found("operator", id));
+            return Err(Refusal::not_found("operator", &id));
         }
         self.state.tokens.retain(|_, token| token.operator != Some(id));
         self.revoke_certificates(|subject| subject == Subject::Operator(id));

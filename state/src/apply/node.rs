@@ -18,7 +18,7 @@ use crate::remembered::Outcome;
 impl Context<'_> {
     pub(super) fn update_node(&mut self, update: UpdateNode) -> Applying {
         let Some(node) = self.state.nodes.get(&update.id) else {
-            return Err(Refusal::not_found("node", update.id));
+            return Err(Refusal::not_found("node", &update.id));
         };
         if let Some(revision) = update.revision {
             Self::expect_revision(node.revision, revision)?;
@@ -68,7 +68,7 @@ impl Context<'_> {
     /// Evicts a node: its agent's certificates are revoked, its tasks are over.
     pub(super) fn remove_node(&mut self, id: NodeId, force: bool) -> Applying {
         let Some(node) = self.state.nodes.get(&id) else {
-            return Err(Refusal::not_found("node", id));
+            return Err(Refusal::not_found("node", &id));
         };
         if let Some(member) = node.member {
             return Err(Refusal::precondition(format!(

@@ -81,7 +81,7 @@ impl Context<'_> {
 
     pub(super) fn remove_secret(&mut self, id: SecretId, forget_previous: bool) -> Applying {
         let Some(secret) = self.state.secrets.get(&id) else {
-            return Err(Refusal::not_found("secret", id));
+            return Err(Refusal::not_found("secret", &id));
         };
         let name = secret.name.to_string();
         let users = self.users_of(id);

@@ -53,7 +53,7 @@ impl Context<'_> {
     ) -> Applying {
         spec.check().map_err(|error| Refusal::precondition(error.to_string()))?;
         let Some(service) = self.state.services.get(&id) else {
-            return Err(Refusal::not_found("service", id));
+            return Err(Refusal::not_found("service", &id));
         };
         Self::expect_revision(service.revision, revision)?;
         if service.spec.name != spec.name {
@@ -81,7 +81,7 @@ impl Context<'_> {
 
     pub(super) fn remove_service(&mut self, id: ServiceId) -> Applying {
         if self.state.take_service(id).is_none() {
-            return Err(Refusal::not_found("service", id));
+            return Err(Refusal::not_found("service", &id));
         }
         self.removed(ObjectId::Service(id));
         let tasks: Vec<_> =
@@ -131,7 +131,7 @@ impl Context<'_> {
         let names: Vec<_> = missing.into_iter().collect();
         Err(Refusal::not_found(
             if names.len() == 1 { "secret" } else { "secrets" },
-            names.join(", "),
+            &names.join(", "),
         ))
     }
 }

@@ -50,7 +50,7 @@ impl Context<'_> {
                 not_before,
                 attempts,
                 window_start,
-            } => self.create_task(NewTask {
+            } => self.create_task(&NewTask {
                 id,
                 service_id,
                 spec_revision,
@@ -124,7 +124,7 @@ impl Context<'_> {
         }
     }
 
-    fn create_task(&mut self, new: NewTask) -> Result<(), StaleStep> {
+    fn create_task(&mut self, new: &NewTask) -> Result<(), StaleStep> {
         let service = self.state.services.get(&new.service_id);
         let service =
             service.filter(|service| service.spec_revision == new.spec_revision).ok_or(StaleStep)?;

@@ -1,6 +1,6 @@
 //! The disk: bytes in, bytes out, and durable when it says so.
 //!
-//! One small trait, two implementations: [`SledDisk`], and [`SimulatedDisk`] for tests, which
+//! One small trait, two implementations: [`SledDisk`], and `SimulatedDisk` for tests, which
 //! forgets what was not made durable. Whatever is put here is sealed already. Not here: what the
 //! bytes are, order of records, encryption (raft::log, raft::snapshot).
 //!
@@ -81,8 +81,8 @@ impl DiskError {
     /// Whether there was no room.
     pub(crate) fn is_full(&self) -> bool {
         let source: Option<&io::Error> = match self {
-            Self::Io { source, .. } => Some(source),
-            Self::File(sys::file::FileError::Failed { source, .. }) => Some(source),
+            Self::Io { source, .. }
+            | Self::File(sys::file::FileError::Failed { source, .. }) => Some(source),
             _ => None,
         };
         source.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)

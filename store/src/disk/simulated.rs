@@ -153,7 +153,9 @@ impl Disk for SimulatedDisk {
         }
         inner.syncs += 1;
         let pending = std::mem::take(&mut inner.pending);
-        pending.iter().for_each(|change| inner.durable.change(change));
+        for change in &pending {
+            inner.durable.change(change);
+        }
         Ok(())
     }
 

@@ -108,7 +108,7 @@ impl Outputs {
             let open = self.lock();
             open.get(&number).map(|s| (s.records.clone(), s.service, s.task))
         }) else {
-            self.unwanted(dispatcher, node, number);
+            Self::unwanted(dispatcher, node, number);
             return;
         };
         for mut record in chunk.records {
@@ -131,7 +131,7 @@ impl Outputs {
             }
             if records.send(record).await.is_err() {
                 self.lock().remove(&number);
-                self.unwanted(dispatcher, node, number);
+                Self::unwanted(dispatcher, node, number);
                 return;
             }
         }
@@ -146,7 +146,7 @@ impl Outputs {
         }
     }
 
-    fn unwanted(&self, dispatcher: &Dispatcher, node: NodeId, number: u64) {
+    fn unwanted(dispatcher: &Dispatcher, node: NodeId, number: u64) {
         let message = pb::manager_message::Message::OutputUnwanted(pb::OutputUnwanted {
             subscription: number,
         });

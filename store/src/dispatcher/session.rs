@@ -278,14 +278,14 @@ impl Session {
                 set.tasks.push((id, task));
             }
         }
-        if !complete {
+        if complete {
+            // A complete set names every task; what none of them needs is let go by the agent.
+            self.secrets.retain(|value| assigned.secrets.contains(value));
+        } else {
             set.gone_tasks =
                 self.tasks.keys().filter(|id| !wanted.contains(id)).copied().collect();
             set.gone_secrets =
                 self.secrets.difference(&assigned.secrets).copied().collect();
-        } else {
-            // A complete set names every task; what none of them needs is let go by the agent.
-            self.secrets.retain(|value| assigned.secrets.contains(value));
         }
         set
     }

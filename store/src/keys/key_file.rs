@@ -127,7 +127,7 @@ impl KeyFile {
             Ok(slot) => slot,
             Err(KeyFileError::File(error)) if error.is_not_found() => {
                 let seed = seal::make_slot_seed();
-                let parent = self.seed.parent().unwrap_or(Path::new("."));
+                let parent = self.seed.parent().unwrap_or_else(|| Path::new("."));
                 let name = self.seed.file_name().and_then(std::ffi::OsStr::to_str);
                 let name =
                     name.ok_or_else(|| KeyFileError::NotASeed { path: self.seed.clone() })?;

@@ -244,7 +244,7 @@ async fn listen_unix(path: &Path) -> Result<UnixListener, ManagerError> {
     use std::os::unix::fs::PermissionsExt as _;
     let failed = |source| ManagerError::Listen { address: path.display().to_string(), source };
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Folder::create_private(parent.unwrap_or(Path::new(".")))?;
+    Folder::create_private(parent.unwrap_or_else(|| Path::new(".")))?;
     if UnixStream::connect(path).await.is_ok() {
         return Err(failed(io::ErrorKind::AddrInUse.into()));
     }

@@ -84,13 +84,7 @@ impl Running {
         let Unsealed { owner, contents, by, own, address, .. } = unsealed;
         let KeyFileContents { roots, active_root, logs, active_log, .. } = contents;
 
-        let folder = shared.folder.try_clone()?;
-        let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
-        let disk: Arc<dyn Disk> = Arc::new(
-            opening
-                .map_err(|error| ManagerError::Stopped(error.to_string()))?
-                .map_err(|error| StartError::Io(error.into()))?,
-        );
+        let disk = open_disk(shared.folder.try_clone()?).await?;
         let events = shared.events.clone();
         let fatal: Fatal = Box::new(move |error| {
             tracing::error!(%error, runbook = error.runbook(), "log_failed");
@@ -178,6 +172,15 @@ impl Running {
             tracing::warn!("duties_not_finished");
         }
     }
+}
+
+/// Opens the store of records, off the runtime: a large one takes seconds.
+async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
+    let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
+    let disk = opening
+        .map_err(|error| ManagerError::Stopped(error.to_string()))?
+        .map_err(|error| StartError::Io(error.into()))?;
+    Ok(Arc::new(disk))
 }
 
 /// Ends the manager when Raft ends by itself.

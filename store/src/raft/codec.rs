@@ -184,14 +184,16 @@ pub(crate) fn append_from_pb(
     request: pb::AppendRequest,
 ) -> io::Result<AppendEntriesRequest<TypeConfig>> {
     let previous = request.previous.map(log_id_from_pb);
-    let mut next = previous.as_ref().map_or(0, |id| id.index + 1);
+    let mut before = previous.as_ref().map(|id| id.index);
     let mut entries = Vec::with_capacity(request.entries.len());
     for entry in request.entries {
         let entry = entry_from_pb(entry)?;
-        if entry.log_id.index != next {
+        // Checked: a peer may say that the entry before has the largest index there is.
+        let next = before.map_or(Some(0), |index| index.checked_add(1));
+        if Some(entry.log_id.index) != next {
             return Err(malformed("append: its entries are not consecutive"));
         }
-        next += 1;
+        before = next;
         entries.push(entry);
     }
     Ok(AppendEntriesRequest {
@@ -202,12 +204,12 @@ pub(crate) fn append_from_pb(
     })
 }
 
-pub(crate) fn append_result_to_pb(result: StreamAppendResult<TypeConfig>) -> pb::AppendResult {
+pub(crate) fn append_result_to_pb(result: &StreamAppendResult<TypeConfig>) -> pb::AppendResult {
     use pb::append_result::Result as Outcome;
     let outcome = match result {
         Ok(id) => Outcome::Matched(pb::Matched { id: id.as_ref().map(log_id_to_pb) }),
-        Err(StreamAppendError::Conflict(id)) => Outcome::Conflict(log_id_to_pb(&id)),
-        Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(vote_to_pb(&vote)),
+        Err(StreamAppendError::Conflict(id)) => Outcome::Conflict(log_id_to_pb(id)),
+        Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(vote_to_pb(vote)),
     };
     pb::AppendResult { result: Some(outcome) }
 }

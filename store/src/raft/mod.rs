@@ -350,13 +350,13 @@ impl Raft {
 
     /// Whether this manager leads now and a majority said so within the lease.
     pub(crate) fn is_leading(&self) -> bool {
+        use openraft::Instant as _;
         let known = *self.leadership.borrow();
         if !known.leading || known.alone {
             // openraft asks nobody when there is nobody to ask, so the time of the last
             // acknowledgement stands still.
             return known.leading;
         }
-        use openraft::Instant as _;
         let Ok(leader) = self.inner.as_leader() else { return false };
         leader.last_quorum_acked().is_some_and(|at| at.elapsed() < self.profile.safe_lease())
     }
@@ -585,9 +585,10 @@ impl Raft {
         }
         let mut leadership = self.leadership();
         let gone = leadership.wait_for(|now| now.leader != Some(self.me));
-        match tokio::time::timeout(TRANSFER_TIMEOUT, gone).await {
-            Ok(_) => tracing::info!(to = %member, "leadership_handed_over"),
-            Err(_) => tracing::warn!(to = %member, "leadership_not_handed_over"),
+        if tokio::time::timeout(TRANSFER_TIMEOUT, gone).await.is_ok() {
+            tracing::info!(to = %member, "leadership_handed_over");
+        } else {
+            tracing::warn!(to = %member, "leadership_not_handed_over");
         }
     }
 

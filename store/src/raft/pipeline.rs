@@ -172,6 +172,7 @@ mod tests {
             matches!(Pin::new(&mut self.requests).poll_next(cx), Poll::Ready(Some(_)))
         }
 
+        #[expect(clippy::option_option, reason = "whether there is an answer, and what it matched")]
         fn next_answer(&mut self) -> Option<Option<u64>> {
             let cx = &mut Context::from_waker(noop_waker_ref());
             match Pin::new(&mut self.answers).poll_next(cx) {

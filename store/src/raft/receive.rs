@@ -85,7 +85,7 @@ impl Raft {
         let previous = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(previous);
         let response = self.inner.append_entries(request).await.map_err(stopped)?;
-        Ok(append_result_to_pb(response.into_stream_result(previous, last)))
+        Ok(append_result_to_pb(&response.into_stream_result(previous, last)))
     }
 
     /// A stream of appends; it ends at the first message that is not one.
@@ -109,7 +109,7 @@ impl Raft {
             .filter_map(|request| std::future::ready(request.ok()));
         let results = self.inner.clone().stream_append(valid);
         Box::pin(results.map(|result| match result {
-            Ok(result) => Ok(append_result_to_pb(result)),
+            Ok(result) => Ok(append_result_to_pb(&result)),
             Err(fatal) => Err(stopped(fatal)),
         }))
     }

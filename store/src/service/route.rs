@@ -137,12 +137,12 @@ impl Service {
             .tasks_of_service(id)
             .flat_map(|(_, task)| task.secrets.iter().map(|reference| reference.secret_id));
         for secret in of_spec.chain(of_tasks) {
-            if let Some(secret) = state.secret(secret) {
-                if !state.may_use(caller.principal(), secret) {
-                    let secret = secret.name.to_string();
-                    let caller = caller.principal().to_string();
-                    return Err(refused(&Refusal::NotUsable { secret, caller }));
-                }
+            if let Some(secret) = state.secret(secret)
+                && !state.may_use(caller.principal(), secret)
+            {
+                let secret = secret.name.to_string();
+                let caller = caller.principal().to_string();
+                return Err(refused(&Refusal::NotUsable { secret, caller }));
             }
         }
         Ok(id)

@@ -43,7 +43,7 @@ impl Service {
                 applied_index: state.index(),
                 answered_by: self.raft.me.0,
                 members: Vec::new(),
-                problems: self.object_problems(&state, now()),
+                problems: object_problems(&state, now()),
                 secrets: state.secrets().len() as u64,
                 services: state.services().len() as u64,
                 tasks: state.tasks().values().filter(|task| task.is_live()).count() as u64,
@@ -71,45 +71,45 @@ impl Service {
         status.problems = problems;
         Ok(status)
     }
+}
 
-    fn object_problems(&self, state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
-        let mut problems = Vec::new();
-        if let Some(cluster) = state.cluster()
-            && state.payload_bytes() > cluster.payload_quota_bytes / 10 * 9
-        {
-            let text = "more than nine tenths of the payload quota are used";
-            problems.push(problem("warning", text, &["remove secrets that nothing uses"]));
-        }
-        let down = state.nodes().values().filter(|node| node.state == NodeState::Down);
-        for node in down {
-            let text = format!("node {} is down", node.hostname);
-            problems.push(problem("warning", text, &["its tasks were placed elsewhere"]));
-        }
-        let pending = state.tasks().iter().filter(|(_, task)| {
-            task.status.state == TaskState::Pending && task.desired == DesiredState::Running
-        });
-        for (_, task) in pending.take(10) {
-            let text = format!(
-                "task {}.{} is pending: {}",
-                task.service_name, task.slot, task.status.message
-            );
-            problems.push(problem("warning", text, &[]));
-        }
-        let lapsing = state.certificates().values().filter(|certificate| {
-            !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
-        });
-        for certificate in lapsing.take(10) {
-            let newer = state.certificates().values().any(|other| {
-                other.subject == certificate.subject && other.not_after > certificate.not_after
-            });
-            if !newer {
-                let text = format!("the certificate of {} ends soon", certificate.subject);
-                let hint = "it renews by itself while its owner reaches a manager";
-                problems.push(problem("warning", text, &[hint]));
-            }
-        }
-        problems
+fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
+    let mut problems = Vec::new();
+    if let Some(cluster) = state.cluster()
+        && state.payload_bytes() > cluster.payload_quota_bytes / 10 * 9
+    {
+        let text = "more than nine tenths of the payload quota are used";
+        problems.push(problem("warning", text, &["remove secrets that nothing uses"]));
     }
+    let down = state.nodes().values().filter(|node| node.state == NodeState::Down);
+    for node in down {
+        let text = format!("node {} is down", node.hostname);
+        problems.push(problem("warning", text, &["its tasks were placed elsewhere"]));
+    }
+    let pending = state.tasks().iter().filter(|(_, task)| {
+        task.status.state == TaskState::Pending && task.desired == DesiredState::Running
+    });
+    for (_, task) in pending.take(10) {
+        let text = format!(
+            "task {}.{} is pending: {}",
+            task.service_name, task.slot, task.status.message
+        );
+        problems.push(problem("warning", text, &[]));
+    }
+    let lapsing = state.certificates().values().filter(|certificate| {
+        !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
+    });
+    for certificate in lapsing.take(10) {
+        let newer = state.certificates().values().any(|other| {
+            other.subject == certificate.subject && other.not_after > certificate.not_after
+        });
+        if !newer {
+            let text = format!("the certificate of {} ends soon", certificate.subject);
+            let hint = "it renews by itself while its owner reaches a manager";
+            problems.push(problem("warning", text, &[hint]));
+        }
+    }
+    problems
 }
 
 fn member_problems(members: &[pb::MemberInfo], confirmed: bool) -> Vec<pb::Problem> {

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use proptest::prelude::*;
-use proto::id::{Revision, ServiceId};
+use proto::id::ServiceId;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, FORMAT};
 
