@@ -111,7 +111,7 @@ impl Context<'_> {
                         && !secret.versions.get(&version).is_some_and(|v| v.state == VersionState::Live)
                     {
                         let id = format!("{version} of secret {}", secret.name);
-                        return Err(Refusal::not_found("version", id));
+                        return Err(Refusal::not_found("version", &id));
                     }
                 }
                 Some(secret) => {
