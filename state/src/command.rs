@@ -20,8 +20,8 @@ use proto::spec::ServiceSpec;
 use proto::task::{DesiredState, TaskStatus};
 
 use crate::object::{
-    Authority, Availability, Certificate, Digest, MemberState, NodeReport, NodeState, OperatorRole,
-    RequestMark, SlotRecipient, TransitKey,
+    Authority, Availability, Certificate, Digest, MemberState, NodeReport, NodeState, ObjectId,
+    OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
 
 /// The highest format of commands that this version can apply.
@@ -608,6 +608,41 @@ impl Command {
             Self::AddTransitKey { .. } => "add_transit_key",
             Self::RetireTransitKey { .. } => "retire_transit_key",
             Self::SetQuota { .. } => "set_quota",
+        }
+    }
+
+    /// What the command is about, as far as it says: what the audit names when it was refused.
+    pub const fn object(&self) -> ObjectId {
+        match self {
+            Self::CreateSecret(secret) => ObjectId::Secret(secret.id),
+            Self::RemoveSecret { id, .. } => ObjectId::Secret(*id),
+            Self::CreateService { id, .. }
+            | Self::UpdateService { id, .. }
+            | Self::RemoveService { id } => ObjectId::Service(*id),
+            Self::UpdateNode(update) => ObjectId::Node(update.id),
+            Self::RemoveNode { id, .. } => ObjectId::Node(*id),
+            Self::AdmitAgent(AdmitAgent { token_id, .. })
+            | Self::AdmitManager(AdmitManager { token_id, .. })
+            | Self::EnrollOperator { token_id, .. }
+            | Self::CreateToken(CreateToken { id: token_id, .. })
+            | Self::RevokeToken { id: token_id } => ObjectId::Token(*token_id),
+            Self::IssueCertificate { serial, .. } => ObjectId::Certificate(*serial),
+            Self::AddOperator(operator) => ObjectId::Operator(operator.id),
+            Self::RemoveOperator { id } => ObjectId::Operator(*id),
+            Self::AcknowledgeKeys { member, .. }
+            | Self::SetMemberState { member, .. }
+            | Self::SetMemberAddress { member, .. }
+            | Self::RemoveMember { member } => ObjectId::Member(*member),
+            Self::InitCluster(_)
+            | Self::Plan(_)
+            | Self::ReportTasks(_)
+            | Self::ReportNodes(_)
+            | Self::RecordDenials(_)
+            | Self::RaiseLevel { .. }
+            | Self::CheckDigest { .. }
+            | Self::AddTransitKey { .. }
+            | Self::RetireTransitKey { .. }
+            | Self::SetQuota { .. } => ObjectId::Cluster,
         }
     }
 

@@ -11,7 +11,7 @@ use proto::task::{DesiredState, TaskState};
 use state::command::{
     AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Step, UpdateNode,
 };
-use state::object::{Availability, Digest, MemberState, NodeState, OperatorRole, TransitKey};
+use state::object::{Availability, Digest, MemberState, NodeState, ObjectId, OperatorRole, TransitKey};
 use state::{Outcome, Refusal, Standing, Unapplicable, apply, assignments, entitled};
 
 use crate::world::*;
@@ -594,6 +594,8 @@ fn the_audit_is_chained() {
         actions,
         [("init_cluster", "ok"), ("create_secret", "ok"), ("create_secret", "exists")]
     );
+    let refused = records[2].0.object;
+    assert_eq!(refused, ObjectId::Secret(secret_id(2)), "a refusal names what was asked for");
     let mut chain = Digest([0; 32]);
     for (record, link) in &records {
         chain = state::AuditLog::link(&chain, record);

@@ -105,6 +105,7 @@ pub fn apply(state: &mut State, index: u64, envelope: Envelope) -> Result<Applie
         return Ok(Applied { outcome: answer, changes: Vec::new() });
     }
     let action = envelope.body.name();
+    let asked_for = envelope.body.object();
     let routine = is_routine(&envelope.body);
     let mut context = Context {
         state,
@@ -123,7 +124,7 @@ pub fn apply(state: &mut State, index: u64, envelope: Envelope) -> Result<Applie
     if !routine {
         let (object, outcome) = match &result {
             Ok((_, object)) => (*object, "ok".to_owned()),
-            Err(refusal) => (ObjectId::Cluster, refusal.kind().as_str().to_owned()),
+            Err(refusal) => (asked_for, refusal.kind().as_str().to_owned()),
         };
         let caller = envelope.caller;
         let action = action.to_owned();
