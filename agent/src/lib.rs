@@ -37,7 +37,6 @@ pub mod mount;
 pub mod output;
 pub mod plan;
 mod program;
-mod readiness;
 pub mod runtime;
 mod session;
 pub mod supervisor;

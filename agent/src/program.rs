@@ -14,6 +14,7 @@ use link::Failure;
 use proto::pb;
 use sys::harden::{Hardened, NewPrivileges, harden};
 use sys::host;
+use sys::notify::{Standing, notify};
 use sys::slab::Protection;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
@@ -28,7 +29,6 @@ use crate::identity::{DataFolder, Identity, Own};
 use crate::join::join;
 use crate::logging;
 use crate::memory;
-use crate::readiness::{self, READY, STOPPING};
 use crate::session::{self, Local};
 use crate::supervisor::launch::Launcher;
 use crate::supervisor::status::shortened;
@@ -134,10 +134,10 @@ async fn live(
         // It may have been killed before all was stopped.
         return Err(evicted(&local, None).await);
     }
-    readiness::tell(READY);
+    tell(Standing::Ready);
     tokio::select! {
         name = signals.next() => {
-            readiness::tell(STOPPING);
+            tell(Standing::Stopping);
             tracing::info!(signal = name, "agent_stopping");
             if settings.stop_tasks_on_exit {
                 tokio::select! {
@@ -151,6 +151,13 @@ async fn live(
         }
         failure = session::keep(&local) => Err(evicted(&local, Some(failure)).await),
         result = &mut working => Err(worker_ended(result)),
+    }
+}
+
+/// Tells whoever started this program how it stands; that they cannot be told is no failure.
+fn tell(standing: Standing) {
+    if let Err(error) = notify(standing) {
+        tracing::warn!(%error, "service_manager_not_told");
     }
 }
 
