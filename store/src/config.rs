@@ -74,6 +74,9 @@ struct Settings {
     /// Free disk below which growing changes are refused, in MiB [default: 256]
     #[arg(long, value_name = "MIB")]
     disk_reserve_mib: Option<u64>,
+    /// Start though keys can be neither hidden nor locked in memory: they may be swapped out
+    #[arg(long)]
+    allow_unlocked_memory: bool,
     /// `text` or `json` [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -101,6 +104,8 @@ pub struct Options {
     pub profile: Profile,
     /// Free disk below which growing changes are refused, in bytes.
     pub disk_reserve_bytes: u64,
+    /// Start though keys can be neither hidden nor locked in memory.
+    pub allow_unlocked_memory: bool,
     /// Log as JSON.
     pub log_json: bool,
     /// What is logged.
@@ -204,6 +209,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         http,
         profile,
         disk_reserve_bytes: reserve.map_or(RESERVE_DEFAULT, |mib| mib.saturating_mul(1 << 20)),
+        allow_unlocked_memory: given.allow_unlocked_memory || file.allow_unlocked_memory,
         log_json,
         log: given.log.or(file.log).unwrap_or_else(|| LOG_DEFAULT.into()),
     })

@@ -109,6 +109,7 @@ impl Lab {
         let place = self.path().join(format!("m{}", self.managers.len() + 1));
         let (data, socket) = (place.join("data"), place.join("run/s.sock"));
         let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
+        arguments.push("--allow-unlocked-memory".into());
         let mut usual = |name: &str, value: String| {
             if !options.contains(&name) {
                 arguments.extend([name.to_owned(), value]);

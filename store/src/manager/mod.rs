@@ -25,6 +25,7 @@ use link::accept::{Connections, accept_unix};
 use proto::{Kind, pb};
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
 use sys::notify::{Standing, notify};
+use sys::slab::Protection;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -85,6 +86,13 @@ pub enum ManagerError {
         #[source]
         source: io::Error,
     },
+    /// Its keys would lie in memory like anything else.
+    #[error(
+        "keys can be neither hidden nor locked in memory: memfd_secret(2) and mlock(2) are refused \
+         to this process; raise the limit of locked memory (`ulimit -l`, LimitMEMLOCK=), or accept \
+         it with --allow-unlocked-memory"
+    )]
+    Unprotected,
     /// The data folder holds a log and no key file, or the other way round.
     #[error("{}", .0)]
     Incomplete(String),
@@ -138,6 +146,9 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
     let system = |what| move |source| ManagerError::System { what, source };
     let protection = crate::memory::install()
         .map_err(|error| system("cannot take memory for keys")(io::Error::other(error)))?;
+    if protection == Protection::None && !options.allow_unlocked_memory {
+        return Err(ManagerError::Unprotected);
+    }
     let protection = protection.as_str().to_owned();
     let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot catch SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot catch SIGINT"))?;
