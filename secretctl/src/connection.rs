@@ -282,6 +282,7 @@ fn give_up(mut failures: Vec<Attempt>, timeout: Duration) -> Error {
         [_] => format!("cannot reach the manager at {}", worst.name),
         _ => "cannot reach any manager".to_owned(),
     };
+    let is_socket = worst.name.starts_with('/');
     let foreign = reasons.iter().any(|reason| reason.contains("certificate"));
     let mut failure = Failure::new(worst.failure.kind, what).because(reasons.join("; "));
     failure = if foreign {
@@ -289,6 +290,8 @@ fn give_up(mut failures: Vec<Attempt>, timeout: Duration) -> Error {
             "whoever answers is not of this context's cluster, or the cluster was restored since; \
              enrol again with `secretctl context add`",
         )
+    } else if is_socket {
+        failure.hint("see secretd's own log: its socket is there, and nobody answers in time")
     } else {
         failure.hint("check that secretd runs there; `secretctl context show` has the addresses")
     };

@@ -160,7 +160,8 @@ pub(crate) struct ServiceCreateArgs {
 pub(crate) enum ModeArg {
     /// As many as `--replicas` says
     Replicated,
-    /// One on every node that fits
+    /// One on every node that fits: managers of this version refuse it
+    #[value(hide = true)]
     Global,
 }
 

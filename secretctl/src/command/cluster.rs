@@ -138,7 +138,7 @@ async fn join_token(session: &Session, args: JoinTokenArgs) -> Result<(), Error>
         .printer
         .progress(&format!("good for {uses}, until {expires_at}; it is not shown again"));
     session.printer.hint(match args.role {
-        JoinRoleArg::Agent => "on the node: `secret-agent join --token - HOST:PORT`",
+        JoinRoleArg::Agent => "on the node: `secret-agent --join - --manager HOST:PORT`",
         JoinRoleArg::Manager => "on the new manager: `secretctl cluster join --token - HOST:PORT`",
     });
     Ok(())

@@ -82,7 +82,7 @@ impl Stage {
             Phase::Empty => {
                 Err(Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
                     .hint("make one here: `secretctl cluster init`")
-                    .hint("or join one: `secretctl cluster join --token -`"))
+                    .hint("or join one: `secretctl cluster join --token - HOST:PORT`"))
             }
             Phase::Locked => Err(Failure::new(Kind::Locked, "this manager is locked")
                 .because("its key file waits for its unlock seed")

@@ -23,8 +23,7 @@ use crate::disk::{Disk, DiskError, NewFile};
 
 const MAGIC: &[u8; 16] = b"secretd snapshot";
 
-/// What its files are called; the index makes the newest the last in order.
-/// How the names of snapshots on disk begin.
+/// How the names of snapshots on disk begin; the index, which follows, makes the newest the last.
 pub(crate) const PREFIX: &str = "snapshot-";
 
 /// The page of docs/operations that every damage message names.

@@ -312,6 +312,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Failure {
         Refusal::Exists { what, name, .. } if what == "secret" => failure
             .hint(format!("to start over, `secretctl rm {name}`"))
             .hint("names are compared without regard to case"),
+        Refusal::Exists { what, .. } if what == "node" => failure
+            .hint("give this machine another name with `--hostname`")
+            .hint("a node that is gone for good: `secretctl node rm`"),
         Refusal::InUse { name, previous_only: true, .. } => failure
             .because("a previous spec, to which the service could be rolled back, refers to it")
             .hint(format!("`secretctl rm --forget-previous {name}` gives those specs up")),
@@ -320,7 +323,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Failure {
             failure.hint("somebody else changed it meanwhile: look at it again, then retry")
         }
         Refusal::NotUsable { .. } => {
-            failure.hint("its owner can allow it: `usable_by` of the secret; or ask an admin")
+            failure.hint("ask an admin, or have it created anew with `--usable-by`")
         }
         Refusal::Token { .. } => failure.hint("make a new one: `secretctl cluster join-token`"),
         Refusal::Limit { .. } => failure.hint("docs/operations/limits.md"),

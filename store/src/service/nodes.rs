@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use link::Failure;
 use proto::id::Revision;
 use proto::identity::{Caller, Subject};
-use proto::pb;
+use proto::{Kind, pb};
 use state::command::{Command, UpdateNode};
-use state::object::Availability;
+use state::object::{Availability, NodeState};
 
 use super::{Service, lookup, mark, parse_failure, render};
 
@@ -101,15 +101,20 @@ impl Service {
     ) -> Result<pb::RemoveNodeResponse, Failure> {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
-        let (id, hostname, delivered_secrets) = {
+        let (id, hostname, delivered_secrets, is_up) = {
             let state = self.raft.machine.state();
             let (id, node) = lookup::node(&state, &request.node)?;
             let tasks = state.tasks_of_node(id).flat_map(|(_, task)| &task.secrets);
             let names: BTreeSet<_> = tasks.map(|s| s.secret_name.to_string()).collect();
-            (id, node.hostname.to_string(), names.into_iter().collect())
+            let is_up = node.member.is_none() && node.state == NodeState::Ready;
+            (id, node.hostname.to_string(), names.into_iter().collect(), is_up)
         };
         let command = Command::RemoveNode { id, force: request.force };
-        self.propose(caller, Some(mark), command).await?;
+        let removed = self.propose(caller, Some(mark), command).await;
+        removed.map_err(|failure| match failure.kind {
+            Kind::Precondition if is_up => failure.hint("`--force` does it all the same"),
+            _ => failure,
+        })?;
         self.connections.cut(|subject| subject == Subject::Agent(id));
         tokio::time::sleep(self.raft.profile.lease()).await;
         Ok(pb::RemoveNodeResponse { id: id.to_string(), hostname, delivered_secrets })

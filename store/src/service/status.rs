@@ -57,6 +57,10 @@ impl Service {
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
             }
         };
+        let mut members = members;
+        if !confirmed {
+            members.iter_mut().for_each(|member| member.leader = false);
+        }
         let mut problems = member_problems(&members, confirmed);
         problems.append(&mut status.problems);
         if !status.autolock {

@@ -55,7 +55,10 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         ),
         "locked" => (
             "this manager is locked",
-            &["unlock it on this machine; its keys are encrypted until then"],
+            &[
+                "put its seed where secretd's `--unlock-seed` says: it looks again by itself",
+                "docs/operations/replace-manager.md, if the seed is lost",
+            ],
         ),
         "starting" => ("this manager is starting", &["look again in a moment"]),
         "stopping" => ("this manager is stopping", &["see its log for the reason"]),

@@ -1423,7 +1423,7 @@ _secretctl() {
                     return 0
                     ;;
                 --mode)
-                    COMPREPLY=($(compgen -W "replicated global" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "replicated" -- "${cur}"))
                     return 0
                     ;;
                 --constraint)

@@ -129,8 +129,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __f
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'The service\'s name: one DNS label, up to 63 characters' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas -d 'How many tasks; 1 unless given' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node' -r -f -a "replicated\t'As many as `--replicas` says'
-global\t'One on every node that fits'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node' -r -f -a "replicated\t'As many as `--replicas` says'"
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l constraint -d 'Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s e -l env -d 'An environment variable, KEY=VALUE; may be repeated' -r

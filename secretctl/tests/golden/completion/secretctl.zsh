@@ -205,8 +205,7 @@ _arguments "${_arguments_options[@]}" : \
 '--name=[The service'\''s name\: one DNS label, up to 63 characters]:NAME:_default' \
 '*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated]:SECRET:_default' \
 '--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
-'--mode=[So many tasks anywhere, or one on every node]:MODE:((replicated\:"As many as \`--replicas\` says"
-global\:"One on every node that fits"))' \
+'--mode=[So many tasks anywhere, or one on every node]:MODE:((replicated\:"As many as \`--replicas\` says"))' \
 '*--constraint=[Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated]:CONSTRAINT:_default' \
 '--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
 '*-e+[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
