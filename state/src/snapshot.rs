@@ -16,6 +16,7 @@ use proto::id::{
     Serial, ServiceId, TaskId, Timestamp, TokenId,
 };
 use proto::identity::Principal;
+use proto::limits::{CIPHERTEXT_BYTES_MAX, VERSIONS_MAX};
 use sha2::Digest as _;
 
 use crate::audit::{AuditLog, AuditRecord};
@@ -30,7 +31,7 @@ use crate::state::State;
 pub(crate) const FORMAT: u16 = 1;
 
 /// Largest item, in bytes: a secret with all its versions at the largest payload, and room.
-const ITEM_BYTES_MAX: usize = 32 << 20;
+const ITEM_BYTES_MAX: usize = 2 * VERSIONS_MAX * CIPHERTEXT_BYTES_MAX;
 
 /// Bytes before each item.
 const ITEM_HEAD_BYTES: usize = 5;

@@ -19,7 +19,7 @@ use proto::pb;
 use seal::RecordPlace;
 
 use super::log::LogEntry;
-use super::types::{
+use super::type_config::{
     Entry, LeaderId, LogId, Membership, Payload, PeerNode, Proposal, StoredMembership, TypeConfig,
     Vote,
 };

@@ -21,8 +21,8 @@ use tokio::sync::{Notify, broadcast, watch};
 use super::log::Link;
 use super::snapshot::{SnapshotData, SnapshotFileError, Snapshots};
 use super::storage::{Anchors, LogStore};
-use super::types::{
-    Answer, Entry, LogId, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
+use super::type_config::{
+    Answer, Entry, LeaderId, LogId, PeerNode, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
 };
 
 /// Changes that wait for a slow listener; one that falls behind computes everything anew.
@@ -73,7 +73,7 @@ pub(crate) struct Machine {
     log: Option<LogStore>,
 }
 
-type Snapshot = openraft::Snapshot<super::types::LeaderId, u64, super::types::PeerNode, SnapshotData>;
+type Snapshot = openraft::Snapshot<LeaderId, u64, PeerNode, SnapshotData>;
 
 impl Machine {
     /// Loads the newest snapshot, if there is one.

@@ -17,7 +17,7 @@ mod pipeline;
 mod receive;
 mod snapshot;
 mod storage;
-mod types;
+mod type_config;
 
 #[cfg(test)]
 mod suite;
@@ -48,7 +48,7 @@ use self::network::Network;
 use self::receive::VoteGuard;
 use self::snapshot::Snapshots;
 use self::storage::{Anchors, LogStore};
-use self::types::{PeerNode, Proposal, TypeConfig};
+use self::type_config::{PeerNode, Proposal, TypeConfig};
 use crate::disk::Disk;
 
 /// Bytes of commands a leader has taken and not yet committed; more is refused as `unavailable`.

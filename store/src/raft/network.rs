@@ -39,7 +39,7 @@ use super::codec::{
 };
 use super::pipeline;
 use super::snapshot::{SnapshotData, Snapshots, head_to_pb};
-use super::types::{LeaderId, PeerNode, TypeConfig, Vote};
+use super::type_config::{LeaderId, PeerNode, TypeConfig, Vote};
 
 /// No answer for this long with appends in flight: the stream is dead. Longer than a slow disk
 /// takes for the bytes in flight.

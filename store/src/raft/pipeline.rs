@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker, ready};
 use futures_util::Stream;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 
-use super::types::{LogId, TypeConfig};
+use super::type_config::{LogId, TypeConfig};
 
 struct Sent {
     ends_at: Option<LogId>,
@@ -132,7 +132,7 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::UnboundedReceiverStream;
 
-    use super::super::types::{Entry, LeaderId, Payload};
+    use super::super::type_config::{Entry, LeaderId, Payload};
     use super::*;
 
     fn id(index: u64) -> LogId {

@@ -21,7 +21,7 @@ use super::codec::{
     vote_request_from_pb, vote_response_to_pb, vote_to_pb,
 };
 use super::snapshot::{SnapshotData, SnapshotWriter, head_from_pb};
-use super::types::TypeConfig;
+use super::type_config::{SnapshotMeta, TypeConfig};
 use super::{Raft, log_id_to_pb};
 
 /// No piece of a snapshot for this long: its sender is dead.
@@ -186,7 +186,7 @@ impl Raft {
         &self,
         head: pb::SnapshotHead,
         chunks: &mut Streaming<pb::SnapshotChunk>,
-    ) -> Result<(super::types::SnapshotMeta, SnapshotData), Status> {
+    ) -> Result<(SnapshotMeta, SnapshotData), Status> {
         use pb::snapshot_chunk::Chunk;
         let head = head_from_pb(head).map_err(refused)?;
         let file = self.machine.snapshots().create(&head.meta, head.link).map_err(disk_failed)?;

@@ -18,7 +18,7 @@ use state::{SnapshotReader, State};
 
 use super::codec::{log_id_from_pb, log_id_to_pb, membership_to_pb, stored_membership_from_pb};
 use super::log::{Link, LogKeys};
-use super::types::SnapshotMeta;
+use super::type_config::SnapshotMeta;
 use crate::disk::{Disk, DiskError, NewFile};
 
 const MAGIC: &[u8; 16] = b"secretd snapshot";

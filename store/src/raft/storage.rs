@@ -22,7 +22,7 @@ use super::codec::{
     entry_from_log, entry_to_log, log_id_of, place_of, vote_from_bytes, vote_to_bytes,
 };
 use super::log::{Link, LogReader, LogWriter, Opened};
-use super::types::{Entry, LogId, TypeConfig, Vote};
+use super::type_config::{Entry, LogId, TypeConfig, Vote};
 
 /// Bytes of decoded entries kept in memory: a few seconds of writes, for followers that are near.
 const TAIL_BYTES_MAX: usize = 32 << 20;

@@ -11,7 +11,7 @@ use super::log::{self, LogKeys};
 use super::machine::Machine;
 use super::snapshot::Snapshots;
 use super::storage::{Anchors, LogStore};
-use super::types::TypeConfig;
+use super::type_config::TypeConfig;
 use crate::disk::{Disk, SimulatedDisk, SledDisk};
 
 type Built = (LogStore, Machine);
