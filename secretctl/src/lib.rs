@@ -3,7 +3,7 @@
 //! Read it in this order: [`cli`] says what can be typed; [`command`] does it, one file a group;
 //! `connection` finds a manager that answers; `value` and `transit` are a secret's way from the
 //! user to the sealed box; `message` is all that is printed. Contexts are in `context`, getting
-//! one in `enroll`.
+//! one in `enroll`. A whole cluster inside this program, for `demo` and `dev`, is in `throwaway`.
 //!
 //! Not here: deciding what a request means (the manager does), and reading secrets back (nobody
 //! does).
@@ -21,6 +21,8 @@ mod message;
 mod progress;
 mod reference;
 mod table;
+#[cfg(feature = "cluster")]
+mod throwaway;
 mod transit;
 mod value;
 mod view;
@@ -41,6 +43,11 @@ use crate::message::Printer;
 /// The program `secretctl`.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // A manager or an agent: it hardens itself, in its own way, and starts its own threads.
+    #[cfg(feature = "cluster")]
+    if let Some(code) = throwaway::daemon(&arguments) {
+        return code;
+    }
     // Errors in the arguments are told as asked for, too.
     let before_command = arguments.iter().take_while(|argument| *argument != "--");
     let json = before_command.clone().any(|argument| argument == "--json");

@@ -256,6 +256,31 @@ pub fn adopt_orphans() -> Result<(), ProcessError> {
     rustix::process::set_child_subreaper(Some(Pid::INIT)).map_err(setting("adopt orphans"))
 }
 
+/// The children of this process's first thread, adopted ones included (proc(5), `children`). Those
+/// that have ended are among them until their status is taken.
+///
+/// Fails where the kernel does not tell, or /proc is not mounted.
+pub fn children() -> Result<Vec<i32>, ProcessError> {
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ProcessError::Setting { what: "list the children", source })?;
+    Ok(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+}
+
+/// Sends a signal to a child by its number (kill(2)). Only for a child whose status was not taken
+/// yet: until then its number is nobody else's. That it has ended is no error.
+pub fn signal_child(pid: i32, number: u8) -> Result<(), ProcessError> {
+    let failed = |source| ProcessError::Signal { number, source };
+    let unknown = || failed(io::ErrorKind::InvalidInput.into());
+    let signal = Signal::from_named_raw(number.into()).ok_or_else(unknown)?;
+    // Zero and negative numbers would mean groups of processes.
+    let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 0).ok_or_else(unknown)?;
+    match rustix::process::kill_process(pid, signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
 /// Makes three descriptors the standard input, output and error of this process (dup2(2)).
 pub fn replace_stdio(
     input: BorrowedFd<'_>,

@@ -6,6 +6,8 @@
 //! Invariant: every command that does something has a short help, a long help and examples.
 
 mod cluster;
+#[cfg(feature = "cluster")]
+mod demo;
 mod node;
 mod operator;
 mod secret;
@@ -20,6 +22,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 pub(crate) use cluster::{
     ClusterCommand, InitArgs, JoinArgs, JoinRoleArg, JoinTokenArgs, MemberCommand, TokenCommand,
 };
+#[cfg(feature = "cluster")]
+pub(crate) use demo::{DemoArgs, DevArgs};
 pub(crate) use node::{AvailabilityArg, NodeCommand, UpdateArgs};
 pub(crate) use operator::{ContextAddArgs, ContextCommand, OperatorCommand, RoleArg};
 pub(crate) use secret::{CreateArgs, RmArgs, SecretCommand};
@@ -130,8 +134,30 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Context(ContextCommand),
 
-    // `demo` and `dev`, a whole cluster inside this program, stand here one day, hidden, behind
-    // `#[cfg(feature = "cluster")]`.
+    /// Watch a secret travel, on a whole cluster that is made for it and removed
+    ///
+    /// Starts managers and an agent on this machine, in a private temporary folder, stores a
+    /// secret, runs a task that uses it, and shows what the task sees; then searches the managers'
+    /// disks, and as root their memory, for the secret in clear. Nothing is left behind.
+    ///
+    /// The secret is read from standard input if something is piped; else one is made, and shown.
+    /// Nothing has to be set up, and nothing leaves this machine. As root, secrets are mounted as
+    /// they are in earnest; without root, in a user namespace; where neither can be, the secret is
+    /// put into a folder in memory instead, which no agent does otherwise. What is weaker is said.
+    ///
+    /// Exits with 1 if anything is not as it should be.
+    #[cfg(feature = "cluster")]
+    Demo(DemoArgs),
+
+    /// Run a whole cluster on this machine until interrupted
+    ///
+    /// For trying things out, and for development. Managers and an agent run in a private
+    /// temporary folder; what is needed to talk to them is printed. An interrupt stops all tasks
+    /// and removes everything, the secrets included. Tasks cannot gain privileges (setuid
+    /// programs) here.
+    #[cfg(feature = "cluster")]
+    Dev(DevArgs),
+
     /// Print a completion script for a shell
     ///
     /// The script completes commands and options; it does not ask the cluster for names.

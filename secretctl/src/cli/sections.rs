@@ -253,6 +253,24 @@ secretctl context use -",
     ("secretctl context rm", "secretctl context rm prod"),
     ("secretctl context show", "secretctl context show prod"),
     (
+        "secretctl demo",
+        "\
+# With a secret that is made for it
+secretctl demo
+# With one of yours, which is not shown
+printf %s \"$PASSWORD\" | secretctl demo
+# What was seen, for programs
+secretctl demo --json | jq .disk",
+    ),
+    (
+        "secretctl dev",
+        "\
+# One manager and an agent; talk to them from another terminal as it says
+secretctl dev
+# Three managers, to see what happens when one is killed
+secretctl dev --managers 3",
+    ),
+    (
         "secretctl completion",
         "\
 # bash, for this user

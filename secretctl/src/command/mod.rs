@@ -2,12 +2,13 @@
 //!
 //! Not here: what can be typed (`cli`), how a manager is found (`connection`), what it looks like
 //! on paper (`view`, `table`).
-//!
-//! The feature `cluster` is where `demo` and `dev`, which run managers and agents inside this
-//! program, come in.
 
 mod cluster;
 mod context;
+#[cfg(feature = "cluster")]
+mod demo;
+#[cfg(feature = "cluster")]
+mod dev;
 mod logs;
 mod node;
 mod operator;
@@ -60,6 +61,10 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
         Command::Cluster(command) => cluster::run(&session, command).await,
         Command::Operator(command) => operator::run(&session, command).await,
         Command::Context(command) => context::run(&session, command).await,
+        #[cfg(feature = "cluster")]
+        Command::Demo(args) => demo::run(&session, &args).await,
+        #[cfg(feature = "cluster")]
+        Command::Dev(args) => dev::run(&session, &args).await,
         Command::Completion { shell } => printer.bytes(&generate::completion(shell)),
         Command::Man { dir } => generate::man(dir.as_deref(), printer),
     }

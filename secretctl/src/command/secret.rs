@@ -2,6 +2,7 @@
 //!
 //! Invariant: a value goes from its source into the sealed box; no message, error or log names it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use proto::Kind;
@@ -9,7 +10,7 @@ use proto::convert;
 use proto::id::Incarnation;
 use proto::name::SecretName;
 use proto::pb;
-use seal::Operation;
+use seal::{Operation, Plaintext};
 
 use super::{Session, Tally, counted, labels, listed};
 use crate::cli::{CreateArgs, RmArgs, SecretCommand};
@@ -63,6 +64,23 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Error> {
         ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
     }
     let plaintext = value::read(name.as_str(), file)?;
+    let labels = labels.as_map().clone();
+    let created = store(&mut connection, &name, plaintext, labels, args.usable_by).await?;
+    if session.printer.json {
+        let view = view::CreatedSecret { id: created.id, version: created.version };
+        return session.printer.json(&view);
+    }
+    session.printer.data(&created.id)
+}
+
+/// Seals a value to the cluster's transit key, and has it stored.
+pub(super) async fn store(
+    connection: &mut Connection,
+    name: &SecretName,
+    plaintext: Plaintext,
+    labels: BTreeMap<String, String>,
+    usable_by: Vec<String>,
+) -> Result<pb::CreateSecretResponse, Error> {
     let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
     let incarnation = Incarnation(key.incarnation);
     let sender = transit::sender(key, connection.trust(), instant::now())?;
@@ -71,16 +89,11 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Error> {
     let request = pb::CreateSecretRequest {
         request_key: request_key(),
         name: name.to_string(),
-        labels: labels.as_map().clone(),
+        labels,
         payload: Some(payload.into()),
-        usable_by: args.usable_by,
+        usable_by,
     };
-    let created = ask!(connection, control.create_secret(request))?;
-    if session.printer.json {
-        let view = view::CreatedSecret { id: created.id, version: created.version };
-        return session.printer.json(&view);
-    }
-    session.printer.data(&created.id)
+    ask!(connection, control.create_secret(request))
 }
 
 /// `--filter` options as the manager takes them.
