@@ -334,6 +334,11 @@ impl AsFd for Signals {
     }
 }
 
+/// Blocks no signal: a program that is started by one that blocks them inherits that.
+pub fn unblock_signals() -> Result<(), ProcessError> {
+    SigSet::empty().thread_set_mask().map_err(|errno| ProcessError::Signals(errno.into()))
+}
+
 /// What a task's program may at most do beyond an ordinary user's rights, should it run as root or
 /// start a setuid program: the capabilities that Docker leaves to a container. Mounting, loading
 /// modules, tracing other processes and configuring the network are not among them.

@@ -65,11 +65,13 @@ pub(crate) fn daemon(arguments: &[OsString]) -> Option<ExitCode> {
     })
 }
 
-/// Has the kernel end this process with its keeper; whether the keeper is still there.
+/// Makes this an ordinary process that the kernel ends with its keeper; whether the keeper is still there.
 fn tie_to(keeper: &OsStr) -> bool {
     let is_parent = || keeper.to_str() == Some(&std::os::unix::process::parent_id().to_string());
-    // The keeper may have ended before the kernel was told.
-    sys::process::die_with_parent().is_ok() && is_parent()
+    // The keeper blocks all signals, and may have ended before the kernel was told.
+    sys::process::unblock_signals().is_ok()
+        && sys::process::die_with_parent().is_ok()
+        && is_parent()
 }
 
 /// What is where in the folder of a throwaway cluster. Names are short: a unix socket's path has

@@ -374,7 +374,7 @@ impl Demo<'_, '_> {
         match clear {
             None => Ok(()),
             Some((needle, at)) => Err(broken(
-                format!("{place} hold the secret in clear"),
+                format!("the secret is in clear in {place}"),
                 format!("it was found as {} in {at}", needle.form),
             )),
         }
@@ -389,7 +389,7 @@ impl Demo<'_, '_> {
     ) -> Result<view::DemoSearch, Error> {
         let mib = bytes.div_ceil(1 << 20);
         self.say(&format!(
-            "{place} do not hold it\n  searched {what}, {mib} MiB, for it as it is, in hexadecimal \
+            "{place}: it is not there\n  searched {what}, {mib} MiB, for it as it is, in hexadecimal \
              and in base64; {control}"
         ))?;
         Ok(view::DemoSearch {
@@ -402,7 +402,7 @@ impl Demo<'_, '_> {
     }
 
     fn not_searched(&self, place: &str, because: String) -> Result<view::DemoSearch, Error> {
-        self.printer.warning(&format!("{place} were not searched: {because}"));
+        self.printer.warning(&format!("not searched: {place}: {because}"));
         Ok(view::DemoSearch {
             is_searched: false,
             is_found: None,
