@@ -4,7 +4,8 @@
 //! says what a task is; [`plan`] says what follows from all of them; the [`worker`] carries it out;
 //! a [`runtime`] settles how a task is run on this host; its [`supervisor`] runs it; [`mount`] fills
 //! its files from the [`vault`]; [`output`] and [`logs`] are what it prints. [`program`] puts it
-//! together: [`config`], [`identity`], [`join`].
+//! together: [`config`], [`identity`], [`join`]. [`stand_in`] is a node without a worker, for
+//! demonstrations.
 //!
 //! # Embedding
 //!
@@ -39,6 +40,7 @@ pub mod plan;
 mod program;
 pub mod runtime;
 mod session;
+pub mod stand_in;
 pub mod supervisor;
 mod vault;
 pub mod worker;

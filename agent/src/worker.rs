@@ -83,6 +83,17 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// A handle without a worker: what is assigned comes out at the first receiver, and what
+    /// becomes of it is said by the sender.
+    pub(crate) fn without_worker(
+        tasks: Folder,
+    ) -> (Self, watch::Receiver<Option<Arc<Assigned>>>, watch::Sender<Statuses>) {
+        let (orders, assigned) = watch::channel(None);
+        let (status_sender, statuses) = watch::channel(Statuses::new());
+        let (_, nothing_left) = watch::channel(true);
+        (Self { orders, statuses, nothing_left, tasks: Arc::new(tasks) }, assigned, status_sender)
+    }
+
     /// Sets what is assigned from now on: all of it. What was assigned before and is not any more
     /// is stopped and forgotten.
     pub fn assign(&self, assigned: Arc<Assigned>) {

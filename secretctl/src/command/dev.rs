@@ -3,7 +3,7 @@
 //! Not here: the cluster itself (`throwaway`).
 
 use super::Session;
-use super::demo::mount;
+use super::demo::mount::{self, Mounting};
 use crate::cli::DevArgs;
 use crate::error::Error;
 use crate::throwaway::{Deaths, Throwaway, with};
@@ -12,8 +12,15 @@ use crate::view;
 pub(super) async fn run(session: &Session, args: &DevArgs) -> Result<(), Error> {
     let ended = with(session, Deaths::Tell, async |cluster| {
         cluster.start_managers(args.managers).await?;
-        for weakness in mount::look()?.weaknesses() {
-            session.printer.warning(&weakness);
+        match mount::look()? {
+            Mounting::Impossible(reason) => session.printer.warning(&format!(
+                "tasks with secrets will be refused: they cannot be mounted here ({reason})"
+            )),
+            mounting => {
+                for weakness in mounting.weaknesses() {
+                    session.printer.warning(&weakness);
+                }
+            }
         }
         cluster.start_agent().await?;
         show(session, cluster)?;

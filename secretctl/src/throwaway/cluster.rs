@@ -7,6 +7,7 @@
 //! Invariant: [`with`] returns only after the keeper has ended, and with it everything.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::{AGENT, DAEMON, KEEPER, Layout, MANAGER, SOCKET_PATH_MAX, TO_SOCKET};
+use super::{AGENT, ALSO, DAEMON, KEEPER, Layout, MANAGER, SOCKET_PATH_MAX, TO_SOCKET};
 use crate::cli::GlobalArgs;
 use crate::command::{Session, counted};
 use crate::connection::{ask, request_key};
@@ -135,7 +136,7 @@ fn make_folder() -> Result<PathBuf, Error> {
             reasons.push(format!("{}: its path is too long for sockets", parent.display()));
             continue;
         }
-        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        match make_private(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) => reasons.push(format!("{}: {error}", parent.display())),
         }
@@ -144,6 +145,20 @@ fn make_folder() -> Result<PathBuf, Error> {
         .because(reasons.join("; "))
         .hint("name a folder that this user may write: `TMPDIR=… secretctl …`")
         .into())
+}
+
+/// A private folder in a given one.
+pub(crate) fn make_folder_in(parent: &Path) -> io::Result<PathBuf> {
+    let folder = parent.join(folder_name());
+    make_private(&folder).map(|()| folder)
+}
+
+fn folder_name() -> String {
+    format!("secretd-{}", proto::hex::encode(&seal::random::<4>()))
+}
+
+fn make_private(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(folder)
 }
 
 fn start_keeper(layout: &Layout) -> Result<(Child, ChildStdin), Error> {
@@ -321,8 +336,13 @@ impl Throwaway<'_> {
         Ok(())
     }
 
+    /// Has a folder elsewhere removed with the cluster.
+    pub(crate) async fn remove_also(&mut self, folder: &Path) -> Result<(), Error> {
+        self.start(&format!("{ALSO} {}", folder.display())).await.map(drop)
+    }
+
     /// A token for one who joins.
-    async fn token(&self, role: &str) -> Result<String, Error> {
+    pub(crate) async fn token(&self, role: &str) -> Result<String, Error> {
         let connection = self.session().connect().await?;
         let request = pb::CreateJoinTokenRequest {
             request_key: request_key(),

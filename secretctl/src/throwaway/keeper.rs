@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use sys::file::Folder;
 use sys::poll::readable;
 use sys::process::{self, Exit, Signals};
 
-use super::{AGENT, DAEMON, Layout, MANAGER};
+use super::{AGENT, ALSO, DAEMON, Layout, MANAGER};
 use crate::error::chain;
 
 /// How long the agent may take to stop its tasks.
@@ -64,11 +64,16 @@ fn keep(folder: &Path) -> Result<(), Failed> {
     process::adopt_orphans()?;
     let signals = Signals::block_all()?;
     let layout = Layout { folder: folder.to_owned() };
-    let mut keeper = Keeper { layout, signals, running: BTreeMap::new() };
+    let mut keeper = Keeper { layout, signals, running: BTreeMap::new(), also: None };
     // Whatever went wrong, everything is ended.
     let kept = keeper.serve();
     keeper.end()?;
-    std::fs::remove_dir_all(folder)?;
+    for folder in keeper.also.iter().map(PathBuf::as_path).chain([folder]) {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
     kept
 }
 
@@ -88,6 +93,8 @@ struct Keeper {
     signals: Signals,
     /// The processes that were asked for, by number.
     running: BTreeMap<i32, Running>,
+    /// A folder elsewhere that is to be removed too.
+    also: Option<PathBuf>,
 }
 
 impl Keeper {
@@ -122,8 +129,12 @@ impl Keeper {
         }
     }
 
-    /// `manager NAME`, or `agent NAME ADDRESS`.
+    /// `manager NAME`, `agent NAME ADDRESS`, or `also PATH`: a folder that is to be removed too.
     fn start(&mut self, line: &str) -> Result<(), Failed> {
+        if let Some(path) = line.strip_prefix(ALSO).and_then(|line| line.strip_prefix(' ')) {
+            self.also = Some(path.into());
+            return Ok(tell("started folder 0")?);
+        }
         let words: Vec<&str> = line.split(' ').collect();
         let (what, name) = match words.as_slice() {
             [what, name, ..] => (*what, *name),

@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub(crate) use cluster::{Deaths, Throwaway, with};
+pub(crate) use cluster::{Deaths, NODE, Throwaway, make_folder_in, with};
 
 /// The first word.
 const DAEMON: &str = "daemon";
@@ -32,6 +32,9 @@ const AGENT: &str = "agent";
 
 /// After it: what an agent starts itself, a supervisor or a probe.
 const TASK: &str = "task";
+
+/// Said to the keeper: a folder elsewhere is to be removed too.
+const ALSO: &str = "also";
 
 /// Words that make this program what an agent starts.
 pub(crate) fn task_words() -> Vec<OsString> {

@@ -9,6 +9,8 @@
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+#[cfg(feature = "cluster")]
+mod demo;
 mod failover;
 mod fake;
 mod generated;

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a secret that was piped in is neither printed nor written to any disk.
 
+mod folder;
 pub(super) mod mount;
 mod search;
 mod task;
@@ -189,21 +190,33 @@ impl Demo<'_, '_> {
         created: &pb::CreateSecretResponse,
     ) -> Result<(String, Sight), Error> {
         let nonce = proto::hex::encode(&seal::random::<16>());
-        let command = task::command(&nonce, name.as_str(), SECRETS);
-        self.cluster.start_agent().await?;
+        let command = task::command(&nonce, name.as_str());
+        if !matches!(self.mounting, Mounting::Impossible(_)) {
+            self.cluster.start_agent().await?;
+        }
         let connection = self.connect().await?;
         let spec = service(name, &created.id, command);
         let request = pb::CreateServiceRequest { request_key: request_key(), spec: Some(spec) };
         let service = ask!(connection, control.create_service(request))?;
-        progress::wait(&connection, &service.id, self.printer).await?;
-        let told = tokio::time::timeout(PATIENCE, output(&connection, &service.id)).await;
-        let lines = told.map_err(|_| broken("the task did not say what it sees", "time is up"))??;
+        let said = async {
+            if let Mounting::Impossible(reason) = &self.mounting {
+                return folder::run(self.cluster, reason).await;
+            }
+            progress::wait(&connection, &service.id, self.printer).await?;
+            output(&connection, &service.id).await
+        };
+        let said = tokio::time::timeout(PATIENCE, Box::pin(said)).await;
+        let lines = said.map_err(|_| broken("the task did not say what it sees", "time is up"))??;
         Ok((nonce, Sight::parse(&lines)?))
     }
 
     /// Whether the task sees what it should.
     fn judge(&self, (nonce, sight): &(String, Sight)) -> Result<view::DemoTask, Error> {
-        let mut text = format!("a task that uses it sees, by `ls -ln {SECRETS}`");
+        let folder = match &self.mounting {
+            Mounting::Impossible(_) => format!("\"${}\"", task::FOLDER),
+            _ => SECRETS.to_owned(),
+        };
+        let mut text = format!("a task that uses it sees, by `ls -ln {folder}`");
         for line in &sight.files {
             text.push_str("\n  ");
             text.push_str(line);
@@ -337,7 +350,7 @@ impl Demo<'_, '_> {
                 let mut search = Search::new(&all);
                 if let Err(error) = search.process(manager.pid) {
                     if is_refusal(&error) {
-                        let why = "only root may look at it: managers hide it from their own user";
+                        let why = "this user may not look at it: managers hide it from all but root";
                         return self.not_searched(place, why.into());
                     }
                     return Err(no_memory(&error));

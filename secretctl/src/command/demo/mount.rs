@@ -23,7 +23,7 @@ pub(crate) enum Mounting {
 
 /// Asks what an agent of this user could do.
 pub(crate) fn look() -> Result<Mounting, Error> {
-    let is_root = sys::user::current_uid() == 0;
+    let is_root = sys::user::current_uid() == 0 && is_in_first_user_namespace();
     match Launcher::this_program(task_words()).probe() {
         Ok(kind) if is_root => Ok(Mounting::Root(kind)),
         Ok(kind) => Ok(Mounting::User(kind)),
@@ -35,6 +35,13 @@ pub(crate) fn look() -> Result<Mounting, Error> {
                 .into())
         }
     }
+}
+
+/// Whether users are what they are to the machine: root of another namespace has its rights there
+/// only. Not known is no.
+fn is_in_first_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 impl Mounting {
@@ -50,6 +57,7 @@ impl Mounting {
     /// What is weaker than on a node whose agent is root, a sentence each.
     pub(crate) fn weaknesses(&self) -> Vec<String> {
         let mut all: Vec<&str> = Vec::new();
+        let refused;
         match self {
             Self::Root(_) => {}
             Self::User(_) => all.extend([
@@ -57,14 +65,21 @@ impl Mounting {
                  as your user can enter it and read their secrets",
                 "without root, a secret's file can be given to no other user",
             ]),
-            Self::Impossible(_) => all.extend([
+            Self::Impossible(reason) => {
+                refused = format!(
+                    "secrets cannot be mounted here ({reason}): this command puts its own into a \
+                     private folder in memory, which no agent does"
+                );
+                all.extend([
+                refused.as_str(),
                 "secrets are not in a mount of their own: whatever runs as your user can read them",
                 "the folder with them is not read-only, and allows programs and links",
                 "they can be swapped to disk",
                 "the task has no mount and pid namespace of its own: it sees every process, and \
                  what it starts can outlive it",
                 "the task has no supervisor: it does not outlive this command",
-            ]),
+            ]);
+            }
         }
         if let Self::Root(kind) | Self::User(kind) = self {
             match kind {

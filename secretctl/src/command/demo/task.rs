@@ -13,25 +13,29 @@ use crate::error::Error;
 /// Where a task's secrets are.
 pub(super) const SECRETS: &str = "/run/secrets";
 
-/// What the task does: `$0` is the nonce, `$1` the file's name, `$2` the folder. It stays, so that
-/// its secret is in use while it is looked for elsewhere.
+/// The environment variable that names another folder, where nothing can be mounted.
+pub(super) const FOLDER: &str = "SECRETS_FOLDER";
+
+/// What the task does: `$0` is the nonce, `$1` the file's name. It stays, so that its secret is in
+/// use while it is looked for elsewhere; but not where nobody would end it.
 const SCRIPT: &str = "\
 set -eu
+folder=${SECRETS_FOLDER:-/run/secrets}
 echo '== files'
-ls -ln \"$2\"
+ls -ln \"$folder\"
 echo '== mount'
-grep \" $2 \" /proc/self/mountinfo || true
+grep \" $folder \" /proc/self/mountinfo || true
 echo '== digest'
-{ printf %s \"$0\"; cat \"$2/$1\"; } | sha256sum
+{ printf %s \"$0\"; cat \"$folder/$1\"; } | sha256sum
 echo '== end'
-exec sleep 1000";
+test -n \"${SECRETS_FOLDER:-}\" || exec sleep 1000";
 
 /// The last line but those of later sections.
 pub(super) const END: &str = "== end";
 
-/// The command, for a folder with the file.
-pub(super) fn command(nonce: &str, file: &str, folder: &str) -> Vec<String> {
-    ["/bin/sh", "-c", SCRIPT, nonce, file, folder].map(str::to_owned).into()
+/// The command.
+pub(super) fn command(nonce: &str, file: &str) -> Vec<String> {
+    ["/bin/sh", "-c", SCRIPT, nonce, file].map(str::to_owned).into()
 }
 
 /// What the task says it sees.

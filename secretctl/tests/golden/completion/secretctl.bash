@@ -28,6 +28,12 @@ _secretctl() {
             secretctl,create)
                 cmd="secretctl__subcmd__create"
                 ;;
+            secretctl,demo)
+                cmd="secretctl__subcmd__demo"
+                ;;
+            secretctl,dev)
+                cmd="secretctl__subcmd__dev"
+                ;;
             secretctl,inspect)
                 cmd="secretctl__subcmd__inspect"
                 ;;
@@ -170,7 +176,7 @@ _secretctl() {
 
     case "${cmd}" in
         secretctl)
-            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create ls inspect rm secret service node cluster operator context completion man"
+            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create ls inspect rm secret service node cluster operator context demo dev completion man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -835,6 +841,66 @@ _secretctl() {
                     return 0
                     ;;
                 --value)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__demo)
+            opts="-q -h --managers --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --managers)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__dev)
+            opts="-q -h --managers --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --managers)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -41,6 +41,8 @@ complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "node" -d 'See a
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "cluster" -d 'Make a cluster, join it, see what is wrong with it'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "operator" -d 'Say who may administer the cluster'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "context" -d 'Keep the clusters this user talks to'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "demo" -d 'Watch a secret travel, on a whole cluster that is made for it and removed'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "dev" -d 'Run a whole cluster on this machine until interrupted'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "completion" -d 'Print a completion script for a shell'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "man" -d 'Write the man pages'
 complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
@@ -399,6 +401,20 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l managers -d 'How many managers; 1 starts sooner, 3 agree on every change' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -l managers -d 'How many managers; 3 go on when one is killed' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand dev" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand completion" -l timeout -d 'How long to go on trying when no manager answers' -r

@@ -811,6 +811,32 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(demo)
+_arguments "${_arguments_options[@]}" : \
+'--managers=[How many managers; 1 starts sooner, 3 agree on every change]:NUMBER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(dev)
+_arguments "${_arguments_options[@]}" : \
+'--managers=[How many managers; 3 go on when one is killed]:NUMBER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
 (completion)
 _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
@@ -858,6 +884,8 @@ _secretctl_commands() {
 'cluster:Make a cluster, join it, see what is wrong with it' \
 'operator:Say who may administer the cluster' \
 'context:Keep the clusters this user talks to' \
+'demo:Watch a secret travel, on a whole cluster that is made for it and removed' \
+'dev:Run a whole cluster on this machine until interrupted' \
 'completion:Print a completion script for a shell' \
 'man:Write the man pages' \
     )
@@ -1000,6 +1028,16 @@ _secretctl__subcmd__context__subcmd__use_commands() {
 _secretctl__subcmd__create_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl create commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__demo_commands] )) ||
+_secretctl__subcmd__demo_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl demo commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__dev_commands] )) ||
+_secretctl__subcmd__dev_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl dev commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__inspect_commands] )) ||
 _secretctl__subcmd__inspect_commands() {
