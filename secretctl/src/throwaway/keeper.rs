@@ -212,7 +212,7 @@ impl Keeper {
             return Ok(());
         }
         // An agent that hangs, or supervisors of one that was killed.
-        self.signal_all(SIGTERM)?;
+        signal_all(SIGTERM)?;
         for pid in self.running.keys() {
             process::signal_child(*pid, SIGKILL)?;
         }
@@ -220,7 +220,7 @@ impl Keeper {
             return Ok(());
         }
         loop {
-            self.signal_all(SIGKILL)?;
+            signal_all(SIGKILL)?;
             if self.ended_within(LOOK_EVERY)? {
                 return Ok(());
             }
@@ -247,11 +247,12 @@ impl Keeper {
             readable(&[self.signals.as_fd()], Some(left.min(LOOK_EVERY)))?;
         }
     }
+}
 
-    fn signal_all(&self, number: u8) -> Result<(), Failed> {
-        for pid in process::children()? {
-            process::signal_child(pid, number)?;
-        }
-        Ok(())
+/// To every child, adopted ones included.
+fn signal_all(number: u8) -> Result<(), Failed> {
+    for pid in process::children()? {
+        process::signal_child(pid, number)?;
     }
+    Ok(())
 }

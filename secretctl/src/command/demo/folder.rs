@@ -31,7 +31,7 @@ const IN_MEMORY: &str = "/dev/shm";
 /// Takes the task as a node, runs it, and returns the lines it prints.
 pub(super) async fn run(cluster: &mut Throwaway<'_>, reason: &str) -> Result<Vec<String>, Error> {
     let folder =
-        make_folder_in(Path::new(IN_MEMORY)).map_err(|error| no_folder(error.to_string()))?;
+        make_folder_in(Path::new(IN_MEMORY)).map_err(|error| no_folder(&error.to_string()))?;
     cluster.remove_also(&folder).await?;
     let token = cluster.token("agent").await?;
     let token: JoinToken =
@@ -49,7 +49,7 @@ pub(super) async fn run(cluster: &mut Throwaway<'_>, reason: &str) -> Result<Vec
         .map_err(|error| broken("no task came to this node", error.to_string()))?
 }
 
-fn no_folder(reason: String) -> Error {
+fn no_folder(reason: &str) -> Error {
     Error::failed(Kind::Precondition, "there is no folder in memory for the secret")
         .because(format!("{IN_MEMORY}: {reason}"))
         .hint("run it as root, or where user namespaces are allowed: then secrets are mounted")
@@ -61,14 +61,14 @@ async fn carry_out(
     source: &dyn SecretSource,
     folder: PathBuf,
 ) -> Result<Vec<String>, Error> {
-    let into = Folder::open_private(&folder).map_err(|error| no_folder(chain(&error)))?;
+    let into = Folder::open_private(&folder).map_err(|error| no_folder(&chain(&error)))?;
     for reference in &task.secrets {
         let mut file = into
             .create_new(reference.target.as_str(), reference.mode.bits())
-            .map_err(|error| no_folder(chain(&error)))?;
+            .map_err(|error| no_folder(&chain(&error)))?;
         source
             .open(task.task_id, reference.secret, &mut |value| file.write_all(value))
-            .map_err(|error| no_folder(chain(&error)))?;
+            .map_err(|error| no_folder(&chain(&error)))?;
     }
     let failed = |reason: String| broken("the task's command cannot be run", reason);
     let (program, arguments) =

@@ -12,6 +12,7 @@ mod search;
 mod task;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -125,7 +126,7 @@ impl Demo<'_, '_> {
         }
         self.cluster.start_managers(args.managers).await?;
         let needles = self.needles();
-        let found_before = self.found_before(&needles).await?;
+        let found_before = self.found_before(&needles)?;
         let (name, created) = self.store().await?;
         let sight = self.run_task(&name, &created).await?;
         let task = self.judge(&sight)?;
@@ -161,8 +162,9 @@ impl Demo<'_, '_> {
     async fn store(&self) -> Result<(SecretName, pb::CreateSecretResponse), Error> {
         // Such that it is nowhere by chance.
         let name = format!("demo_{}", proto::hex::encode(&seal::random::<4>()));
-        let name: SecretName =
-            name.parse().map_err(|error: proto::name::NameError| broken("no name", chain(&error)))?;
+        let name: SecretName = name
+            .parse()
+            .map_err(|error: proto::name::NameError| broken("no name", chain(&error)))?;
         let mut connection = self.connect().await?;
         let value = plaintext(self.value.bytes())?;
         let created = secret::store(&mut connection, &name, value, BTreeMap::new(), vec![]).await?;
@@ -206,7 +208,8 @@ impl Demo<'_, '_> {
             output(&connection, &service.id).await
         };
         let said = tokio::time::timeout(PATIENCE, Box::pin(said)).await;
-        let lines = said.map_err(|_| broken("the task did not say what it sees", "time is up"))??;
+        let lines =
+            said.map_err(|_| broken("the task did not say what it sees", "time is up"))??;
         Ok((nonce, Sight::parse(&lines)?))
     }
 
@@ -223,11 +226,8 @@ impl Demo<'_, '_> {
         }
         let mount = sight.mount.as_ref();
         if let Some(mount) = mount {
-            text.push_str(&format!(
-                "\n  in a mount of its own: {} ({})",
-                mount.filesystem,
-                mount.options.join(",")
-            ));
+            let options = mount.options.join(",");
+            write!(text, "\n  in a mount of its own: {} ({options})", mount.filesystem).ok();
         }
         self.say(&text)?;
         let wanted: &[&str] = match &self.mounting {
@@ -262,12 +262,14 @@ impl Demo<'_, '_> {
     fn search_disks(&self, needles: &[Needle]) -> Result<view::DemoSearch, Error> {
         let place = "the managers' disks";
         if needles.is_empty() {
-            return self.not_searched(place, too_short());
+            return Ok(self.not_searched(place, too_short()));
         }
         let failed = |reason: String| {
-            Error::from(Error::failed(Kind::Internal, "the managers' folders cannot be searched")
-                .because(reason)
-                .hint("see whether the temporary folder's filesystem is full"))
+            Error::from(
+                Error::failed(Kind::Internal, "the managers' folders cannot be searched")
+                    .because(reason)
+                    .hint("see whether the temporary folder's filesystem is full"),
+            )
         };
         // Something that was never stored, in the same forms: it must be found.
         let marker = seal::random::<24>();
@@ -293,20 +295,20 @@ impl Demo<'_, '_> {
         }
         let outcome = search.end();
         let is_marker = |found: &&usize| **found >= needles.len();
-        if outcome.found.iter().filter(is_marker).count() != markers.len() {
+        if outcome.found.keys().filter(is_marker).count() != markers.len() {
             return Err(broken(
                 "the search of the managers' disks proves nothing",
                 "it did not find all that was planted",
             ));
         }
-        self.refuse_found(place, &outcome, needles)?;
+        refuse_found(place, &outcome, needles)?;
         let what = format!("{} files", outcome.files);
         let control = "what was planted among them was found";
         self.searched(place, what, outcome.bytes, control)
     }
 
     /// Needles that are in the managers' memory already, and would be found by chance.
-    async fn found_before(&self, needles: &[Needle]) -> Result<Vec<usize>, Error> {
+    fn found_before(&self, needles: &[Needle]) -> Result<Vec<usize>, Error> {
         // One that was made is nowhere by chance.
         if self.value.is_made || needles.is_empty() {
             return Ok(Vec::new());
@@ -317,7 +319,7 @@ impl Demo<'_, '_> {
                 return if is_refusal(&error) { Ok(Vec::new()) } else { Err(no_memory(&error)) };
             }
         }
-        Ok(search.end().found.into_iter().collect())
+        Ok(search.end().found.into_keys().collect())
     }
 
     /// Searches the memory of every manager. Each knows the secret's name: that must be found.
@@ -329,7 +331,7 @@ impl Demo<'_, '_> {
     ) -> Result<view::DemoSearch, Error> {
         let place = "the managers' memory";
         if needles.is_empty() {
-            return self.not_searched(place, too_short());
+            return Ok(self.not_searched(place, too_short()));
         }
         let mut all: Vec<Needle> = Vec::new();
         for (number, needle) in needles.iter().enumerate() {
@@ -338,8 +340,8 @@ impl Demo<'_, '_> {
             }
         }
         if all.is_empty() {
-            return self.not_searched(place, "the value was in it before it was stored: it says \
-                                             nothing that it is found".into());
+            let why = "the value was in it before it was stored: it would say nothing to find it";
+            return Ok(self.not_searched(place, why.into()));
         }
         let wanted = all.len();
         all.push(Needle::exactly("name", name.as_str().as_bytes()));
@@ -350,14 +352,15 @@ impl Demo<'_, '_> {
                 let mut search = Search::new(&all);
                 if let Err(error) = search.process(manager.pid) {
                     if is_refusal(&error) {
-                        let why = "this user may not look at it: managers hide it from all but root";
-                        return self.not_searched(place, why.into());
+                        let why =
+                            "this user may not look at it: managers hide it from all but root";
+                        return Ok(self.not_searched(place, why.into()));
                     }
                     return Err(no_memory(&error));
                 }
                 let outcome = search.end();
-                self.refuse_found(place, &outcome, all.get(..wanted).unwrap_or_default())?;
-                if outcome.found.contains(&wanted) {
+                refuse_found(place, &outcome, all.get(..wanted).unwrap_or_default())?;
+                if outcome.found.contains_key(&wanted) {
                     break outcome;
                 }
                 // It may be a moment behind the others.
@@ -374,23 +377,6 @@ impl Demo<'_, '_> {
         }
         let what = format!("{} processes", self.cluster.managers.len());
         self.searched(place, what, bytes, "the secret's name, which they know, was found in each")
-    }
-
-    fn refuse_found(
-        &self,
-        place: &str,
-        outcome: &Outcome,
-        needles: &[Needle],
-    ) -> Result<(), Error> {
-        let found = outcome.found.iter().zip(&outcome.places);
-        let clear = found.filter_map(|(number, place)| Some((needles.get(*number)?, place))).next();
-        match clear {
-            None => Ok(()),
-            Some((needle, at)) => Err(broken(
-                format!("the secret is in clear in {place}"),
-                format!("it was found as {} in {at}", needle.form),
-            )),
-        }
     }
 
     fn searched(
@@ -414,16 +400,26 @@ impl Demo<'_, '_> {
         })
     }
 
-    fn not_searched(&self, place: &str, because: String) -> Result<view::DemoSearch, Error> {
+    fn not_searched(&self, place: &str, because: String) -> view::DemoSearch {
         self.printer.warning(&format!("not searched: {place}: {because}"));
-        Ok(view::DemoSearch {
+        view::DemoSearch {
             is_searched: false,
             is_found: None,
             bytes: 0,
             what: None,
             because: Some(because),
-        })
+        }
     }
+}
+
+/// An error if a needle was found.
+fn refuse_found(place: &str, outcome: &Outcome, needles: &[Needle]) -> Result<(), Error> {
+    let mut found = outcome.found.iter();
+    let in_clear = found.find_map(|(number, at)| Some((needles.get(*number)?, at)));
+    in_clear.map_or(Ok(()), |(needle, at)| {
+        let because = format!("it was found as {} in {at}", needle.form);
+        Err(broken(format!("the secret is in clear in {place}"), because))
+    })
 }
 
 fn too_short() -> String {

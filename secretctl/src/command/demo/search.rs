@@ -8,7 +8,7 @@
 //! Invariant: every readable byte of the given files and processes is compared, across the ends of
 //! what is read at a time too.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -100,10 +100,8 @@ fn base64_within(bytes: &[u8], shift: usize, last: [u8; 2]) -> Zeroizing<Vec<u8>
 /// What a search came to.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Needles that were found, by their place in the list.
-    pub(super) found: BTreeSet<usize>,
-    /// Where the first of each was found.
-    pub(super) places: Vec<String>,
+    /// Needles that were found, by their place in the list, and where first.
+    pub(super) found: BTreeMap<usize, String>,
     /// Bytes that were compared.
     pub(super) bytes: u64,
     /// Files that were read.
@@ -191,9 +189,8 @@ impl<'a> Search<'a> {
         let bytes = window.filled(read);
         for (number, finder) in self.finders.iter().enumerate() {
             let found = &mut self.outcome.found;
-            if !found.contains(&number) && finder.find(bytes).is_some() {
-                found.insert(number);
-                self.outcome.places.push(place.to_owned());
+            if !found.contains_key(&number) && finder.find(bytes).is_some() {
+                found.insert(number, place.to_owned());
             }
         }
         window.advance(read);
@@ -241,6 +238,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write as _;
 
     use super::*;
@@ -248,10 +246,10 @@ mod tests {
     fn found(needles: &[Needle], contents: &[u8]) -> BTreeSet<usize> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(contents).unwrap();
-        std::io::Seek::rewind(&mut file).unwrap();
+        io::Seek::rewind(&mut file).unwrap();
         let mut search = Search::new(needles);
         search.file(file, "here").unwrap();
-        search.end().found
+        search.end().found.into_keys().collect()
     }
 
     #[test]
@@ -291,11 +289,28 @@ mod tests {
     #[test]
     fn a_process_has_in_memory_what_it_holds() {
         let held = proto::hex::encode(&seal::random::<16>());
-        let absent = seal::random::<16>();
+        // Whatever is looked for is in this process, and nowhere in its child, which is another
+        // program.
         let needles = [Needle::exactly("held", held.as_bytes())];
-        let mut search = Search::new(&needles);
-        search.process(std::process::id()).unwrap();
-        assert_eq!(search.end().found, BTreeSet::from([0]), "{absent:?}");
+        let found_in = |pid| {
+            let mut search = Search::new(&needles);
+            search.process(pid).unwrap();
+            let outcome = search.end();
+            assert!(outcome.bytes > 10_000);
+            !outcome.found.is_empty()
+        };
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Once it has answered it is the other program.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        assert!(found_in(std::process::id()));
+        assert!(!found_in(child.id()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]
