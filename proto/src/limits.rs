@@ -96,6 +96,9 @@ pub const REMEMBERED_REQUESTS_MAX: usize = 65_536;
 /// Audit records kept in the state; older ones are only in the log of who exported them.
 pub const AUDIT_RECORDS_MAX: usize = 10_000;
 
+/// Versions of one secret that are kept.
+pub const VERSIONS_MAX: usize = 16;
+
 /// Finished tasks kept per slot, and status changes kept per task (Swarm's number).
 pub const HISTORY_MAX: usize = 5;
 
