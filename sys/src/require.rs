@@ -20,6 +20,10 @@ pub enum Need {
     Noswap,
     /// The programs of a PostgreSQL server.
     Postgres,
+    /// To mount an ext4 filesystem in a file: loop devices and mkfs.ext4.
+    LoopDevices,
+    /// The program strace, and to be allowed to trace a child.
+    Strace,
 }
 
 impl Need {
@@ -31,6 +35,8 @@ impl Need {
             Self::MemfdSecret => "memfd_secret",
             Self::Noswap => "noswap",
             Self::Postgres => "postgres",
+            Self::LoopDevices => "loop",
+            Self::Strace => "strace",
         }
     }
 }
