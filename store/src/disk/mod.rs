@@ -29,6 +29,9 @@ pub(crate) const VALUE_BYTES_MAX: usize = 4 << 10;
 /// freed segment once *it* believes the next one stable, before we made it durable.
 pub(crate) const GROUP_BYTES_MAX: usize = 256 << 10;
 
+/// The page of docs/operations that every damage message names.
+pub(crate) const RUNBOOK: &str = "docs/operations/replace-manager.md";
+
 /// Where a record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
@@ -61,7 +64,7 @@ pub enum DiskError {
     #[error(transparent)]
     File(#[from] sys::file::FileError),
     /// The store of records cannot be read: it is damaged.
-    #[error("the log store in {} is damaged", path.display())]
+    #[error("the log store in {} is damaged; this manager stops rather than serve a torn log: {RUNBOOK}", path.display())]
     Damaged {
         /// Its folder.
         path: PathBuf,
@@ -70,7 +73,7 @@ pub enum DiskError {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// The store wrote outside of what is made durable.
-    #[error("the log store in {} wrote a file that is never made durable", path.display())]
+    #[error("the log store in {} wrote a file that is never made durable; this manager stops rather than lose it: {RUNBOOK}", path.display())]
     Blob {
         /// Its folder.
         path: PathBuf,
@@ -112,8 +115,8 @@ pub(crate) struct Space {
 
 /// Where a manager keeps what must survive.
 pub(crate) trait Disk: Send + Sync + 'static {
-    /// Writes records; readable at once, durable after the next [`Self::sync`]. All of one call
-    /// or none of it.
+    /// Writes records; readable at once, durable after the next [`Self::sync`]. Of one call, all
+    /// pieces of the log or none survive, and small values only after them.
     fn put(&self, records: Vec<(Key, Vec<u8>)>) -> Result<(), DiskError>;
 
     /// Removes records; gone at once, durably so after the next [`Self::sync`].

@@ -114,9 +114,13 @@ impl SimulatedDisk {
 impl Disk for SimulatedDisk {
     fn put(&self, records: Vec<(Key, Vec<u8>)>) -> Result<(), DiskError> {
         let mut inner = self.lock();
-        let change = Change::Put(records);
-        inner.visible.change(&change);
-        inner.pending.push(change);
+        let (log, meta): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|(key, _)| matches!(key, Key::Log { .. }));
+        for part in [log, meta].into_iter().filter(|part| !part.is_empty()) {
+            let change = Change::Put(part);
+            inner.visible.change(&change);
+            inner.pending.push(change);
+        }
         Ok(())
     }
 

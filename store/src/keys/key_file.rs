@@ -34,7 +34,7 @@ pub(crate) enum KeyFileError {
         path: PathBuf,
     },
     /// The seed does not open the key file.
-    #[error("the seed in {} does not open this manager's key file: put back the seed it was made with, or replace the manager: docs/operations/replace-manager.md", path.display())]
+    #[error("the seed in {} does not open this manager's key file: it is another's, or the key file is damaged: docs/operations/replace-manager.md", path.display())]
     WrongSeed {
         /// The seed's file.
         path: PathBuf,

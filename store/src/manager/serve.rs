@@ -179,7 +179,7 @@ async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
     let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
     let disk = opening
         .map_err(|error| ManagerError::Stopped(error.to_string()))?
-        .map_err(|error| StartError::Io(error.into()))?;
+        .map_err(|error| StartError::Log(error.into()))?;
     Ok(Arc::new(disk))
 }
 

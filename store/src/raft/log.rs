@@ -14,6 +14,7 @@
 
 mod recovery;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +29,7 @@ use proto::id::{KeyId, MemberId};
 use seal::{LINK_BYTES, LogKey, RecordPlace};
 
 pub(crate) use self::recovery::open;
-use crate::disk::{Disk, DiskError, GROUP_BYTES_MAX, HEAD_BLOCKS, Key, VALUE_BYTES_MAX};
+use crate::disk::{Disk, DiskError, GROUP_BYTES_MAX, HEAD_BLOCKS, Key, RUNBOOK, VALUE_BYTES_MAX};
 
 /// How far the head file may lag behind the log: the window in which a tail could be lost unseen,
 /// against a write and a sync of its own per group.
@@ -49,9 +50,6 @@ pub(crate) type Link = [u8; LINK_BYTES];
 const META_VOTE: &str = "vote";
 const META_PURGED: &str = "purged";
 const META_COMMITTED: &str = "committed";
-
-/// The page of docs/operations that every damage message names.
-const RUNBOOK: &str = "docs/operations/replace-manager.md";
 
 /// The log cannot be used: this manager stops rather than serve a guess.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +86,12 @@ pub enum LogError {
     /// The head file does not open.
     #[error("the head file failed authentication; this manager stops since it cannot tell whether its log is whole: {RUNBOOK}")]
     Head,
+    /// The snapshot that a purged log goes on from is not there.
+    #[error("the log begins after record {purged} though no snapshot reaches it; this manager stops rather than serve a torn state: {RUNBOOK}")]
+    NoSnapshot {
+        /// The last record that was given up.
+        purged: u64,
+    },
     /// A small value does not open.
     #[error("the log's `{name}` value failed authentication or is older than it was; this manager stops: {RUNBOOK}")]
     Meta {
@@ -458,9 +462,13 @@ struct Writer {
     head_dirty: bool,
     /// Records still to be removed: from, to.
     to_purge: Option<(u64, u64)>,
+    /// Records written that a purge has not kept pace with.
+    records_put: usize,
     group: Vec<(Key, Vec<u8>)>,
     group_bytes: usize,
     waiting: Vec<Done>,
+    /// Goes with the next group: a sync of its own would only hold up the next entry.
+    committed: Option<RecordPlace>,
 }
 
 impl Writer {
@@ -487,7 +495,7 @@ impl Writer {
     fn next_job(&mut self, queue: &Receiver<Job>) -> Result<Option<Job>, LogError> {
         let wait = if self.to_purge.is_some() {
             Duration::ZERO
-        } else if self.head_dirty {
+        } else if self.head_dirty || self.committed.is_some() {
             HEAD_LAG.saturating_sub(self.head_written_at.elapsed())
         } else {
             Duration::from_secs(3600)
@@ -497,6 +505,9 @@ impl Writer {
             Err(RecvTimeoutError::Disconnected) => Ok(Some(Job::Stop)),
             Err(RecvTimeoutError::Timeout) => {
                 self.purge_some()?;
+                if self.committed.is_some() && self.to_purge.is_none() {
+                    self.sync_group()?;
+                }
                 self.write_head_if_due()?;
                 Ok(None)
             }
@@ -516,6 +527,11 @@ impl Writer {
             taken += 1;
             match job {
                 Job::Append(entries, done) => {
+                    // What is complete is not kept waiting for what needs syncs of its own.
+                    let bytes: usize = entries.iter().map(|entry| entry.bytes.len()).sum();
+                    if self.group_bytes + bytes > GROUP_BYTES_MAX {
+                        self.finish_group()?;
+                    }
                     self.waiting.push(done);
                     for entry in entries {
                         self.append(&entry)?;
@@ -528,9 +544,7 @@ impl Writer {
                     self.finish_group()?;
                     self.write_head()?;
                 }
-                Job::Committed(place) => {
-                    self.put_meta(META_COMMITTED, &StoredPlace::from(place))?;
-                }
+                Job::Committed(place) => self.committed = Some(place),
                 Job::TruncateAfter(last, done) => {
                     self.finish_group()?;
                     self.waiting.push(done);
@@ -556,6 +570,9 @@ impl Writer {
             next = (taken < GROUP_JOBS_MAX).then(|| queue.try_recv().ok()).flatten();
         }
         self.finish_group()?;
+        if *stop && self.committed.is_some() {
+            self.sync_group()?;
+        }
         if *stop && self.head_dirty {
             self.write_head()?;
         }
@@ -596,14 +613,19 @@ impl Writer {
             self.sync_group()?;
         }
         self.group_bytes += value.len();
+        self.records_put += 1;
         self.group.push((key, value));
         Ok(())
     }
 
     fn put_meta<T: Encode<()>>(&mut self, name: &'static str, value: &T) -> Result<(), LogError> {
-        let bytes = minicbor::to_vec(value).expect("encoding into memory cannot fail");
-        let sealed = self.keys.active().seal_meta(self.keys.disk, name, &bytes);
+        let sealed = self.seal_meta(name, value);
         self.put(Key::Meta(name), sealed)
+    }
+
+    fn seal_meta<T: Encode<()>>(&self, name: &'static str, value: &T) -> Vec<u8> {
+        let bytes = minicbor::to_vec(value).expect("encoding into memory cannot fail");
+        self.keys.active().seal_meta(self.keys.disk, name, &bytes)
     }
 
     fn vote(&mut self, vote: &Bytes) -> Result<(), LogError> {
@@ -627,12 +649,14 @@ impl Writer {
         let from = last.map_or(0, |place| place.index + 1);
         self.head.last = last.map(|place| Anchor { place: place.into(), link });
         self.write_head()?;
-        // From the end backwards, so that what a crash leaves has no hole.
+        // From the end backwards, so that what a crash leaves has no hole; of each record its head
+        // first, so that what is left of one is a leftover and not a damaged record.
         let mut keys = self.disk.log_keys(from, usize::MAX)?;
-        keys.reverse();
+        keys.sort_unstable_by_key(|(index, piece)| (Reverse(*index), *piece));
         for some in keys.chunks(PURGE_RECORDS) {
             let some = some.iter().map(|(index, piece)| Key::Log { index: *index, piece: *piece });
             self.disk.remove(some.collect())?;
+            self.sync()?;
         }
         Ok(())
     }
@@ -692,13 +716,24 @@ impl Writer {
         for done in self.waiting.drain(..) {
             done(Ok(()));
         }
+        self.write_head_if_due()?;
+        // Half as much again as was written: a purge ends though the queue is never empty.
+        while self.records_put >= PURGE_RECORDS * 2 / 3 {
+            self.records_put -= PURGE_RECORDS * 2 / 3;
+            self.purge_some()?;
+        }
         Ok(())
     }
 
     fn sync_group(&mut self) -> Result<(), LogError> {
-        if !self.group.is_empty() {
-            self.disk.put(std::mem::take(&mut self.group))?;
-            self.group_bytes = 0;
+        let mut group = std::mem::take(&mut self.group);
+        self.group_bytes = 0;
+        if let Some(place) = self.committed.take() {
+            let sealed = self.seal_meta(META_COMMITTED, &StoredPlace::from(place));
+            group.push((Key::Meta(META_COMMITTED), sealed));
+        }
+        if !group.is_empty() {
+            self.disk.put(group)?;
         }
         self.sync()
     }

@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::codec::log_id_to_pb;
 pub use self::log::LogError;
+use self::log::{LogReader, LogWriter, Opened};
 pub(crate) use self::log::{Fatal, LogKeys};
 pub(crate) use self::machine::{Changes, Machine};
 pub(crate) use self::network::{PEER_MESSAGE_BYTES_MAX, Pool, Purpose};
@@ -194,6 +195,28 @@ pub(crate) struct Replication {
     pub(crate) matched_index: u64,
 }
 
+/// Opens the newest snapshot and the log that goes on from it.
+///
+/// # Errors
+///
+/// If anything is missing or damaged, or the two leave a gap between them.
+fn open(
+    snapshots: Snapshots,
+    anchors: Anchors,
+    disk: Arc<dyn Disk>,
+    keys: Arc<LogKeys>,
+    fatal: Fatal,
+) -> Result<(Machine, (Opened, LogWriter, LogReader)), StartError> {
+    let machine = Machine::open(snapshots, anchors)?;
+    let (opened, writer, reader) = log::open(disk, keys, fatal)?;
+    match opened.purged.map(|place| place.index) {
+        Some(purged) if *machine.applied().borrow() < purged => {
+            Err(LogError::NoSnapshot { purged }.into())
+        }
+        _ => Ok((machine, (opened, writer, reader))),
+    }
+}
+
 /// A handle to Raft.
 #[derive(Clone)]
 pub(crate) struct Raft {
@@ -230,11 +253,7 @@ impl Raft {
         let snapshots = Snapshots::new(disk.clone(), keys.clone());
         let opening = {
             let (snapshots, anchors) = (snapshots.clone(), anchors.clone());
-            tokio::task::spawn_blocking(move || {
-                let machine = Machine::open(snapshots, anchors)?;
-                let log = log::open(disk, keys, fatal)?;
-                Ok::<_, StartError>((machine, log))
-            })
+            tokio::task::spawn_blocking(move || open(snapshots, anchors, disk, keys, fatal))
         };
         let (machine, (opened, writer, reader)) = opening.await.map_err(io::Error::other)??;
         let had_log = opened.last.is_some();

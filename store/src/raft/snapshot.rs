@@ -19,15 +19,12 @@ use state::{SnapshotReader, State};
 use super::codec::{log_id_from_pb, log_id_to_pb, membership_to_pb, stored_membership_from_pb};
 use super::log::{Link, LogKeys};
 use super::type_config::SnapshotMeta;
-use crate::disk::{Disk, DiskError, NewFile};
+use crate::disk::{Disk, DiskError, NewFile, RUNBOOK};
 
 const MAGIC: &[u8; 16] = b"secretd snapshot";
 
 /// How the names of snapshots on disk begin; the index, which follows, makes the newest the last.
 pub(crate) const PREFIX: &str = "snapshot-";
-
-/// The page of docs/operations that every damage message names.
-const RUNBOOK: &str = "docs/operations/replace-manager.md";
 
 /// A snapshot file cannot be used.
 #[derive(Debug, thiserror::Error)]

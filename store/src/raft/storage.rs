@@ -389,7 +389,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 tail.truncate_after(last_log_id);
             }
         }
-        told.await.map_err(stopped)?
+        told.await.map_err(stopped)??;
+        // Appends that were reported durable meanwhile are gone too.
+        let mut tail = self.tail();
+        tail.durable = tail.durable.min(last_log_id.map(|id| id.index));
+        Ok(())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

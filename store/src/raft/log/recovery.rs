@@ -6,7 +6,6 @@
 //! Invariant: a log that opens is contiguous, authentic, chained, and reaches as far as its head
 //! says; everything else is an error with the record's index.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use bytes::Bytes;
 
 use super::{
     Anchor, Fatal, GENESIS, Head, Link, LogError, LogKeys, LogReader, LogStats, LogWriter,
-    META_COMMITTED, META_PURGED, META_VOTE, Opened, StoredPlace, StoredVote, Writer,
+    META_COMMITTED, META_PURGED, META_VOTE, Opened, PURGE_RECORDS, StoredPlace, StoredVote, Writer,
 };
 use crate::disk::{Disk, DiskError, Key};
 
@@ -45,7 +44,7 @@ pub(crate) fn open(
         return Err(LogError::Meta { name: META_PURGED });
     }
     let committed: Option<StoredPlace> = reader.meta(META_COMMITTED)?;
-    let scanned = scan(&reader, purged)?;
+    let scanned = scan(&reader, purged, head.last.map(|anchor| anchor.place.index))?;
     if is_new && (vote.is_some() || scanned.last.is_some()) {
         return Err(LogError::Head);
     }
@@ -54,13 +53,12 @@ pub(crate) fn open(
         if scanned.last.is_none() || found < expected.place.index {
             return Err(LogError::TailLost { found, expected: expected.place.index });
         }
-        let at_head = scanned.links.get(&expected.place.index).copied();
-        if at_head.is_some_and(|link| link != expected.link) {
+        if scanned.link_at_head.is_some_and(|link| link != expected.link) {
             return Err(LogError::Chain { index: expected.place.index });
         }
     }
-    if !scanned.leftovers.is_empty() {
-        disk.remove(scanned.leftovers)?;
+    for some in scanned.leftovers.chunks(PURGE_RECORDS) {
+        disk.remove(some.to_vec())?;
         disk.sync()?;
     }
     let opened = Opened {
@@ -88,9 +86,11 @@ pub(crate) fn open(
         head_written_at: Instant::now(),
         head_dirty: false,
         to_purge: None,
+        records_put: 0,
         group: Vec::new(),
         group_bytes: 0,
         waiting: Vec::new(),
+        committed: None,
     };
     if is_new {
         // From now on a log without its head is a damaged one.
@@ -107,17 +107,20 @@ pub(crate) fn open(
 
 struct Scanned {
     last: Option<Anchor>,
-    /// Links of the records near the end: those the head may name.
-    links: BTreeMap<u64, Link>,
+    /// The link of the record that the head names.
+    link_at_head: Option<Link>,
     leftovers: Vec<Key>,
     bytes: u64,
 }
 
 /// Reads the whole log: contiguous, authentic, chained. Pieces of a record that was never
 /// finished, and records that a purge had not got to, are leftovers.
-fn scan(reader: &LogReader, purged: Option<Anchor>) -> Result<Scanned, LogError> {
-    let mut scanned =
-        Scanned { last: purged, links: BTreeMap::new(), leftovers: Vec::new(), bytes: 0 };
+fn scan(
+    reader: &LogReader,
+    purged: Option<Anchor>,
+    head: Option<u64>,
+) -> Result<Scanned, LogError> {
+    let mut scanned = Scanned { last: purged, link_at_head: None, leftovers: Vec::new(), bytes: 0 };
     let first = purged.map_or(0, |anchor| anchor.place.index + 1);
     let mut next = first;
     let mut from = 0;
@@ -152,7 +155,9 @@ fn scan(reader: &LogReader, purged: Option<Anchor>) -> Result<Scanned, LogError>
             }
             scanned.last = Some(Anchor { place: entry.place.into(), link });
             scanned.bytes += entry.bytes.len() as u64;
-            scanned.links.insert(index, link);
+            if head == Some(index) {
+                scanned.link_at_head = Some(link);
+            }
             next = index + 1;
         }
         if whole {

@@ -184,6 +184,35 @@ fn a_truncated_log_goes_on_from_there() {
 }
 
 #[test]
+fn a_power_cut_in_a_truncation_leaves_a_whole_log() {
+    // More pieces than one removal takes: the cuts fall inside of records.
+    for removals in 0..3 {
+        let log = Log::new();
+        log.append((0..6).map(|i| entry(i, 1 << 20)).collect());
+        log.disk.fail_after(removals);
+        let last = Some(entry(1, 0).place);
+        assert!(log.wait(|writer, done| writer.truncate_after(last, done)).is_err());
+        for survivors in 0..=log.disk.pending() {
+            let after = Log::open(&log.disk.cut(survivors), &log.keys).unwrap();
+            let end = after.opened.last.unwrap().index;
+            assert!((1..6).contains(&end), "{removals} removals, {survivors} survivors: {end}");
+            after.append(vec![entry(end + 1, 10)]);
+            assert_eq!(after.reopen().opened.last.unwrap().index, end + 1);
+        }
+    }
+}
+
+#[test]
+fn how_far_it_is_committed_goes_with_what_comes_next() {
+    let log = Log::new();
+    log.append(vec![entry(0, 10)]);
+    log.writer.save_committed(entry(0, 0).place);
+    log.append(vec![entry(1, 10)]);
+    let after = Log::open(&log.disk.cut(0), &log.keys).unwrap();
+    assert_eq!(after.opened.committed, Some(entry(0, 0).place));
+}
+
+#[test]
 fn a_purged_log_keeps_its_chain() {
     let log = Log::new();
     log.append((0..2000).map(|i| entry(i, 20)).collect());
@@ -196,6 +225,36 @@ fn a_purged_log_keeps_its_chain() {
     let log = log.reopen();
     let kept = log.disk.keys().iter().filter(|k| matches!(k, Key::Log { .. })).count();
     assert_eq!(kept, 500);
+}
+
+/// Appends entries of 1 MiB up to `end`, each of which queues the next but one.
+fn append_without_rest(writer: &Arc<LogWriter>, index: u64, end: u64, tell: Sender<()>) {
+    let again = writer.clone();
+    let done = move |outcome: io::Result<()>| {
+        outcome.unwrap();
+        if index == end {
+            tell.send(()).unwrap();
+        } else if index + 2 <= end {
+            append_without_rest(&again, index + 2, end, tell);
+        }
+    };
+    writer.append(vec![entry(index, 1 << 20)], Box::new(done));
+}
+
+#[test]
+fn a_purge_ends_though_the_writer_never_rests() {
+    let log = Log::new();
+    log.append((0..20).map(|i| entry(i, 1 << 20)).collect());
+    let last = entry(18, 0).place;
+    let Log { writer, disk, fatal: _fatal, .. } = log;
+    let writer = Arc::new(writer);
+    let (tell, told) = mpsc::channel();
+    writer.purge(last, None, Box::new(|outcome| outcome.unwrap()));
+    append_without_rest(&writer, 20, 60, tell.clone());
+    append_without_rest(&writer, 21, 60, tell);
+    told.recv().unwrap();
+    let kept = |key: &Key| matches!(key, Key::Log { index, .. } if *index <= last.index);
+    assert_eq!(disk.keys().iter().filter(|key| kept(key)).count(), 0);
 }
 
 #[test]
