@@ -20,6 +20,8 @@ mod storage;
 mod type_config;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
