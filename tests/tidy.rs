@@ -622,7 +622,7 @@ fn no_file_names_a_machine_or_puts_work_off() {
             let path = homes.iter().any(|home| {
                 line.match_indices(home.as_str()).any(|(at, _)| {
                     let before = line.get(..at).and_then(|before| before.chars().next_back());
-                    !before.is_some_and(|c| c.is_alphanumeric() || c == '}')
+                    !before.is_some_and(char::is_alphanumeric)
                 })
             });
             let mark = !is_rule && marks.iter().any(|mark| names(line, mark));
