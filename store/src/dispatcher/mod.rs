@@ -29,7 +29,7 @@ use tonic::{Status, Streaming};
 pub(crate) use self::output::Outputs;
 use self::session::Session;
 use crate::report::Outbox;
-use crate::service::Service;
+use crate::service::{Service, certified};
 
 /// Messages that wait for a slow agent: a handful of the largest payloads.
 const OUTGOING_MAX: usize = 16;
@@ -84,9 +84,13 @@ impl Dispatcher {
         let (outgoing, stream) = mpsc::channel(OUTGOING_MAX);
         let dispatcher = self.clone();
         tokio::spawn(async move {
-            let ended = dispatcher.serve(certificate, node_id, incoming, outgoing.clone()).await;
+            let ended = dispatcher.serve(&certificate, node_id, incoming, outgoing.clone()).await;
             if let Err(failure) = ended {
                 tracing::debug!(node.id = %node_id, %failure, "session_ended");
+                // An honest agent keeps to the order and the bounds of messages.
+                if matches!(failure.kind, Kind::Invalid | Kind::TooLarge | Kind::Precondition) {
+                    dispatcher.service.denials.count(certified(&certificate), "session");
+                }
                 // The agent may be gone already.
                 drop(outgoing.send(Err(failure.into())).await);
             }
@@ -96,7 +100,7 @@ impl Dispatcher {
 
     async fn serve(
         self: &Arc<Self>,
-        certificate: PeerCertificate,
+        certificate: &PeerCertificate,
         node_id: NodeId,
         mut incoming: Streaming<pb::AgentMessage>,
         outgoing: mpsc::Sender<Result<pb::ManagerMessage, Status>>,
@@ -109,7 +113,7 @@ impl Dispatcher {
         };
         self.fresh_barrier().await?;
         let id = SessionId::from_bytes(seal::random());
-        let mut session = Session::new(self.clone(), id, node_id, &certificate, &open, &outgoing)?;
+        let mut session = Session::new(self.clone(), id, node_id, certificate, &open, &outgoing)?;
         let cancel = self.stop.child_token();
         let wake = Arc::new(Notify::new());
         self.enter(node_id, SessionHandle {

@@ -103,7 +103,7 @@ impl Service {
             text("hostname", &request.hostname).map_err(|error| parse_failure(&error))?;
         let same_node = !request.node_id.is_empty();
         let node_id = if same_node {
-            self.vouched_node(&request)?
+            self.vouched_node(caller, &request)?
         } else {
             NodeId::from_entropy(seal::random())
         };
@@ -126,8 +126,13 @@ impl Service {
     }
 
     /// The node of the manager that vouched for an agent on its machine.
-    fn vouched_node(&self, request: &pb::EnrollAgentRequest) -> Result<NodeId, Failure> {
+    fn vouched_node(
+        &self,
+        caller: Caller,
+        request: &pb::EnrollAgentRequest,
+    ) -> Result<NodeId, Failure> {
         let denied = || {
+            self.denials.count(caller, "vouched_node");
             Failure::new(Kind::Denied, "no manager vouched for an agent on its machine")
                 .hint("run `secret-agent` on the manager's machine, or let it join as a new node")
         };
@@ -189,6 +194,7 @@ impl Service {
             state.token(token.id).and_then(|kept| kept.operator)
         };
         let operator = operator.ok_or_else(|| {
+            self.denials.count(caller, "enroll_operator");
             Failure::new(Kind::Unauthenticated, "join token was not accepted")
                 .because("it enrols no operator, was used up, or is not one of this cluster's")
                 .hint("ask an admin for a new one: `secretctl operator add`")

@@ -98,12 +98,15 @@ impl Service {
             Peer::Local { uid } if *uid == 0 || *uid == self.own_uid => {
                 Ok(Caller::Local { uid: *uid, member: self.raft.me })
             }
-            Peer::Local { uid } => Err(Failure::new(
-                Kind::Denied,
-                format!("uid {uid} may not use this manager's socket"),
-            )
-            .hint(format!("run the command as root or as uid {}", self.own_uid))
-            .hint("or enrol as an operator: `secretctl operator add` on the manager")),
+            Peer::Local { uid } => {
+                self.denials.count(Caller::Local { uid: *uid, member: self.raft.me }, "socket");
+                Err(Failure::new(
+                    Kind::Denied,
+                    format!("uid {uid} may not use this manager's socket"),
+                )
+                .hint(format!("run the command as root or as uid {}", self.own_uid))
+                .hint("or enrol as an operator: `secretctl operator add` on the manager"))
+            }
             Peer::Remote { certificate: None, .. } => {
                 Err(Failure::new(Kind::Unauthenticated, "a client certificate is needed")
                     .hint("enrol with `secretctl context add NAME --token TOKEN`"))
@@ -111,6 +114,7 @@ impl Service {
             Peer::Remote { certificate: Some(certificate), .. } => {
                 self.check_standing(certificate).await?;
                 if certificate.not_after <= now() {
+                    self.denials.count(certified(certificate), "expired_certificate");
                     return Err(Failure::new(Kind::Unauthenticated, "the certificate has expired")
                         .hint("renew it: any other call is refused until then"));
                 }
@@ -132,11 +136,17 @@ impl Service {
         }
         match standing {
             Standing::Good => Ok(()),
-            Standing::Unknown => Err(Failure::new(
-                Kind::Unauthenticated,
-                "the certificate is not one that the cluster stands by",
-            )),
-            Standing::Revoked => Err(removed(certificate.identity.subject)),
+            Standing::Unknown => {
+                self.denials.count(certified(certificate), "unknown_certificate");
+                Err(Failure::new(
+                    Kind::Unauthenticated,
+                    "the certificate is not one that the cluster stands by",
+                ))
+            }
+            Standing::Revoked => {
+                self.denials.count(certified(certificate), "revoked_certificate");
+                Err(removed(certificate.identity.subject))
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::peer_of;
 use crate::front::{Serving, Stage};
-use crate::service::forwarded;
+use crate::service::{certified, forwarded};
 
 pub(super) struct Front(pub(super) Stage);
 
@@ -29,15 +29,19 @@ impl Front {
         let Caller::Remote { certificate: Some(certificate), .. } = peer_of(request)? else {
             return Err(denied().into());
         };
+        let serving = self.0.serving()?;
+        let denials = &serving.service.denials;
+        let caller = certified(&certificate);
         let Subject::Manager(_, member) = certificate.identity.subject else {
+            denials.count(caller, Role::Manager.as_str());
             return Err(denied().into());
         };
-        let serving = self.0.serving()?;
         let removed = {
             let state = serving.service.raft.machine.state();
             state.is_removed_member(member)
         };
         if removed {
+            denials.count(caller, "revoked_certificate");
             return Err(Failure::new(Kind::Evicted, format!("manager {member} was removed")).into());
         }
         Ok((serving, member))
