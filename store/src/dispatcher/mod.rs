@@ -114,6 +114,7 @@ impl Dispatcher {
         self.fresh_barrier().await?;
         let id = SessionId::from_bytes(seal::random());
         let mut session = Session::new(self.clone(), id, node_id, certificate, &open, &outgoing)?;
+        session.announce().await?;
         let cancel = self.stop.child_token();
         let wake = Arc::new(Notify::new());
         self.enter(node_id, SessionHandle {

@@ -45,6 +45,8 @@ pub(super) struct Session {
     sender: SessionSender,
     outgoing: Outgoing,
     incarnation: u64,
+    /// The managers' addresses, as the agent was last told.
+    managers: Vec<String>,
     /// What the agent has, as far as it was sent or said so.
     tasks: BTreeMap<TaskId, Revision>,
     secrets: BTreeSet<Value>,
@@ -107,6 +109,7 @@ impl Session {
         let subject = Subject::Agent(node_id);
         Ok(Self {
             secrets: held(&dispatcher, node_id, open),
+            managers: addresses(&dispatcher),
             dispatcher,
             id,
             node_id,
@@ -127,9 +130,18 @@ impl Session {
         self.outgoing.send(Ok(message)).await.map_err(gone)
     }
 
-    fn manager_addresses(&self) -> Vec<String> {
-        let state = self.dispatcher.service.raft.machine.state();
-        state.members().values().map(|member| member.address.clone()).collect()
+    /// Tells the agent that its session is open: the first message, before anybody can find the
+    /// session and send another.
+    pub(super) async fn announce(&self) -> Result<(), Failure> {
+        self.send(Message::Opened(pb::Opened {
+            session_id: self.id.as_bytes().to_vec().into(),
+            encapsulation: self.sender.encapsulation().as_bytes().clone(),
+            node_id: self.node_id.to_string(),
+            incarnation: self.incarnation,
+            beat_every_ms: u64::try_from(BEAT_EVERY.as_millis()).unwrap_or(u64::MAX),
+            manager_addresses: self.managers.clone(),
+        }))
+        .await
     }
 
     pub(super) async fn run(
@@ -137,16 +149,6 @@ impl Session {
         incoming: &mut Streaming<pb::AgentMessage>,
         wake: &Notify,
     ) -> Result<(), Failure> {
-        let mut managers = self.manager_addresses();
-        self.send(Message::Opened(pb::Opened {
-            session_id: self.id.as_bytes().to_vec().into(),
-            encapsulation: self.sender.encapsulation().as_bytes().clone(),
-            node_id: self.node_id.to_string(),
-            incarnation: self.incarnation,
-            beat_every_ms: u64::try_from(BEAT_EVERY.as_millis()).unwrap_or(u64::MAX),
-            manager_addresses: managers.clone(),
-        }))
-        .await?;
         self.synchronise().await?;
         let (acknowledge, mut acknowledged) = mpsc::unbounded_channel();
         loop {
@@ -161,9 +163,9 @@ impl Session {
                 }
                 () = wake.notified() => {
                     self.synchronise().await?;
-                    let now = self.manager_addresses();
-                    if now != managers {
-                        managers.clone_from(&now);
+                    let now = addresses(&self.dispatcher);
+                    if now != self.managers {
+                        self.managers.clone_from(&now);
                         self.send(Message::Managers(pb::Managers { addresses: now })).await?;
                     }
                 }
@@ -333,6 +335,11 @@ impl Session {
         }))
         .await
     }
+}
+
+fn addresses(dispatcher: &Dispatcher) -> Vec<String> {
+    let state = dispatcher.service.raft.machine.state();
+    state.members().values().map(|member| member.address.clone()).collect()
 }
 
 /// Values the agent says it holds, if they are the ones the cluster has. What it says here can
