@@ -363,6 +363,8 @@ impl<'a> Exchange<'a> {
                 self.local.own.remember_managers(&managers.addresses).await?;
             }
             Down::RenewNow(_) => self.local.renew.notify_one(),
+            // That it came is all it says.
+            Down::Beat(_) => {}
         }
         Ok(())
     }

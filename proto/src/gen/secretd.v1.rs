@@ -1406,7 +1406,7 @@ pub struct OutputChunk {
 pub struct ManagerMessage {
     #[prost(
         oneof = "manager_message::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
     )]
     pub message: ::core::option::Option<manager_message::Message>,
 }
@@ -1438,6 +1438,9 @@ pub mod manager_message {
         Managers(super::Managers),
         #[prost(message, tag = "12")]
         RenewNow(super::RenewNow),
+        /// the answer to one
+        #[prost(message, tag = "13")]
+        Beat(super::Beat),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -184,7 +184,8 @@ impl Session {
         use pb::agent_message::Message as From;
         match message {
             From::Open(_) => Err(Failure::new(Kind::Invalid, "the session is open already")),
-            From::Beat(_) => Ok(()),
+            // An agent that hears nothing for three beats takes its manager for dead.
+            From::Beat(_) => self.send(Message::Beat(pb::Beat {})).await,
             From::WantEverything(_) => {
                 self.complete_next = true;
                 self.synchronise().await
