@@ -143,7 +143,6 @@ impl Dispatcher {
         }
         drop(sessions);
         self.outbox.node_is_in_touch(node_id);
-        self.outputs.session_opened(self, node_id);
     }
 
     fn leave(&self, node_id: NodeId, id: SessionId) {

@@ -1,7 +1,8 @@
 //! Output of tasks on the nodes whose sessions this manager holds: bounded, nothing through Raft.
 //!
 //! A subscription is a selector and a channel. Every session whose node has tasks that match is
-//! asked, sessions that open later too while somebody follows. An agent's records are taken only
+//! asked, and while somebody follows also one whose node gets such a task later; a node without
+//! one does not learn that somebody reads. An agent's records are taken only
 //! for tasks of its own node and of the service that was asked for. Not here: the other managers'
 //! sessions (`gather`).
 
@@ -36,6 +37,16 @@ struct Subscription {
     newest: u64,
 }
 
+impl Subscription {
+    /// Whether a node has tasks that match.
+    fn concerns(&self, dispatcher: &Dispatcher, node: NodeId) -> bool {
+        let state = dispatcher.service.raft.machine.state();
+        state.tasks_of_node(node).any(|(id, task)| {
+            task.service_id == self.service && self.task.is_none_or(|task| task == id)
+        })
+    }
+}
+
 /// Who reads what.
 #[derive(Default)]
 pub(crate) struct Outputs {
@@ -48,15 +59,31 @@ impl Outputs {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a session that has just opened for what is being followed.
-    pub(super) fn session_opened(&self, dispatcher: &Dispatcher, node: NodeId) {
-        let following: Vec<_> = {
-            let open = self.lock();
-            open.iter().filter(|(_, s)| s.selector.follow).map(|(number, _)| *number).collect()
-        };
-        for number in following {
-            self.ask(dispatcher, number, node, true);
-        }
+    /// What is followed of a node's tasks and its session has not been asked for. A session that
+    /// has just opened may stand in for one that was asked: it goes on where that one ended.
+    pub(super) fn followed(
+        &self,
+        dispatcher: &Dispatcher,
+        node: NodeId,
+        session: SessionId,
+        just_opened: bool,
+    ) -> Vec<pb::OutputWanted> {
+        let mut open = self.lock();
+        let followed = open.iter_mut().filter(|(_, subscription)| {
+            subscription.selector.follow
+                && !subscription.asked.contains(&session)
+                && subscription.concerns(dispatcher, node)
+        });
+        let wanted = followed.map(|(number, subscription)| {
+            subscription.asked.insert(session);
+            let mut selector = subscription.selector.clone();
+            if just_opened {
+                selector.since = selector.since.max(subscription.newest);
+                selector.tail = None;
+            }
+            pb::OutputWanted { subscription: *number, selector: Some(selector) }
+        });
+        wanted.collect()
     }
 
     pub(super) fn session_closed(&self, session: SessionId) {
@@ -67,27 +94,16 @@ impl Outputs {
     }
 
     /// Asks one node's session for a subscription's output, if the node has matching tasks.
-    fn ask(&self, dispatcher: &Dispatcher, number: u64, node: NodeId, later: bool) {
+    fn ask(&self, dispatcher: &Dispatcher, number: u64, node: NodeId) {
         let sessions = dispatcher.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(session) = sessions.get(&node) else { return };
         let mut open = self.lock();
         let Some(subscription) = open.get_mut(&number) else { return };
-        let matches = {
-            let state = dispatcher.service.raft.machine.state();
-            state.tasks_of_node(node).any(|(id, task)| {
-                task.service_id == subscription.service
-                    && subscription.task.is_none_or(|task| task == id)
-            })
-        };
-        if !matches && !subscription.selector.follow {
+        if subscription.asked.contains(&session.id) || !subscription.concerns(dispatcher, node) {
             return;
         }
-        let mut selector = subscription.selector.clone();
-        if later {
-            selector.since = selector.since.max(subscription.newest);
-            selector.tail = None;
-        }
-        let wanted = pb::OutputWanted { subscription: number, selector: Some(selector) };
+        let selector = Some(subscription.selector.clone());
+        let wanted = pb::OutputWanted { subscription: number, selector };
         let message = pb::manager_message::Message::OutputWanted(wanted);
         let message = pb::ManagerMessage { message: Some(message) };
         if session.outgoing.try_send(Ok(message)).is_ok() {
@@ -189,7 +205,7 @@ impl Dispatcher {
             sessions.keys().copied().collect()
         };
         for node in nodes {
-            self.outputs.ask(self, number, node, false);
+            self.outputs.ask(self, number, node);
         }
         let mut open = self.outputs.lock();
         let idle = open

@@ -255,9 +255,15 @@ impl Session {
                 pb::SecretRemoval { secret_id: secret.to_string(), version: version.0 };
             self.send(Message::SecretRemoval(removal)).await?;
         }
+        let just_opened = self.results_in == 0;
         self.results_in += 1;
         self.complete_next = false;
-        self.send(Message::End(pb::End { results_in: self.results_in })).await
+        self.send(Message::End(pb::End { results_in: self.results_in })).await?;
+        let outputs = &self.dispatcher.outputs;
+        for wanted in outputs.followed(&self.dispatcher, self.node_id, self.id, just_opened) {
+            self.send(Message::OutputWanted(wanted)).await?;
+        }
+        Ok(())
     }
 
     fn difference(&mut self) -> Set {
