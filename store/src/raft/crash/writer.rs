@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::super::log::{self, Done, LogError, LogWriter};
 use super::super::snapshot::Snapshots;
-use super::super::types::{LeaderId, LogId, Membership, PeerNode, SnapshotMeta, StoredMembership};
+use super::super::type_config::{
+    LeaderId, LogId, Membership, PeerNode, SnapshotMeta, StoredMembership,
+};
 use super::{Load, ROLE_SEED, Random, Told, make_keys, open_keys, place_at, role_folder};
 use crate::disk::{Disk, SledDisk};
 
