@@ -130,14 +130,19 @@ fn split(before: &Metrics, after: &Metrics, latencies: &Latencies, sealing: Dura
     let seal = sealing.as_secs_f64() * 1e3 / latencies.count() as f64;
     let of_call = |what: &str| grown(&format!("{what}{{call=\"CreateSecret\",outcome=\"ok\"}}"));
     let call = of_call("secretd_calls_seconds_total") / of_call("secretd_calls_total") * 1e3;
+    let part = |part: &str| {
+        let of = |what: &str| grown(&format!("secretd_create_parts{what}{{part=\"{part}\"}}"));
+        of("_seconds_total") / of("_total") * 1e3
+    };
     let groups = grown("secretd_log_groups_total");
-    let each = |what: &str| grown(&format!("secretd_log_{what}_seconds_total")) / groups * 1e3;
+    let each = |what: &str| grown(&format!("secretd_log_{what}_microseconds_total")) / groups / 1e3;
+    let (propose, append, flush) = (part("propose"), each("put"), each("sync"));
     println!(
-        "             mean ms: seal {seal:.3}, wire {:.3}, manager {call:.3}, of which log write \
-         {:.3} and flush {:.3} a group of {:.1}",
+        "             mean ms: seal {seal:.3}, wire {:.3}, unwrap {:.3}, append {append:.3}, flush \
+         {flush:.3}, replicate, queue and apply {:.3}; a flush serves {:.1} entries",
         latencies.mean_ms() - call - seal,
-        each("write"),
-        each("sync"),
+        part("unwrap"),
+        propose - append - flush,
         grown("secretd_log_entries_total") / groups,
     );
 }

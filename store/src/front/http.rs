@@ -86,7 +86,7 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     page.gauge("secretd_raft_leader", "The member that leads; 0 if none is known.", leader);
     page.gauge("secretd_raft_applied_index", "The last entry applied.", raft.applied_index());
     for (figure, value) in raft.log_figures() {
-        let help = format!("Since this manager started: {figure} of the log made durable.");
+        let help = format!("Since this manager started: {figure} of the log's writer.");
         let samples = [(String::new(), value)];
         page.one(&format!("secretd_log_{figure}_total"), "counter", &help, &samples);
     }
@@ -123,6 +123,13 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     let seconds: Vec<_> =
         calls.iter().map(|(key, calls)| (labels(key), calls.total.as_secs_f64())).collect();
     page.one("secretd_calls_seconds_total", "counter", "Time spent on calls.", &seconds);
+    let parts = service.figures.parts();
+    let label = |part: &str| format!("part=\"{part}\"");
+    let counts: Vec<_> = parts.iter().map(|(part, done)| (label(part), done.count)).collect();
+    page.one("secretd_create_parts_total", "counter", "Parts of creates.", &counts);
+    let seconds: Vec<_> =
+        parts.iter().map(|(part, done)| (label(part), done.total.as_secs_f64())).collect();
+    page.one("secretd_create_parts_seconds_total", "counter", "Time spent on them.", &seconds);
 }
 
 #[cfg(test)]

@@ -13,11 +13,12 @@
 //! missing, moved or damaged is an error with its index, never a shorter log.
 
 mod recovery;
+mod stats;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -29,6 +30,7 @@ use proto::id::{KeyId, MemberId};
 use seal::{LINK_BYTES, LogKey, RecordPlace};
 
 pub(crate) use self::recovery::open;
+use self::stats::LogStats;
 use crate::disk::{Disk, DiskError, GROUP_BYTES_MAX, HEAD_BLOCKS, Key, RUNBOOK, VALUE_BYTES_MAX};
 
 /// How far the head file may lag behind the log: the window in which a tail could be lost unseen,
@@ -216,48 +218,6 @@ pub(crate) struct Opened {
     pub(crate) committed: Option<RecordPlace>,
     /// Bytes of all records: a measure for the next snapshot.
     pub(crate) bytes: u64,
-}
-
-/// How the writer is doing.
-#[derive(Default)]
-pub(crate) struct LogStats {
-    pub(crate) groups: AtomicU64,
-    pub(crate) entries: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-    recent_micros: Mutex<Recent>,
-}
-
-#[derive(Default)]
-struct Recent {
-    micros: Vec<u32>,
-    next: usize,
-}
-
-/// Durations of the last syncs that are kept for the percentile.
-const RECENT_SYNCS: usize = 512;
-
-impl LogStats {
-    fn synced(&self, took: Duration) {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
-        let mut recent = self.recent_micros.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = recent.next;
-        match recent.micros.get_mut(next) {
-            Some(slot) => *slot = micros,
-            None => recent.micros.push(micros),
-        }
-        recent.next = (next + 1) % RECENT_SYNCS;
-    }
-
-    /// The 99th percentile of the last syncs, in microseconds.
-    pub(crate) fn sync_p99_micros(&self) -> u64 {
-        let mut micros =
-            self.recent_micros.lock().unwrap_or_else(PoisonError::into_inner).micros.clone();
-        micros.sort_unstable();
-        let at = micros.len().saturating_sub(1) * 99 / 100;
-        micros.get(at).copied().unwrap_or(0).into()
-    }
 }
 
 /// Told once something is durable, or will never be.
@@ -733,7 +693,9 @@ impl Writer {
             group.push((Key::Meta(META_COMMITTED), sealed));
         }
         if !group.is_empty() {
+            let started = Instant::now();
             self.disk.put(group)?;
+            self.stats.put(started.elapsed());
         }
         self.sync()
     }

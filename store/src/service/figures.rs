@@ -13,9 +13,20 @@ pub(crate) struct Calls {
     pub(crate) total: Duration,
 }
 
-/// Calls by name and outcome: a bounded set, since both are constants of the program.
+impl Calls {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.total += took;
+    }
+}
+
+/// Calls by name and outcome, and parts of creates by name: bounded sets, since names and outcomes
+/// are constants of the program.
 #[derive(Default)]
-pub(crate) struct Figures(Mutex<BTreeMap<(&'static str, &'static str), Calls>>);
+pub(crate) struct Figures {
+    calls: Mutex<BTreeMap<(&'static str, &'static str), Calls>>,
+    parts: Mutex<BTreeMap<&'static str, Calls>>,
+}
 
 impl Figures {
     pub(crate) fn count<T>(
@@ -25,13 +36,21 @@ impl Figures {
         took: Duration,
     ) {
         let outcome = outcome.as_ref().map_or_else(|failure| failure.kind.as_str(), |_| "ok");
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let calls = calls.entry((call, outcome)).or_default();
-        calls.count += 1;
-        calls.total += took;
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.entry((call, outcome)).or_default().add(took);
+    }
+
+    /// Counts a part of a create: where its time goes.
+    pub(crate) fn count_part(&self, part: &'static str, took: Duration) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.entry(part).or_default().add(took);
     }
 
     pub(crate) fn all(&self) -> BTreeMap<(&'static str, &'static str), Calls> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn parts(&self) -> BTreeMap<&'static str, Calls> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,5 +1,7 @@
 //! Secrets: taking sealed payloads, listing, removing.
 
+use std::time::Instant;
+
 use link::Failure;
 use proto::convert::{labels, text};
 use proto::id::{SecretId, Version};
@@ -60,7 +62,9 @@ impl Service {
         let usable_by = self.usable_by(&caller, &request.usable_by)?;
         let id = SecretId::from_entropy(seal::random());
         for _ in 0..WRAPS_MAX {
+            let began = Instant::now();
             let stored = self.accept(&caller, &name, id, payload.clone())?;
+            self.figures.count_part("unwrap", began.elapsed());
             let create = CreateSecret {
                 id,
                 name: name.clone(),
@@ -69,8 +73,10 @@ impl Service {
                 payload: stored,
                 transit_key_id: payload.transit_key_id,
             };
+            let began = Instant::now();
             let proposed =
                 self.propose_raw(caller, Some(mark), Command::CreateSecret(create)).await?;
+            self.figures.count_part("propose", began.elapsed());
             match proposed {
                 Ok(Outcome::Secret { id, version }) => {
                     return Ok(pb::CreateSecretResponse { id: id.to_string(), version: version.0 });
