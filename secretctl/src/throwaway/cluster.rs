@@ -23,7 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::{AGENT, ALSO, DAEMON, KEEPER, Layout, MANAGER, SOCKET_PATH_MAX, TO_SOCKET};
+use super::{
+    AGENT, ALSO, DAEMON, FOLDER_PREFIX, KEEPER, Layout, MANAGER, SOCKET_PATH_MAX, TO_SOCKET,
+};
 use crate::cli::GlobalArgs;
 use crate::command::{Session, counted};
 use crate::connection::{ask, request_key};
@@ -131,7 +133,8 @@ fn make_folder() -> Result<PathBuf, Error> {
                 continue;
             }
         };
-        let folder = parent.join(format!("secretd-{}", proto::hex::encode(&seal::random::<4>())));
+        let folder =
+            parent.join(format!("{FOLDER_PREFIX}{}", proto::hex::encode(&seal::random::<4>())));
         if folder.as_os_str().len() + TO_SOCKET.len() > SOCKET_PATH_MAX {
             reasons.push(format!("{}: its path is too long for sockets", parent.display()));
             continue;
@@ -154,7 +157,7 @@ pub(crate) fn make_folder_in(parent: &Path) -> io::Result<PathBuf> {
 }
 
 fn folder_name() -> String {
-    format!("secretd-{}", proto::hex::encode(&seal::random::<4>()))
+    format!("{FOLDER_PREFIX}{}", proto::hex::encode(&seal::random::<4>()))
 }
 
 fn make_private(folder: &Path) -> io::Result<()> {

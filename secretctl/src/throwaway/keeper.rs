@@ -10,7 +10,7 @@
 //! Invariant: it ends only when it has no child any more, and removes the folder then.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -23,7 +23,7 @@ use sys::file::Folder;
 use sys::poll::readable;
 use sys::process::{self, Exit, Signals};
 
-use super::{AGENT, ALSO, DAEMON, Layout, MANAGER};
+use super::{AGENT, ALSO, DAEMON, FOLDER_PREFIX, Layout, MANAGER};
 use crate::error::chain;
 
 /// How long the agent may take to stop its tasks.
@@ -60,6 +60,7 @@ pub(super) fn run(folder: &Path) -> ExitCode {
 
 fn keep(folder: &Path) -> Result<(), Failed> {
     process::close_inherited();
+    must_be_ours(folder)?;
     process::new_session()?;
     process::adopt_orphans()?;
     let signals = Signals::block_all()?;
@@ -75,6 +76,16 @@ fn keep(folder: &Path) -> Result<(), Failed> {
         }
     }
     kept
+}
+
+/// Refuses a folder that this program has not just made: what is in it will be removed.
+fn must_be_ours(folder: &Path) -> Result<(), Failed> {
+    let name = folder.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    let is_empty = Folder::open_private(folder)?.entries()?.is_empty();
+    if is_empty && name.starts_with(FOLDER_PREFIX) {
+        return Ok(());
+    }
+    Err(format!("{} is not an empty folder of a throwaway cluster", folder.display()).into())
 }
 
 /// A line for whoever asked for the cluster.
@@ -132,8 +143,10 @@ impl Keeper {
     /// `manager NAME`, `agent NAME ADDRESS`, or `also PATH`: a folder that is to be removed too.
     fn start(&mut self, line: &str) -> Result<(), Failed> {
         if let Some(path) = line.strip_prefix(ALSO).and_then(|line| line.strip_prefix(' ')) {
+            must_be_ours(Path::new(path))?;
             self.also = Some(path.into());
-            return Ok(tell("started folder 0")?);
+            // No process: the answer is that it was taken.
+            return Ok(tell("started also 0")?);
         }
         let words: Vec<&str> = line.split(' ').collect();
         let (what, name) = match words.as_slice() {

@@ -84,6 +84,9 @@ pub(crate) struct Layout {
     folder: PathBuf,
 }
 
+/// How the names of folders begin that are a throwaway cluster's.
+const FOLDER_PREFIX: &str = "secretd-";
+
 /// The longest path from the folder to a socket in it.
 const TO_SOCKET: &str = "/m9/s/secretd.sock";
 

@@ -169,6 +169,11 @@ fn can_unshare(test: &str) -> bool {
     can
 }
 
+/// Whether tasks can have secrets here; else that is said.
+fn can_mount(test: &str) -> bool {
+    sys::user::current_uid() == 0 || can_unshare(test)
+}
+
 #[test]
 fn an_ordinary_user_sees_it_in_a_user_namespace_and_is_told_what_is_weaker() {
     if !can_unshare("demo::an_ordinary_user_sees_it_in_a_user_namespace") {
@@ -286,7 +291,7 @@ fn runs(word: &str) -> bool {
 
 #[test]
 fn nothing_is_left_of_a_cluster_that_is_interrupted() {
-    if !root("demo::nothing_is_left_of_a_cluster_that_is_interrupted") {
+    if !can_mount("demo::nothing_is_left_of_a_cluster_that_is_interrupted") {
         return;
     }
     for signal in [Signal::INT, Signal::TERM] {
@@ -303,7 +308,7 @@ fn nothing_is_left_of_a_cluster_that_is_interrupted() {
 
 #[test]
 fn nothing_is_left_of_a_cluster_whose_owner_is_killed() {
-    if !root("demo::nothing_is_left_of_a_cluster_whose_owner_is_killed") {
+    if !can_mount("demo::nothing_is_left_of_a_cluster_whose_owner_is_killed") {
         return;
     }
     let place = place();
@@ -317,7 +322,7 @@ fn nothing_is_left_of_a_cluster_whose_owner_is_killed() {
 
 #[test]
 fn nothing_is_left_of_a_task_whose_agent_was_killed() {
-    if !root("demo::nothing_is_left_of_a_task_whose_agent_was_killed") {
+    if !can_mount("demo::nothing_is_left_of_a_task_whose_agent_was_killed") {
         return;
     }
     let place = place();
@@ -356,6 +361,23 @@ fn a_demonstration_that_is_interrupted_leaves_nothing() {
     stderr.read_to_string(&mut rest).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
     nothing_is_left(&place);
+}
+
+#[test]
+fn a_keeper_takes_no_folder_that_holds_something() {
+    let place = place();
+    let folder = place.path().join("t/secretd-1");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let kept = folder.join("kept");
+    std::fs::File::create(&kept).unwrap();
+    for folder in [&folder, &place.path().join("t")] {
+        let args = ["daemon", "keeper", &folder.display().to_string()];
+        let ran = run(command(&place, &[], &own_program(), &args), b"");
+        assert_eq!(ran.status, 1, "{}", ran.stdout);
+        assert!(ran.stdout.starts_with("left "), "{}", ran.stdout);
+        assert!(kept.exists());
+    }
 }
 
 #[test]
