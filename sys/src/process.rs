@@ -274,7 +274,7 @@ pub fn signal_child(pid: i32, number: u8) -> Result<(), ProcessError> {
     let unknown = || failed(io::ErrorKind::InvalidInput.into());
     let signal = Signal::from_named_raw(number.into()).ok_or_else(unknown)?;
     // Zero and negative numbers would mean groups of processes.
-    let pid = Pid::from_raw(pid).filter(|pid| pid.as_raw_nonzero().get() > 0).ok_or_else(unknown)?;
+    let pid = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(unknown)?;
     match rustix::process::kill_process(pid, signal) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(failed(errno.into())),

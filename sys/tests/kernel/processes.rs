@@ -20,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_child_keeps_only_what_it_is_given", a_child_keeps_only_what_it_is_given),
     ("what_a_careless_parent_left_open_is_closed", what_a_careless_parent_left_open_is_closed),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
+    ("orphans_are_listed_and_ended", orphans_are_listed_and_ended),
+    ("blocked_signals_can_be_unblocked", blocked_signals_can_be_unblocked),
     ("signals_are_read_as_a_stream", signals_are_read_as_a_stream),
     ("a_pid_namespace_dies_with_its_init", a_pid_namespace_dies_with_its_init),
     ("hardening_is_complete_and_not_inherited", hardening_is_complete_and_not_inherited),
@@ -123,6 +125,49 @@ fn a_child_dies_with_its_parent() {
     .unwrap();
     poll(&mut [PollFd::new(&child, PollFlags::IN)], None).unwrap();
     assert_eq!(process::reap_any().unwrap(), Some((child.pid(), Exit::Code(5))));
+}
+
+fn orphans_are_listed_and_ended() {
+    process::adopt_orphans().unwrap();
+    assert_eq!(process::children().unwrap(), []);
+    let (reader, _writer) = pipe();
+    let parent = fork(&[reader.as_fd()], || {
+        let child = fork(&[reader.as_fd()], || {
+            wait_for_close(&reader);
+            0
+        });
+        u8::from(child.is_err())
+    })
+    .unwrap();
+    assert_eq!(process::children().unwrap(), [parent.pid()]);
+    assert_eq!(parent.wait().unwrap(), Exit::Code(0));
+    let orphans = process::children().unwrap();
+    assert_eq!(orphans.len(), 1);
+    process::signal_child(orphans[0], TERM).unwrap();
+    rustix::process::waitid(
+        rustix::process::WaitId::All,
+        rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+    )
+    .unwrap();
+    // It is there until its status is taken.
+    assert_eq!(process::children().unwrap(), orphans);
+    process::signal_child(orphans[0], KILL).unwrap();
+    assert_eq!(process::reap_any().unwrap(), Some((orphans[0], Exit::Signal(15))));
+    assert_eq!(process::children().unwrap(), []);
+    for group in [0, -1] {
+        assert!(process::signal_child(group, TERM).is_err());
+    }
+}
+
+fn blocked_signals_can_be_unblocked() {
+    let child = fork(&[], || {
+        let _signals = Signals::block_all().unwrap();
+        process::unblock_signals().unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+            .unwrap();
+        0
+    });
+    assert_eq!(child.unwrap().wait().unwrap(), Exit::Signal(15));
 }
 
 fn signals_are_read_as_a_stream() {
