@@ -136,15 +136,21 @@ fn a_piped_secret_is_used_and_never_printed() {
 }
 
 #[test]
-fn a_value_too_short_to_look_for_is_said_to_be() {
-    let place = place();
-    let args = ["demo", "--managers", "1", "--json"];
-    let ran = run(command(&place, &[], &own_program(), &args), b"short");
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    let seen: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(seen["disk"]["is_searched"], false);
-    assert_eq!(seen["disk"]["because"], "a value of less than 8 bytes is found by chance");
-    nothing_is_left(&place);
+fn a_value_that_is_found_by_chance_is_not_looked_for() {
+    let values: [(&[u8], &str); 2] = [
+        (b"short", "a value of less than 8 bytes is found by chance"),
+        (&[0; 16], "the value was there before it was stored: finding it would say nothing"),
+    ];
+    for (value, because) in values {
+        let place = place();
+        let args = ["demo", "--managers", "1", "--json"];
+        let ran = run(command(&place, &[], &own_program(), &args), value);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        let seen: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(seen["disk"]["is_searched"], false);
+        assert_eq!(seen["disk"]["because"], because);
+        nothing_is_left(&place);
+    }
 }
 
 /// Arguments that make what follows an ordinary user's, if this one is not.

@@ -29,7 +29,7 @@ use sys::file::Folder;
 use self::mount::Mounting;
 use self::search::{Needle, Outcome, Search, VALUE_BYTES_MIN};
 use self::task::{END, SECRETS, Sight};
-use super::{Session, secret};
+use super::{Session, counted, secret};
 use crate::cli::DemoArgs;
 use crate::connection::{Connection, ask, request_key};
 use crate::error::{Error, chain};
@@ -43,6 +43,9 @@ const SERVICE: &str = "demo";
 
 /// How long the task may take to say what it sees.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a value is not looked for that was there before.
+const WAS_THERE: &str = "the value was there before it was stored: finding it would say nothing";
 
 /// How often a manager that applies what others have committed is looked at again.
 const CONTROL_TRIES: u32 = 20;
@@ -111,6 +114,12 @@ fn broken(what: impl Into<String>, because: impl Into<String>) -> Error {
         .into()
 }
 
+/// Where the value is though it was not stored yet.
+struct Before {
+    on_disk: bool,
+    in_memory: bool,
+}
+
 struct Demo<'a, 'b> {
     cluster: &'a mut Throwaway<'b>,
     value: Value,
@@ -126,12 +135,12 @@ impl Demo<'_, '_> {
         }
         self.cluster.start_managers(args.managers).await?;
         let needles = self.needles();
-        let found_before = self.found_before(&needles)?;
+        let before = self.look_before(&needles)?;
         let (name, created) = self.store().await?;
         let sight = self.run_task(&name, &created).await?;
         let task = self.judge(&sight)?;
-        let disk = self.search_disks(&needles)?;
-        let memory = self.search_memory(&needles, &found_before, &name).await?;
+        let disk = self.search_disks(&needles, &before)?;
+        let memory = self.search_memory(&needles, &before, &name).await?;
         Ok(view::Demo {
             mode: self.mounting.as_str(),
             weaker,
@@ -259,27 +268,23 @@ impl Demo<'_, '_> {
     }
 
     /// Searches everything that the managers have written.
-    fn search_disks(&self, needles: &[Needle]) -> Result<view::DemoSearch, Error> {
+    fn search_disks(&self, needles: &[Needle], before: &Before) -> Result<view::DemoSearch, Error> {
         let place = "the managers' disks";
         if needles.is_empty() {
             return Ok(self.not_searched(place, too_short()));
         }
-        let failed = |reason: String| {
-            Error::from(
-                Error::failed(Kind::Internal, "the managers' folders cannot be searched")
-                    .because(reason)
-                    .hint("see whether the temporary folder's filesystem is full"),
-            )
-        };
+        if before.on_disk {
+            return Ok(self.not_searched(place, WAS_THERE.into()));
+        }
         // Something that was never stored, in the same forms: it must be found.
         let marker = seal::random::<24>();
         let markers = Needle::forms(&marker);
         let control = Folder::create_private(self.cluster.layout().of("control"))
-            .map_err(|error| failed(chain(&error)))?;
+            .map_err(|error| no_disk(&chain(&error)))?;
         for (number, marker) in markers.iter().enumerate() {
             control
                 .replace(&format!("{number}"), 0o600, marker.bytes())
-                .map_err(|error| failed(chain(&error)))?;
+                .map_err(|error| no_disk(&chain(&error)))?;
         }
         let all: Vec<Needle> = needles
             .iter()
@@ -291,7 +296,7 @@ impl Demo<'_, '_> {
         for name in managers.chain(["control"]) {
             search
                 .folder(&self.cluster.layout().of(name))
-                .map_err(|error| failed(error.to_string()))?;
+                .map_err(|error| no_disk(&error.to_string()))?;
         }
         let outcome = search.end();
         let is_marker = |found: &&usize| **found >= needles.len();
@@ -302,48 +307,51 @@ impl Demo<'_, '_> {
             ));
         }
         refuse_found(place, &outcome, needles)?;
-        let what = format!("{} files", outcome.files);
+        let what = counted(outcome.files, "file");
         let control = "what was planted among them was found";
         self.searched(place, what, outcome.bytes, control)
     }
 
-    /// Needles that are in the managers' memory already, and would be found by chance.
-    fn found_before(&self, needles: &[Needle]) -> Result<Vec<usize>, Error> {
+    /// Whether the value is there before it was stored, as zeros are, or a common word: finding it
+    /// would say nothing then.
+    fn look_before(&self, needles: &[Needle]) -> Result<Before, Error> {
+        let mut before = Before { on_disk: false, in_memory: false };
         // One that was made is nowhere by chance.
         if self.value.is_made || needles.is_empty() {
-            return Ok(Vec::new());
+            return Ok(before);
         }
-        let mut search = Search::new(needles);
+        let (mut disks, mut memory) = (Search::new(needles), Search::new(needles));
         for manager in &self.cluster.managers {
-            if let Err(error) = search.process(manager.pid) {
-                return if is_refusal(&error) { Ok(Vec::new()) } else { Err(no_memory(&error)) };
+            let folder = self.cluster.layout().of(&manager.name);
+            disks.folder(&folder).map_err(|error| no_disk(&error.to_string()))?;
+            match memory.process(manager.pid) {
+                Err(error) if !is_refusal(&error) => return Err(no_memory(&error)),
+                // Who may not look now may not look later.
+                _ => {}
             }
         }
-        Ok(search.end().found.into_keys().collect())
+        before.on_disk = !disks.end().found.is_empty();
+        before.in_memory = !memory.end().found.is_empty();
+        Ok(before)
     }
 
     /// Searches the memory of every manager. Each knows the secret's name: that must be found.
     async fn search_memory(
         &self,
         needles: &[Needle],
-        found_before: &[usize],
+        before: &Before,
         name: &SecretName,
     ) -> Result<view::DemoSearch, Error> {
         let place = "the managers' memory";
         if needles.is_empty() {
             return Ok(self.not_searched(place, too_short()));
         }
-        let mut all: Vec<Needle> = Vec::new();
-        for (number, needle) in needles.iter().enumerate() {
-            if !found_before.contains(&number) {
-                all.push(Needle::exactly(needle.form, needle.bytes()));
-            }
+        if before.in_memory {
+            return Ok(self.not_searched(place, WAS_THERE.into()));
         }
-        if all.is_empty() {
-            let why = "the value was in it before it was stored: it would say nothing to find it";
-            return Ok(self.not_searched(place, why.into()));
-        }
-        let wanted = all.len();
+        let wanted = needles.len();
+        let copy = |needle: &Needle| Needle::exactly(needle.form, needle.bytes());
+        let mut all: Vec<Needle> = needles.iter().map(copy).collect();
         all.push(Needle::exactly("name", name.as_str().as_bytes()));
         let mut bytes = 0;
         for manager in &self.cluster.managers {
@@ -359,7 +367,7 @@ impl Demo<'_, '_> {
                     return Err(no_memory(&error));
                 }
                 let outcome = search.end();
-                refuse_found(place, &outcome, all.get(..wanted).unwrap_or_default())?;
+                refuse_found(place, &outcome, needles)?;
                 if outcome.found.contains_key(&wanted) {
                     break outcome;
                 }
@@ -375,7 +383,7 @@ impl Demo<'_, '_> {
             };
             bytes += outcome.bytes;
         }
-        let what = format!("{} processes", self.cluster.managers.len());
+        let what = counted(self.cluster.managers.len(), "manager");
         self.searched(place, what, bytes, "the secret's name, which they know, was found in each")
     }
 
@@ -429,6 +437,13 @@ fn too_short() -> String {
 /// Whether this user may not look.
 fn is_refusal(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
+}
+
+fn no_disk(reason: &str) -> Error {
+    Error::failed(Kind::Internal, "the managers' folders cannot be searched")
+        .because(reason)
+        .hint("see whether the temporary folder's filesystem is full")
+        .into()
 }
 
 fn no_memory(error: &io::Error) -> Error {

@@ -1,9 +1,8 @@
 //! Looking for a secret where it must not be: in the managers' files and memory.
 //!
 //! It is looked for as it is, in hexadecimal and in base64. That a search which finds nothing
-//! proves something is shown each time: the same pass must find what is known to be there. A form
-//! that was there before the secret was stored says nothing, and is left out. Not here: what is
-//! made of the outcome.
+//! proves something is shown each time: the same pass must find what is known to be there. Not
+//! here: that, and what is made of the outcome.
 //!
 //! Invariant: every readable byte of the given files and processes is compared, across the ends of
 //! what is read at a time too.
@@ -105,7 +104,7 @@ pub(super) struct Outcome {
     /// Bytes that were compared.
     pub(super) bytes: u64,
     /// Files that were read.
-    pub(super) files: u64,
+    pub(super) files: usize,
 }
 
 /// A search for several needles at once.
