@@ -141,6 +141,18 @@ impl SledDisk {
         Ok(self.folder.sync()?)
     }
 
+    /// Applies what there is: an empty batch would be written to sled's log too.
+    fn apply(
+        &self,
+        log: Option<::sled::Batch>,
+        meta: Option<::sled::Batch>,
+    ) -> Result<(), DiskError> {
+        fenced(&self.path, || {
+            log.map_or(Ok(()), |log| self.log.apply_batch(log))?;
+            meta.map_or(Ok(()), |meta| self.meta.apply_batch(meta))
+        })
+    }
+
     fn tree(&self, key: Key) -> (&::sled::Tree, Vec<u8>) {
         match key {
             Key::Log { index, piece } => {
@@ -216,35 +228,29 @@ fn remove_index(folder: &Folder) -> Result<(), DiskError> {
 
 impl Disk for SledDisk {
     fn put(&self, records: Vec<(Key, Vec<u8>)>) -> Result<(), DiskError> {
-        let (mut log, mut meta) = (::sled::Batch::default(), ::sled::Batch::default());
+        let (mut log, mut meta) = (None::<::sled::Batch>, None::<::sled::Batch>);
         let mut bytes = 0;
         for (key, value) in records {
             assert!(value.len() <= VALUE_BYTES_MAX, "larger values are written in pieces");
             bytes += value.len();
             match key {
-                Key::Log { .. } => log.insert(self.tree(key).1, value),
-                Key::Meta(_) => meta.insert(self.tree(key).1, value),
+                Key::Log { .. } => log.get_or_insert_default().insert(self.tree(key).1, value),
+                Key::Meta(_) => meta.get_or_insert_default().insert(self.tree(key).1, value),
             }
         }
         assert!(bytes <= GROUP_BYTES_MAX + VALUE_BYTES_MAX, "larger groups are synced in between");
-        fenced(&self.path, || {
-            self.log.apply_batch(log)?;
-            self.meta.apply_batch(meta)
-        })
+        self.apply(log, meta)
     }
 
     fn remove(&self, keys: Vec<Key>) -> Result<(), DiskError> {
-        let (mut log, mut meta) = (::sled::Batch::default(), ::sled::Batch::default());
+        let (mut log, mut meta) = (None::<::sled::Batch>, None::<::sled::Batch>);
         for key in keys {
             match key {
-                Key::Log { .. } => log.remove(self.tree(key).1),
-                Key::Meta(_) => meta.remove(self.tree(key).1),
+                Key::Log { .. } => log.get_or_insert_default().remove(self.tree(key).1),
+                Key::Meta(_) => meta.get_or_insert_default().remove(self.tree(key).1),
             }
         }
-        fenced(&self.path, || {
-            self.log.apply_batch(log)?;
-            self.meta.apply_batch(meta)
-        })
+        self.apply(log, meta)
     }
 
     fn get(&self, key: Key) -> Result<Option<Vec<u8>>, DiskError> {
