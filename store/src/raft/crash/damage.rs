@@ -4,6 +4,8 @@
 //! names what is damaged and the runbook: never fewer entries, never wrong bytes, never a panic.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::reader::Found;
@@ -50,6 +52,13 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+fn flip(file: &Path, at: u64, bit: u64) {
+    let file = File::options().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ (1 << bit)], at).unwrap();
+}
+
 fn read(base: &Path) -> Found {
     let role = Role::start("reader::reader", &[], base, &base.join("data"), Load::Closed, 0);
     Found::gather(&mut role.unwrap())
@@ -91,13 +100,11 @@ fn a_flipped_bit_is_harmless_or_told() {
         } else {
             &others[usize::try_from(random.below(others.len() as u64)).unwrap()]
         };
-        let mut bytes = std::fs::read(file).unwrap();
-        let at = usize::try_from(random.below(bytes.len() as u64)).unwrap();
+        let at = random.below(std::fs::metadata(file).unwrap().len());
         let bit = random.below(8);
-        bytes[at] ^= 1 << bit;
         let copy = copied(number);
         let within = file.strip_prefix(closed.path()).unwrap();
-        std::fs::write(copy.join(within), bytes).unwrap();
+        flip(&copy.join(within), at, bit);
 
         let found = read(&copy);
         let what = format!("flip {number}: bit {bit} of byte {at} of {}", within.display());

@@ -127,7 +127,7 @@ impl Load {
                 _ if index % 10 == 3 => 16 << 10,
                 _ => 200,
             },
-            Self::Mixed | Self::Turbulent => match Random(index << 8 ^ term).below(20) {
+            Self::Mixed | Self::Turbulent => match Random((index << 8) ^ term).below(20) {
                 0 => 1 << 20,
                 1..=3 => 16 << 10,
                 _ => 200,
