@@ -18,7 +18,7 @@ mod stats;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
