@@ -108,7 +108,7 @@ async fn secretd(managers: usize) {
         let took = began.elapsed();
         let cpu_after = [cpu(std::process::id()), cpu(pids[leader]), cpu(pids[follower])];
         let each = |index: usize| {
-            let spent: Duration = cpu_after[index] - cpu_before[index];
+            let spent = cpu_after[index].saturating_sub(cpu_before[index]);
             spent.as_micros() as f64 / latencies.count() as f64
         };
         let follows = if managers == 1 { String::new() } else { format!(" f {:.0}", each(2)) };

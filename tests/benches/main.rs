@@ -9,8 +9,6 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "a benchmark prints figures, and ends where it cannot go on"
 )]
 
@@ -21,13 +19,16 @@ mod etcd;
 mod figures;
 mod restart;
 
+/// Measures, and prints what came of it.
+type Table = fn(&tokio::runtime::Runtime);
+
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
 fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let tables: [(&str, fn(&tokio::runtime::Runtime)); 4] = [
+    let tables: [(&str, Table); 4] = [
         ("creates", creates::table),
         ("delivery", delivery::table),
         ("failover", restart::failover),

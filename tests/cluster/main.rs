@@ -1,7 +1,6 @@
 //! A cluster as its users meet it when things go wrong: real managers and agents, real faults.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests, which clippy does not take for tests"
 )]

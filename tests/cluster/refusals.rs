@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 
 use tests::{Lab, set_mode};
 
@@ -162,7 +164,6 @@ fn the_socket_is_for_its_owner_and_root() {
     let lab = Lab::with_managers(PROGRAMS, 1);
     let socket = &lab.managers[0].socket;
     let mode = |path: &std::path::Path| {
-        use std::os::unix::fs::PermissionsExt as _;
         path.metadata().unwrap().permissions().mode() & 0o777
     };
     assert_eq!(mode(socket), 0o600);
@@ -175,7 +176,6 @@ fn the_socket_is_for_its_owner_and_root() {
         set_mode(path, 0o755);
     }
     set_mode(socket, 0o666);
-    use std::os::unix::process::CommandExt as _;
     let mut command = lab.ctl().command(&["ls", "--timeout", "2s"]);
     let output = command.uid(65534).gid(65534).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

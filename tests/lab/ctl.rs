@@ -31,6 +31,7 @@ impl Ctl {
     }
 
     /// The tool with a context instead of the socket, and a home of its own.
+    #[must_use]
     pub fn with_context(&self, home: &Path, name: &str) -> Self {
         let options = vec!["--context".into(), name.to_owned()];
         Self { programs: self.programs.clone(), home: home.to_owned(), options }

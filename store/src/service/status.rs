@@ -59,7 +59,9 @@ impl Service {
         };
         let mut members = members;
         if !confirmed {
-            members.iter_mut().for_each(|member| member.leader = false);
+            for member in &mut members {
+                member.leader = false;
+            }
         }
         let mut problems = member_problems(&members, confirmed);
         problems.append(&mut status.problems);
