@@ -13,6 +13,7 @@ const TOLD_LINES: usize = 40;
 /// A running program, or one that ran and can be started again.
 pub struct Daemon {
     name: &'static str,
+    under: Vec<String>,
     programs: PathBuf,
     arguments: Vec<String>,
     place: PathBuf,
@@ -20,15 +21,18 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Starts it; `under` is a command that starts it, with its arguments, or nothing.
     pub(super) fn start(
         name: &'static str,
+        under: &[&str],
         programs: &Path,
         arguments: Vec<String>,
         place: PathBuf,
     ) -> Self {
         std::fs::create_dir_all(&place).unwrap();
         let programs = programs.to_owned();
-        let mut daemon = Self { name, programs, arguments, place, child: None };
+        let under = under.iter().map(ToString::to_string).collect();
+        let mut daemon = Self { name, under, programs, arguments, place, child: None };
         daemon.start_again();
         daemon
     }
@@ -37,9 +41,8 @@ impl Daemon {
     pub fn start_again(&mut self) {
         assert!(!self.runs(), "{} runs already", self.name);
         let log = File::options().append(true).create(true).open(self.log_path()).unwrap();
-        let mut command = Command::new(&self.programs);
+        let mut command = self.command();
         command
-            .arg0(self.name)
             .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -47,6 +50,22 @@ impl Daemon {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.child = Some(command.spawn().unwrap());
+    }
+
+    fn command(&self) -> Command {
+        let Some((first, rest)) = self.under.split_first() else {
+            let mut command = Command::new(&self.programs);
+            command.arg0(self.name);
+            return command;
+        };
+        // Whatever starts others gives them the name of their file.
+        let named = self.place.join(self.name);
+        if !named.exists() {
+            std::os::unix::fs::symlink(&self.programs, &named).unwrap();
+        }
+        let mut command = Command::new(first);
+        command.args(rest).arg(named);
+        command
     }
 
     /// The arguments it is started with next.

@@ -106,6 +106,12 @@ impl Lab {
 
     /// Starts a manager that has no cluster yet. `options` go before the usual ones.
     pub fn start_manager(&mut self, options: &[&str]) -> usize {
+        self.start_manager_under(&[], options)
+    }
+
+    /// Starts a manager as [`Self::start_manager`] does, by a command that starts others and is
+    /// replaced by them: `ip netns exec NAME`.
+    pub fn start_manager_under(&mut self, under: &[&str], options: &[&str]) -> usize {
         let place = self.path().join(format!("m{}", self.managers.len() + 1));
         let (data, socket) = (place.join("data"), place.join("run/s.sock"));
         let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
@@ -120,7 +126,7 @@ impl Lab {
         usual("--listen", "127.0.0.1:0".into());
         usual("--http", "none".into());
         usual("--log", self.log.clone());
-        let daemon = Daemon::start("secretd", &self.programs, arguments, place);
+        let daemon = Daemon::start("secretd", under, &self.programs, arguments, place);
         self.managers.push(Manager { daemon, data, socket });
         self.await_socket(self.managers.len() - 1);
         self.managers.len() - 1
@@ -178,7 +184,7 @@ impl Lab {
         for address in self.addresses() {
             arguments.extend(["--manager".to_owned(), address]);
         }
-        let daemon = Daemon::start("secret-agent", &self.programs, arguments, place);
+        let daemon = Daemon::start("secret-agent", &[], &self.programs, arguments, place);
         self.agents.push(Agent { daemon, data, tasks, hostname: hostname.to_owned() });
         self.agents.len() - 1
     }
