@@ -3,6 +3,7 @@
 //! Three managers, two agents, each a process with its own certificate and folder. Read it top to
 //! bottom: it follows ARCHITECTURE.md, "The path of a secret", step by step. Not here: what goes
 //! wrong on that path (`cluster/`).
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not take for tests")]
 
 use tests::{Lab, until};
 
