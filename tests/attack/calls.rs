@@ -56,7 +56,7 @@ fn methods() -> BTreeSet<String> {
         let mut service = String::new();
         for line in text.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("service ") {
-                service = rest.split(' ').next().unwrap().to_owned();
+                rest.split(' ').next().unwrap().clone_into(&mut service);
             } else if let Some(rest) = line.strip_prefix("rpc ") {
                 methods.insert(format!("{service}.{}", rest.split('(').next().unwrap()));
             }
@@ -84,7 +84,7 @@ macro_rules! expect {
     };
 }
 
-/// What operators ask: an agent is none.
+/// What operators ask of secrets, services and nodes: an agent is none.
 async fn ask_as_an_operator(
     client: &Client,
     address: &str,
@@ -153,6 +153,12 @@ async fn ask_as_an_operator(
             request_key: key(), node: node(), force: true
         });
     );
+}
+
+/// What operators ask of the cluster.
+async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals) {
+    let mut control = client.control(address);
+    let key = || request_key().into();
     let add = pb::AddOperatorRequest {
         request_key: key(),
         name: "mallory".into(),
@@ -251,7 +257,7 @@ async fn enrol_as_somebody_else(
     let mut enroll = joiner(address, good);
     let request = |token: &JoinToken| pb::EnrollAgentRequest {
         request_key: request_key().into(),
-        token: proof(token),
+        token: Some(proof(token)),
         public_key: pair.public.clone().into(),
         hostname: "n3".into(),
         ..pb::EnrollAgentRequest::default()
@@ -269,7 +275,7 @@ async fn enrol_as_somebody_else(
         "Enroll.EnrollAgent": enroll_agent(pb::EnrollAgentRequest { token: None, ..request(good) });
         "Enroll.EnrollManager": enroll_manager(pb::EnrollManagerRequest {
             request_key: request_key().into(),
-            token: proof(good),
+            token: Some(proof(good)),
             public_key: pair.public.clone().into(),
             hostname: "m9".into(),
             address: "127.0.0.1:9".into(),
@@ -277,7 +283,7 @@ async fn enrol_as_somebody_else(
         });
         "Enroll.EnrollOperator": enroll_operator(pb::EnrollOperatorRequest {
             request_key: request_key().into(),
-            token: proof(good),
+            token: Some(proof(good)),
             public_key: pair.public.clone().into(),
         });
     );
@@ -372,6 +378,7 @@ async fn an_agent_that_calls_everything_gets_nothing_and_it_is_on_record() {
     let mut refusals = Refusals::default();
     for address in &addresses {
         ask_as_an_operator(&client, address, &theirs, &mut refusals).await;
+        ask_as_an_admin(&client, address, &mut refusals).await;
         ask_as_a_manager(&client, address, &theirs, &mut refusals).await;
         enrol_as_somebody_else(&client, address, (&used, &good), &theirs, &mut refusals).await;
     }

@@ -53,11 +53,8 @@ pub(crate) fn joiner(address: &str, token: &JoinToken) -> EnrollClient<Channel> 
 }
 
 /// The part of an enrolment that a token proves.
-pub(crate) fn proof(token: &JoinToken) -> Option<pb::TokenProof> {
-    Some(pb::TokenProof {
-        token_id: token.id.to_string(),
-        secret: token.secret.expose().to_vec().into(),
-    })
+pub(crate) fn proof(token: &JoinToken) -> pb::TokenProof {
+    pb::TokenProof { token_id: token.id.to_string(), secret: token.secret.expose().to_vec().into() }
 }
 
 /// A key for a request that was never made before.
@@ -72,13 +69,13 @@ impl Client {
         let pair = make_key_pair().unwrap();
         let request = pb::EnrollAgentRequest {
             request_key: request_key().into(),
-            token: proof(&token),
+            token: Some(proof(&token)),
             public_key: pair.public.clone().into(),
             hostname: hostname.into(),
             ..pb::EnrollAgentRequest::default()
         };
         let enrolled = joiner(address, &token).enroll_agent(request).await.unwrap();
-        Self::of(enrolled.into_inner(), pair)
+        Self::of(&enrolled.into_inner(), pair)
     }
 
     /// Enrols an operator.
@@ -87,14 +84,14 @@ impl Client {
         let pair = make_key_pair().unwrap();
         let request = pb::EnrollOperatorRequest {
             request_key: request_key().into(),
-            token: proof(&token),
+            token: Some(proof(&token)),
             public_key: pair.public.clone().into(),
         };
         let enrolled = joiner(address, &token).enroll_operator(request).await.unwrap();
-        Self::of(enrolled.into_inner(), pair)
+        Self::of(&enrolled.into_inner(), pair)
     }
 
-    fn of(enrolled: pb::Enrolled, pair: KeyPairDer) -> Self {
+    fn of(enrolled: &pb::Enrolled, pair: KeyPairDer) -> Self {
         let certificate = CertificateDer::from(enrolled.certificate.to_vec());
         let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
         let says = PeerCertificate::parse(&certificate).unwrap();

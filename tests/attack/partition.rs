@@ -26,7 +26,7 @@ const NETWORK: &str = "SECRETD_TEST_NETWORK";
 const NOBODY: &str = "02:00:00:00:00:01";
 
 /// Attempts at the old leader after the eviction that are waited for.
-const ATTEMPTS_MIN: usize = 10;
+const ATTEMPTS_MIN: usize = 3;
 
 fn ip(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap();
@@ -159,7 +159,7 @@ async fn ask_again_and_again(client: Arc<Client>, address: String, attempts: Arc
         let attempt = loop {
             match session.next().await {
                 Ok(Some(Down::Secret(_))) => break Attempt::Delivered,
-                Ok(Some(Down::End(_))) | Ok(None) => break Attempt::Refused(Kind::NotFound),
+                Ok(Some(Down::End(_)) | None) => break Attempt::Refused(Kind::NotFound),
                 Ok(Some(_)) => {}
                 Err(failure) => break Attempt::Refused(failure.kind),
             }

@@ -323,6 +323,10 @@ impl Manager {
     /// Stops serving, in order.
     async fn stop(&self) {
         let running = self.0.running.lock().await.take();
+        // Its peers are answered until another leads: it learns of that from them.
+        if let Some(running) = &running {
+            running.hand_over().await;
+        }
         self.0.phase.send_replace(Phase::Stopping);
         if let Some(running) = running {
             running.stop().await;

@@ -156,10 +156,14 @@ impl Running {
         Ok(Self { serving, server, duties, stop_duties, stop_port })
     }
 
-    /// Hands leadership over, closes sessions and the port, stops Raft.
+    /// Lets another manager lead, if this one does and there is another.
+    pub(super) async fn hand_over(&self) {
+        self.serving.service.raft.hand_over().await;
+    }
+
+    /// Closes sessions and the port, stops Raft.
     pub(super) async fn stop(self) {
         let raft = self.serving.service.raft.clone();
-        raft.hand_over().await;
         self.stop_duties.cancel();
         self.stop_port.cancel();
         raft.shut_down().await;
