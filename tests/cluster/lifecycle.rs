@@ -124,6 +124,43 @@ fn managers_come_and_go() {
 }
 
 #[test]
+fn a_leader_that_is_stopped_hands_over_and_may_move() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote", || {
+        lab.members().iter().all(|member| member["state"] == "voter").then_some(())
+    });
+    let leader = lab.leader();
+    lab.managers[leader].daemon.stop();
+    let log = lab.managers[leader].daemon.log();
+    assert!(log.contains("leadership_handed_over"), "{log}");
+    assert_ne!(lab.leader(), leader);
+
+    // It comes back at another address, which the others are told.
+    let name = format!("m{}", leader + 1);
+    let member = |lab: &Lab| {
+        let status = lab.ctl_of((leader + 1) % 3).json(&["cluster", "status"]);
+        let members = status["members"].as_array().unwrap().iter();
+        members.cloned().find(|member| member["hostname"] == name.as_str()).unwrap()
+    };
+    let id = member(&lab)["id"].to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let daemon = &mut lab.managers[leader].daemon;
+    let listen = daemon.arguments().iter().position(|word| word == "--listen").unwrap();
+    daemon.arguments()[listen + 1].clone_from(&address);
+    daemon.start_again();
+    lab.await_socket(leader);
+    // Asked of another one: nobody reaches this one before they know where it is.
+    let other = lab.ctl_of((leader + 1) % 3);
+    other.ok(&["cluster", "member", "set-address", &id, &address]);
+    until("it is reached at its new address", || {
+        let member = member(&lab);
+        (member["address"] == address.as_str() && member["reachable"] == true).then_some(())
+    });
+    lab.ctl_of(leader).ok_with(&["create", "moved", "-"], b"x");
+}
+
+#[test]
 fn an_evicted_node_stops_its_tasks_and_they_move() {
     let mut lab = Lab::with_managers(PROGRAMS, 1);
     let evicted = lab.agent("n1");

@@ -160,12 +160,75 @@ fn without_a_majority_nothing_changes_and_it_is_said_who_is_missing() {
 }
 
 #[test]
+fn a_nearly_full_disk_refuses_what_grows_and_recovers_by_itself() {
+    let mut lab = Lab::new(PROGRAMS);
+    lab.found();
+    lab.ctl().ok_with(&["create", "before", "-"], b"x");
+    // No disk has that much room; the watermark is what is asked about.
+    let manager = &mut lab.managers[0].daemon;
+    manager.stop();
+    manager.arguments().extend(["--disk-reserve-mib".into(), "1000000000000".into()]);
+    manager.start_again();
+    lab.await_socket(0);
+    let full = tests::until("the watermark is noticed", || {
+        let ran = lab.ctl().run_with(&["create", "more", "-"], b"x");
+        if ran.status == 0 {
+            lab.ctl().ok(&["rm", "more"])
+        } else {
+            return Some(ran);
+        };
+        None
+    });
+    assert_eq!(full.status, LATER, "{full:?}");
+    assert!(full.stderr.contains("nearly full"), "{full:?}");
+    assert!(full.stderr.contains("docs/operations/disk-full.md"), "{full:?}");
+    lab.ctl().ok(&["rm", "before"]);
+    let manager = &mut lab.managers[0].daemon;
+    manager.stop();
+    let usual = manager.arguments().len() - 2;
+    manager.arguments().truncate(usual);
+    manager.start_again();
+    lab.await_socket(0);
+    lab.ctl().ok_with(&["create", "after", "-"], b"x");
+}
+
+#[test]
+fn operators_may_what_their_role_says_and_no_more() {
+    let lab = Lab::with_managers(PROGRAMS, 1);
+    let operator = |name: &str, role: &str, group: &str| {
+        let token = lab.ctl().ok(&["operator", "add", name, "--role", role, "--group", group]);
+        let home = lab.path().join(name);
+        std::fs::create_dir(&home).unwrap();
+        let ctl = lab.ctl().at_home(&home);
+        let add = ["context", "add", "here", "--token", "-", "--manager", &lab.address()];
+        ctl.ok_with(&add, token.lines().next().unwrap().as_bytes());
+        ctl.with_context("here")
+    };
+    let writer = operator("wanda", "writer", "team");
+    let deployer = operator("dora", "deployer", "team");
+    let stranger = operator("sam", "deployer", "others");
+    let auditor = operator("audrey", "auditor", "team");
+    writer.ok_with(&["create", "key", "-"], b"value");
+    let deploy = ["service", "create", "--detach", "--name", "web", "--secret", "key", "--", "a"];
+    for (who, ctl) in [("writer", &writer), ("stranger", &stranger), ("auditor", &auditor)] {
+        let said = ctl.refused(REFUSED, &deploy, b"");
+        assert!(said.contains("may not be used") || said.contains("does not allow"), "{who}: {said}");
+    }
+    auditor.refused(REFUSED, &["create", "other", "-"], b"x");
+    deployer.refused(REFUSED, &["operator", "ls"], b"");
+    deployer.ok(&deploy);
+    // Removed, its certificate is worth nothing, though it has not ended.
+    lab.ctl().ok(&["operator", "rm", "wanda"]);
+    writer.refused(REFUSED, &["ls"], b"");
+    let audit = lab.ctl().json(&["cluster", "audit"]).to_string();
+    assert!(audit.contains("create_service") && audit.contains("denied"), "{audit}");
+}
+
+#[test]
 fn the_socket_is_for_its_owner_and_root() {
     let lab = Lab::with_managers(PROGRAMS, 1);
     let socket = &lab.managers[0].socket;
-    let mode = |path: &std::path::Path| {
-        path.metadata().unwrap().permissions().mode() & 0o777
-    };
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
     if !sys::require::root("the_socket_is_for_its_owner_and_root") {

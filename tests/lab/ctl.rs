@@ -30,11 +30,16 @@ impl Ctl {
         Self { programs: programs.to_owned(), home: home.to_owned(), options }
     }
 
-    /// The tool with a context instead of the socket, and a home of its own.
+    /// The tool of somebody with a home of their own.
     #[must_use]
-    pub fn with_context(&self, home: &Path, name: &str) -> Self {
-        let options = vec!["--context".into(), name.to_owned()];
-        Self { programs: self.programs.clone(), home: home.to_owned(), options }
+    pub fn at_home(&self, home: &Path) -> Self {
+        Self { home: home.to_owned(), ..self.clone() }
+    }
+
+    /// The tool with a context instead of the socket.
+    #[must_use]
+    pub fn with_context(&self, name: &str) -> Self {
+        Self { options: vec!["--context".into(), name.to_owned()], ..self.clone() }
     }
 
     /// The tool as a command to be started.
