@@ -139,8 +139,8 @@ fn a_leader_that_is_stopped_hands_over_and_may_move() {
     let name = format!("m{}", leader + 1);
     let member = |lab: &Lab| {
         let status = lab.ctl_of((leader + 1) % 3).json(&["cluster", "status"]);
-        let members = status["members"].as_array().unwrap().iter();
-        members.cloned().find(|member| member["hostname"] == name.as_str()).unwrap()
+        let mut members = status["members"].as_array().unwrap().iter();
+        members.find(|member| member["hostname"] == name.as_str()).unwrap().clone()
     };
     let id = member(&lab)["id"].to_string();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
