@@ -55,7 +55,8 @@ where
             continue;
         }
         // What a manager said goes before what the network did.
-        let is_better = unavailable.as_ref().is_none_or(|known| rank(failure.kind) < rank(known.kind));
+        let is_better =
+            unavailable.as_ref().is_none_or(|known| rank(failure.kind) < rank(known.kind));
         if is_better {
             let because = failure.because.unwrap_or(failure.message);
             unavailable = Some(Failure::new(failure.kind, format!("{address}: {because}")));

@@ -151,9 +151,7 @@ impl From<JoinError> for Fatal {
             JoinError::Role(_) => {
                 fatal.hint("make one for agents with `secretctl cluster join-token agent`")
             }
-            JoinError::NoManager => {
-                fatal.code(USAGE).hint("name one with `--manager HOST:PORT`")
-            }
+            JoinError::NoManager => fatal.code(USAGE).hint("name one with `--manager HOST:PORT`"),
             JoinError::Foreign(_) => fatal
                 .hint("nothing was sent to it")
                 .hint("check the address; if it is right, somebody else answers there")

@@ -90,10 +90,7 @@ impl<C> minicbor::Encode<C> for PrivateKey {
 }
 
 impl<'b, C> minicbor::Decode<'b, C> for PrivateKey {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         Ok(Self(Zeroizing::new(d.bytes()?.into())))
     }
 }
@@ -348,11 +345,7 @@ impl DataFolder {
         }
     }
 
-    fn replace(
-        &self,
-        name: &str,
-        record: &impl minicbor::Encode<()>,
-    ) -> Result<(), IdentityError> {
+    fn replace(&self, name: &str, record: &impl minicbor::Encode<()>) -> Result<(), IdentityError> {
         let bytes = Zeroizing::new(wire::encode(record));
         self.folder.replace(name, PRIVATE_FILE_MODE, &bytes).map_err(IdentityError::Folder)
     }
@@ -374,10 +367,7 @@ impl DataFolder {
             token_id: record.token_id,
             hostname: record.hostname,
             request_key: record.request_key,
-            pair: KeyPairDer {
-                private: SigningKeyDer::new(record.key.0),
-                public: record.public,
-            },
+            pair: KeyPairDer { private: SigningKeyDer::new(record.key.0), public: record.public },
         }))
     }
 

@@ -80,7 +80,9 @@ pub(crate) async fn join(
     let ca = certificate::public_key_of(&enrolled.ca_certificate)
         .map_err(|_| IdentityError::Unsound("the CA that came is damaged"))?;
     if !seal::equal(&seal::digest_of(&ca), &token.ca_digest) {
-        return Err(IdentityError::Unsound("the CA that came is not the one the token names").into());
+        return Err(
+            IdentityError::Unsound("the CA that came is not the one the token names").into()
+        );
     }
     let identity = Identity::admitted(token.id, token.realm, attempt.pair, &enrolled)?;
     folder.keep(&identity)?;

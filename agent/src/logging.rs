@@ -21,8 +21,11 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), ParseError> {
     match format {
         LogFormat::Json => events.json().flatten_event(true).try_init().ok(),
         // The journal stamps lines itself; a person wants to see the time.
-        LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some()
-            && !std::io::stderr().is_terminal() => events.without_time().try_init().ok(),
+        LogFormat::Text
+            if std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stderr().is_terminal() =>
+        {
+            events.without_time().try_init().ok()
+        }
         LogFormat::Text => events.try_init().ok(),
     };
     Ok(())

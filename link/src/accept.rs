@@ -269,12 +269,14 @@ async fn handshake(
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let certificate = leaf
-        .map(|leaf| PeerCertificate::parse(leaf))
-        .transpose()
-        .map_err(io::Error::other)?;
+    let certificate =
+        leaf.map(|leaf| PeerCertificate::parse(leaf)).transpose().map_err(io::Error::other)?;
     let listed = connections.add(certificate.map(|certificate| certificate.identity.subject));
-    Ok(Connection { io: Io::Tls(Box::new(stream)), peer: Peer::Remote { certificate, address }, listed })
+    Ok(Connection {
+        io: Io::Tls(Box::new(stream)),
+        peer: Peer::Remote { certificate, address },
+        listed,
+    })
 }
 
 /// Accepts connections on a unix socket until `stop`; the kernel says whose they are.

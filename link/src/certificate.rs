@@ -127,10 +127,7 @@ pub fn make_key_pair() -> Result<KeyPairDer, CertificateError> {
     use rcgen::PublicKeyData as _;
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let private = Zeroizing::new(pair.serialize_der().into_boxed_slice());
-    Ok(KeyPairDer {
-        private: SigningKeyDer::new(private),
-        public: pair.subject_public_key_info(),
-    })
+    Ok(KeyPairDer { private: SigningKeyDer::new(private), public: pair.subject_public_key_info() })
 }
 
 fn read_key(key: &SigningKeyDer) -> Result<KeyPair, CertificateError> {

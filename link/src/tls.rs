@@ -153,9 +153,7 @@ fn check_chain(
             None,
         )
         .map_err(|error| match error {
-            webpki::Error::CertNotValidYet { .. } => {
-                bad(rustls::CertificateError::NotValidYet)
-            }
+            webpki::Error::CertNotValidYet { .. } => bad(rustls::CertificateError::NotValidYet),
             webpki::Error::UnknownIssuer => bad(rustls::CertificateError::UnknownIssuer),
             _ => bad(rustls::CertificateError::BadSignature),
         })?;
@@ -170,9 +168,7 @@ macro_rules! signature_checks {
             _: &CertificateDer<'_>,
             _: &DigitallySignedStruct,
         ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            Err(rustls::Error::PeerIncompatible(
-                rustls::PeerIncompatible::Tls13RequiredForQuic,
-            ))
+            Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls13RequiredForQuic))
         }
 
         fn verify_tls13_signature(
@@ -244,10 +240,7 @@ impl ClientCertVerifier for ClientVerifier {
 #[derive(Debug, Clone)]
 enum Expectation {
     /// The CA it has, the cluster it knows.
-    Cluster {
-        anchor: TrustAnchor<'static>,
-        cluster: Cluster,
-    },
+    Cluster { anchor: TrustAnchor<'static>, cluster: Cluster },
     /// The digest in its token; the CA comes with the chain.
     Digest { ca_digest: [u8; 32], realm: Realm },
 }

@@ -269,7 +269,11 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
             user: message.user,
             stop_signal,
             stop_grace_ms: message.stop_grace_ms,
-            secrets: message.secrets.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            secrets: message
+                .secrets
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             restart: message.restart.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             placement: Placement {
                 constraints: constraints.collect::<Result<_, _>>()?,
@@ -490,7 +494,10 @@ mod tests {
     fn unknown_numbers_are_refused_by_field() {
         let mut message = pb::ServiceSpec { name: "web".into(), ..Default::default() };
         message.task = Some(pb::TaskSpec { runtime: 9, ..Default::default() });
-        assert_eq!(ServiceSpec::try_from(message).unwrap_err().to_string(), "runtime: 9 is not known");
+        assert_eq!(
+            ServiceSpec::try_from(message).unwrap_err().to_string(),
+            "runtime: 9 is not known"
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@ use core::str::FromStr;
 use crate::id::{Incarnation, MemberId, NodeId, OperatorId, Realm, Serial, TokenId};
 
 /// The role a certificate was issued for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 #[cbor(index_only)]
 pub enum Role {
     /// A Raft member.
@@ -64,7 +66,9 @@ impl FromStr for Role {
 pub struct IdentityError;
 
 /// Whom a certificate names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 pub enum Subject {
     /// A manager: its machine and its Raft member.
     #[n(0)]
@@ -161,7 +165,9 @@ impl FromStr for Identity {
 }
 
 /// Who made a request, as authenticated by the manager that received it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 pub enum Caller {
     /// A process on a manager's own machine, by the peer uid the kernel gave for its socket.
     #[n(0)]
@@ -224,7 +230,9 @@ impl fmt::Display for Caller {
 }
 
 /// A caller across its certificates and, for local ones, across the managers of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 pub enum Principal {
     /// A local process, by uid.
     #[n(0)]

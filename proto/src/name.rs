@@ -235,7 +235,8 @@ impl Labels {
             if value.len() > LABEL_VALUE_BYTES_MAX {
                 return Err(broken(WHAT, "a value must be 1024 bytes or shorter"));
             }
-            if key.chars().any(|c| c.is_control() || c == '=') || value.chars().any(char::is_control)
+            if key.chars().any(|c| c.is_control() || c == '=')
+                || value.chars().any(char::is_control)
             {
                 return Err(broken(WHAT, "control characters, and `=` in a key, are not allowed"));
             }
@@ -285,9 +286,30 @@ mod tests {
     fn secret_names_that_swarm_refuses_are_refused() {
         let too_long = "a".repeat(NAME_BYTES_MAX + 1);
         for bad in [
-            "", ".", "-", "_", ".name", "name.", "-name", "name-", "_name", "name_", "/a", "a/",
-            "a/b", "..", "../a", "a/..", "withexclamation!", "with space", "with\nnewline",
-            "with@splat", "with:colon", "with;semicolon", "snowman☃", too_long.as_str(),
+            "",
+            ".",
+            "-",
+            "_",
+            ".name",
+            "name.",
+            "-name",
+            "name-",
+            "_name",
+            "name_",
+            "/a",
+            "a/",
+            "a/b",
+            "..",
+            "../a",
+            "a/..",
+            "withexclamation!",
+            "with space",
+            "with\nnewline",
+            "with@splat",
+            "with:colon",
+            "with;semicolon",
+            "snowman☃",
+            too_long.as_str(),
         ] {
             assert!(bad.parse::<SecretName>().is_err(), "{bad:?}");
         }
@@ -321,7 +343,16 @@ mod tests {
             assert!(good.parse::<Target>().is_ok(), "{good}");
         }
         for bad in [
-            "", "/", "..", "../db", "a/../b", "a//b", "a/", "./a", "a\0b", "a\nb",
+            "",
+            "/",
+            "..",
+            "../db",
+            "a/../b",
+            "a//b",
+            "a/",
+            "./a",
+            "a\0b",
+            "a\nb",
             too_long_component.as_str(),
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad:?}");

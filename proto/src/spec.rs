@@ -418,7 +418,9 @@ impl FromStr for Constraint {
             return Err(wrong(&format!("key '{key}' is invalid")));
         }
         let value_fits = !value.is_empty()
-            && value.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_ .*()?+[]\\^$|/".contains(&b));
+            && value
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b":-_ .*()?+[]\\^$|/".contains(&b));
         if !value_fits {
             return Err(wrong(&format!("value '{value}' is invalid")));
         }
@@ -453,10 +455,7 @@ impl<C> minicbor::Encode<C> for Constraint {
 }
 
 impl<'b, C> minicbor::Decode<'b, C> for Constraint {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         d.str()?.parse().map_err(|_| minicbor::decode::Error::message("bad constraint"))
     }
 }

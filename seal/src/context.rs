@@ -335,7 +335,10 @@ impl Context<'_> {
     }
 
     /// The encoding: the associated data, HPKE info, signed message or hashed prefix of its kind.
-    #[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, the fields in order")]
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: one arm for each kind, the fields in order"
+    )]
     pub fn encode(&self) -> Vec<u8> {
         let e = Encoder::new(self.domain());
         match *self {
@@ -419,19 +422,14 @@ impl Context<'_> {
                 .number(version.0)
                 .bytes(payload_id.as_bytes())
                 .bytes(ciphertext_digest),
-            Self::RootFetch { realm, incarnation, member, public_key } => e
-                .bytes(realm.as_bytes())
-                .number(incarnation.0)
-                .number(member.0)
-                .bytes(public_key),
-            Self::RootKey { root_key_id } => e.bytes(root_key_id.as_bytes()),
-            Self::Token { realm, token_id } => {
-                e.bytes(realm.as_bytes()).text(token_id.as_str())
+            Self::RootFetch { realm, incarnation, member, public_key } => {
+                e.bytes(realm.as_bytes()).number(incarnation.0).number(member.0).bytes(public_key)
             }
-            Self::TokenRequest { realm, principal, request_key } => e
-                .bytes(realm.as_bytes())
-                .text(&principal.to_string())
-                .bytes(request_key.as_bytes()),
+            Self::RootKey { root_key_id } => e.bytes(root_key_id.as_bytes()),
+            Self::Token { realm, token_id } => e.bytes(realm.as_bytes()).text(token_id.as_str()),
+            Self::TokenRequest { realm, principal, request_key } => {
+                e.bytes(realm.as_bytes()).text(&principal.to_string()).bytes(request_key.as_bytes())
+            }
             Self::SameNode { realm, node_id, agent_key_digest } => {
                 e.bytes(realm.as_bytes()).text(node_id.as_str()).bytes(agent_key_digest)
             }

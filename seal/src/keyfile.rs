@@ -203,8 +203,7 @@ pub fn seal(
         header_digest: &digest_of(&header),
     };
     let body = write_body(contents);
-    let body =
-        hazmat::encrypt(file_key.bytes.bytes(), file_key.id(), &context.encode(), &[&body]);
+    let body = hazmat::encrypt(file_key.bytes.bytes(), file_key.id(), &context.encode(), &[&body]);
     let length = u32::try_from(header.len()).expect("sixteen slots are a few KiB");
     Ok([&MAGIC[..], &length.to_be_bytes(), &header, &commitment(&file_key), &body].concat())
 }
@@ -220,8 +219,7 @@ fn seal_slot(
         encapsulated = hazmat::encapsulate(recipient.public.key(), &context, key)?;
         Ok(())
     })?;
-    let sealed =
-        hazmat::encrypt(key.bytes(), key.id("slot"), &context, &[file_key.bytes.bytes()]);
+    let sealed = hazmat::encrypt(key.bytes(), key.id("slot"), &context, &[file_key.bytes.bytes()]);
     Ok(Slot {
         kind: recipient.kind,
         public: recipient.public.as_bytes().to_vec(),
@@ -352,7 +350,8 @@ impl LockedKeyFile {
 fn write_body(contents: &KeyFileContents) -> Zeroizing<Vec<u8>> {
     let tls_key = contents.tls_key.expose();
     let keys = contents.roots.len() + contents.logs.len();
-    let mut body = Zeroizing::new(Vec::with_capacity(2 + keys * KEY_BYTES + 32 + 4 + tls_key.len()));
+    let mut body =
+        Zeroizing::new(Vec::with_capacity(2 + keys * KEY_BYTES + 32 + 4 + tls_key.len()));
     let capacity = body.capacity();
     body.push(u8::try_from(contents.roots.len()).expect("root keys are bounded"));
     for root in &contents.roots {

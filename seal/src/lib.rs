@@ -26,9 +26,7 @@ pub use crate::keyfile::{
 };
 pub use crate::payload::{Dek, DekBundle, ciphertext_digest};
 pub use crate::plaintext::{Plaintext, ReadError};
-pub use crate::root::{
-    Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt,
-};
+pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt};
 pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
 };

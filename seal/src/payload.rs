@@ -86,7 +86,11 @@ impl Dek {
 }
 
 /// Encrypts `value` in place under a fresh data key.
-pub(crate) fn seal(realm: Realm, payload_id: PayloadId, value: Plaintext) -> (Ciphertext, DekBundle) {
+pub(crate) fn seal(
+    realm: Realm,
+    payload_id: PayloadId,
+    value: Plaintext,
+) -> (Ciphertext, DekBundle) {
     let dek = Dek::make();
     let compare_tag = dek.compare_tag(&value);
     let mut frame = value.into_frame();

@@ -247,12 +247,7 @@ impl Fetch {
         })?;
         let sealed = roots.iter().map(|root| {
             let context = Context::RootKey { root_key_id: root.id }.encode();
-            wrapped(hazmat::encrypt(
-                key.bytes(),
-                key.id("fetch"),
-                &context,
-                &[root.master.bytes()],
-            ))
+            wrapped(hazmat::encrypt(key.bytes(), key.id("fetch"), &context, &[root.master.bytes()]))
         });
         Ok((Encapsulation::x25519(&encapsulated), sealed.collect()))
     }

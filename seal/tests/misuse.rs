@@ -73,8 +73,7 @@ impl Transit {
             TransitReceiver::set_up(&self.secret, realm, principal, &payload.encapsulation)?;
         let digest = ciphertext_digest(&payload.ciphertext);
         let bundle = receiver.open_dek(payload, &digest, operation, name)?;
-        let opened =
-            bundle.into_dek().open(realm, payload.payload_id, &payload.ciphertext)?;
+        let opened = bundle.into_dek().open(realm, payload.payload_id, &payload.ciphertext)?;
         Ok(String::from_utf8(opened.expose().to_vec()).unwrap())
     }
 }
@@ -88,10 +87,7 @@ fn a_transit_box_opens_for_its_caller_name_operation_and_ciphertext_only() {
     assert_eq!(transit.open(REALM, ALICE, payload, create, &name("DB")).unwrap(), "hunter2");
 
     let refused = |realm, principal, payload: &SealedPayload, operation, text| {
-        assert_eq!(
-            transit.open(realm, principal, payload, operation, &name(text)),
-            Err(OpenError)
-        );
+        assert_eq!(transit.open(realm, principal, payload, operation, &name(text)), Err(OpenError));
     };
     refused(REALM, BOB, payload, create, "db");
     refused(OTHER_REALM, ALICE, payload, create, "db");
@@ -149,9 +145,19 @@ fn a_stored_dek_opens_in_its_place_only() {
     };
     refused(&RootKey::make(), at, &digest, &wrapped);
     refused(&root, StoredAt { realm: OTHER_REALM, ..at }, &digest, &wrapped);
-    refused(&root, StoredAt { secret_id: SecretId::from_entropy([2; 17]), ..at }, &digest, &wrapped);
+    refused(
+        &root,
+        StoredAt { secret_id: SecretId::from_entropy([2; 17]), ..at },
+        &digest,
+        &wrapped,
+    );
     refused(&root, StoredAt { version: Version(2), ..at }, &digest, &wrapped);
-    refused(&root, StoredAt { payload_id: PayloadId::from_bytes([9; 16]), ..at }, &digest, &wrapped);
+    refused(
+        &root,
+        StoredAt { payload_id: PayloadId::from_bytes([9; 16]), ..at },
+        &digest,
+        &wrapped,
+    );
     refused(&root, at, &[0; 32], &wrapped);
     for bytes in damaged(wrapped.as_bytes()) {
         let Ok(wrapped) = WrappedKey::new(bytes) else { continue };
@@ -184,10 +190,8 @@ fn a_delivery_opens_in_its_session_as_its_message_only() {
     let digest = ciphertext_digest(&payload.ciphertext);
     let receiver =
         TransitReceiver::set_up(&transit.secret, REALM, ALICE, &payload.encapsulation).unwrap();
-    let dek = receiver
-        .open_dek(payload, &digest, Operation::Create, &name("db"))
-        .unwrap()
-        .into_dek();
+    let dek =
+        receiver.open_dek(payload, &digest, Operation::Create, &name("db")).unwrap().into_dek();
 
     let agent = SessionSecretKey::make();
     let binding = SessionBinding {
@@ -255,8 +259,7 @@ fn a_record_opens_at_its_index_on_its_disk_only() {
     assert_eq!(seal::sealed_under(&sealed), Some(key.id()));
     let open = |key: &LogKey, disk, place| {
         let mut sealed = sealed.clone();
-        key.open_record(disk, place, &mut sealed)
-            .map(|(link, entry)| (*link, entry.to_vec()))
+        key.open_record(disk, place, &mut sealed).map(|(link, entry)| (*link, entry.to_vec()))
     };
     assert_eq!(open(&key, disk(1), place).unwrap(), ([4; 32], b"entry".to_vec()));
     for wrong in [
@@ -333,11 +336,8 @@ fn a_key_file_opens_with_each_of_its_slots_and_no_other() {
             parameters: vec![],
         })
         .collect();
-    let owner = KeyFileOwner {
-        disk: disk(1),
-        node_id: NodeId::from_entropy([1; 17]),
-        generation: 4,
-    };
+    let owner =
+        KeyFileOwner { disk: disk(1), node_id: NodeId::from_entropy([1; 17]), generation: 4 };
     let contents = contents();
     let bytes = Bytes::from(seal_key_file(&owner, &recipients, &contents).unwrap());
     let locked = LockedKeyFile::parse(&bytes).unwrap();
@@ -370,11 +370,8 @@ fn a_key_file_opens_with_each_of_its_slots_and_no_other() {
 #[test]
 fn a_file_key_cannot_be_moved_to_another_generation() {
     let slot = SlotSecretKey::derive_from_seed(&make_slot_seed());
-    let recipient = Recipient {
-        kind: SlotKind::File,
-        public: slot.public().clone(),
-        parameters: vec![],
-    };
+    let recipient =
+        Recipient { kind: SlotKind::File, public: slot.public().clone(), parameters: vec![] };
     let owner = |generation| KeyFileOwner {
         disk: disk(1),
         node_id: NodeId::from_entropy([1; 17]),
@@ -404,11 +401,10 @@ fn root_keys_reach_the_member_that_asked_and_nobody_else() {
     assert!(fetch.open(&secret, &encapsulation, &sealed[1], root.id()).is_err());
     assert!(fetch.open(&secret, &encapsulation, &sealed[0], other.id()).is_err());
     assert!(fetch.open(&FetchSecretKey::make(), &encapsulation, &sealed[0], root.id()).is_err());
-    let changes: [&dyn Fn(&mut Fetch); 3] = [
-        &|f| f.member = MemberId(8),
-        &|f| f.incarnation = Incarnation(2),
-        &|f| f.realm = OTHER_REALM,
-    ];
+    let changes: [&dyn Fn(&mut Fetch); 3] =
+        [&|f| f.member = MemberId(8), &|f| f.incarnation = Incarnation(2), &|f| {
+            f.realm = OTHER_REALM
+        }];
     for change in changes {
         let mut wrong = fetch.clone();
         change(&mut wrong);

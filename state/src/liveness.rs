@@ -30,7 +30,11 @@ pub struct Observed {
 }
 
 /// What to propose, and when to look again.
-pub fn liveness(state: &State, observed: &Observed, now: Timestamp) -> (Vec<NodeNews>, Option<Timestamp>) {
+pub fn liveness(
+    state: &State,
+    observed: &Observed,
+    now: Timestamp,
+) -> (Vec<NodeNews>, Option<Timestamp>) {
     let mut news = Vec::new();
     let mut wake_at: Option<Timestamp> = None;
     let settled_at = observed.leading_since.after_ms(2 * GRACE_MS);

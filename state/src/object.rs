@@ -59,10 +59,7 @@ impl<C> Encode<C> for Blob {
 }
 
 impl<'b, C> Decode<'b, C> for Blob {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         Ok(Self(Bytes::copy_from_slice(d.bytes()?)))
     }
 }

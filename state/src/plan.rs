@@ -52,12 +52,7 @@ struct Planner<'a> {
 }
 
 /// Plans orchestration and placement.
-pub fn plan(
-    state: &State,
-    now: Timestamp,
-    scope: &Scope,
-    ids: &mut dyn FnMut() -> TaskId,
-) -> Plan {
+pub fn plan(state: &State, now: Timestamp, scope: &Scope, ids: &mut dyn FnMut() -> TaskId) -> Plan {
     let now = now.max(state.now());
     let load = Load::of(state);
     let mut planner = Planner { state, now, ids, load, plan: Plan::default() };
@@ -174,8 +169,8 @@ impl Planner<'_> {
             RestartCondition::OnFailure => failed,
             RestartCondition::None => false,
         };
-        let window_over = policy.window_ms > 0
-            && self.now.ms_since(task.window_start) > policy.window_ms;
+        let window_over =
+            policy.window_ms > 0 && self.now.ms_since(task.window_start) > policy.window_ms;
         let (attempts, window_start) =
             if window_over { (0, self.now) } else { (task.attempts, task.window_start) };
         let allowed = policy.attempts_max == 0 || attempts < policy.attempts_max;
@@ -283,7 +278,8 @@ impl Planner<'_> {
                 });
             }
             Err(message) => {
-                let told = task.status.state == TaskState::Pending && task.status.message == message;
+                let told =
+                    task.status.state == TaskState::Pending && task.status.message == message;
                 if !told {
                     let revision = task.revision;
                     self.plan.steps.push(Step::ExplainPending { id, revision, message });

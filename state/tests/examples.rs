@@ -11,7 +11,9 @@ use proto::task::{DesiredState, TaskState};
 use state::command::{
     AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Step, UpdateNode,
 };
-use state::object::{Availability, Digest, MemberState, NodeState, ObjectId, OperatorRole, TransitKey};
+use state::object::{
+    Availability, Digest, MemberState, NodeState, ObjectId, OperatorRole, TransitKey,
+};
 use state::{Outcome, Refusal, Standing, Unapplicable, apply, assignments, entitled};
 
 use crate::world::*;
@@ -125,16 +127,10 @@ fn a_secret_in_use_is_not_removed() {
     let service = world.create_service(1, World::spec("web", 1, &[(1, "a")]));
     let remove = Command::RemoveSecret { id, forget_previous: false };
     let refused = world.run(remove.clone()).outcome.unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "secret a is in use by the following service: web"
-    );
+    assert_eq!(refused.to_string(), "secret a is in use by the following service: web");
     world.create_service(2, World::spec("api", 1, &[(1, "a")]));
     let refused = world.run(remove.clone()).outcome.unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "secret a is in use by the following services: api, web"
-    );
+    assert_eq!(refused.to_string(), "secret a is in use by the following services: api, web");
     // A previous spec holds it, until it is let go.
     world.did(Command::RemoveService { id: service_id(2) });
     let revision = world.revision_of_service(service);
@@ -196,15 +192,17 @@ fn references_must_exist_under_their_name_and_be_usable() {
     };
     pin(&mut spec, 9);
     let create = Command::CreateService { id: service_id(4), spec: Box::new(spec.clone()) };
-    assert_eq!(world.run(create).outcome.unwrap_err().to_string(), "version 9 of secret mine not found");
+    assert_eq!(
+        world.run(create).outcome.unwrap_err().to_string(),
+        "version 9 of secret mine not found"
+    );
     pin(&mut spec, 1);
     world.did(Command::CreateService { id: service_id(4), spec: Box::new(spec) });
 
     // An update cannot slip in what a creation could not.
     let revision = world.revision_of_service(service_id(1));
     let spec = Box::new(World::spec("web-1", 1, &[(2, "theirs")]));
-    let mut update =
-        world.envelope(Command::UpdateService { id: service_id(1), revision, spec });
+    let mut update = world.envelope(Command::UpdateService { id: service_id(1), revision, spec });
     update.caller = caller;
     assert_eq!(kind(&world.apply(update).outcome), Some(Kind::Denied));
 }
@@ -214,11 +212,8 @@ fn the_second_of_two_updates_conflicts() {
     let mut world = World::founded();
     let id = world.create_service(1, World::spec("web", 1, &[]));
     let revision = world.revision_of_service(id);
-    let scale = |n| Command::UpdateService {
-        id,
-        revision,
-        spec: Box::new(World::spec("web", n, &[])),
-    };
+    let scale =
+        |n| Command::UpdateService { id, revision, spec: Box::new(World::spec("web", n, &[])) };
     world.did(scale(2));
     let refused = world.run(scale(3)).outcome.unwrap_err();
     assert_eq!(refused, Refusal::Stale { current: world.revision_of_service(id) });
@@ -232,12 +227,20 @@ fn a_service_gets_its_replicas_spread_over_the_nodes() {
     let id = world.create_service(1, World::spec("web", 7, &[]));
     world.settle();
     let per_node = nodes.map(|node| world.state.tasks_of_node(node).count());
-    assert_eq!({ let mut sorted = per_node; sorted.sort_unstable(); sorted }, [2, 2, 3]);
+    assert_eq!(
+        {
+            let mut sorted = per_node;
+            sorted.sort_unstable();
+            sorted
+        },
+        [2, 2, 3]
+    );
     let revision = world.revision_of_service(id);
     let spec = Box::new(World::spec("web", 2, &[]));
     world.did(Command::UpdateService { id, revision, spec });
     world.settle();
-    let wanted = world.state.tasks_of_service(id).filter(|(_, t)| t.desired == DesiredState::Running);
+    let wanted =
+        world.state.tasks_of_service(id).filter(|(_, t)| t.desired == DesiredState::Running);
     assert_eq!(wanted.map(|(_, t)| t.slot).collect::<Vec<_>>(), [1, 2]);
 }
 
@@ -614,11 +617,8 @@ fn a_stale_step_is_skipped() {
     let id = world.create_service(1, World::spec("web", 1, &[]));
     world.settle();
     let (task, _) = world.state.tasks_of_service(id).next().unwrap();
-    let steps = vec![Step::SetDesired {
-        id: task,
-        revision: Revision(1),
-        desired: DesiredState::Shutdown,
-    }];
+    let steps =
+        vec![Step::SetDesired { id: task, revision: Revision(1), desired: DesiredState::Shutdown }];
     let outcome = world.did(Command::Plan(steps)).outcome;
     assert_eq!(outcome, Ok(Outcome::Steps { applied: 0, stale: 1 }));
     assert_eq!(world.state.task(task).unwrap().desired, DesiredState::Running);

@@ -56,7 +56,8 @@ fn spec(body: &str) -> ServiceSpec {
             target: text(&secret["File"]["Name"]).parse().unwrap(),
             uid: text(&secret["File"]["UID"]).parse().ok(),
             gid: text(&secret["File"]["GID"]).parse().ok(),
-            mode: FileMode::new(secret["File"]["Mode"].as_u64().unwrap().try_into().unwrap()).unwrap(),
+            mode: FileMode::new(secret["File"]["Mode"].as_u64().unwrap().try_into().unwrap())
+                .unwrap(),
             on_change: OnChange::Restart,
         })
         .collect();
@@ -91,8 +92,10 @@ fn a_recorded_body_survives_whole() {
         assert_eq!(back.task.secrets[0].mode.bits(), 0o444);
         assert_eq!((back.task.secrets[0].uid, back.task.secrets[0].gid), (Some(0), Some(0)));
     }
-    assert_eq!(spec(CREATE_NULL_REPLICAS.replace("SECRET_ID", secret_id(1).as_str()).as_str()).mode,
-        Mode::Replicated(1));
+    assert_eq!(
+        spec(CREATE_NULL_REPLICAS.replace("SECRET_ID", secret_id(1).as_str()).as_str()).mode,
+        Mode::Replicated(1)
+    );
 }
 
 #[test]
@@ -109,8 +112,7 @@ fn a_changed_extension_makes_a_new_declaration() {
     let second = world.state.service(id).unwrap().spec_revision;
     assert!(second > first, "it is part of the dirty check");
     // A label change restarts nothing.
-    changed.labels =
-        proto::name::Labels::new([("a".to_owned(), "b".to_owned())].into()).unwrap();
+    changed.labels = proto::name::Labels::new([("a".to_owned(), "b".to_owned())].into()).unwrap();
     let revision = world.revision_of_service(id);
     world.did(Command::UpdateService { id, revision, spec: Box::new(changed) });
     assert_eq!(world.state.service(id).unwrap().spec_revision, second);

@@ -9,9 +9,7 @@ use proto::id::{
 };
 use proto::identity::{Caller, Principal, Role, Subject};
 use proto::name::Labels;
-use proto::sealed::{
-    ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayload, WrappedKey,
-};
+use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayload, WrappedKey};
 use proto::spec::{FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice};
 use state::command::{
     AdmitAgent, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL, NodeNews,
@@ -72,13 +70,8 @@ pub(crate) struct World {
 impl World {
     /// A cluster with its founder.
     pub(crate) fn founded() -> Self {
-        let mut world = Self {
-            state: State::new(),
-            now: 1_000,
-            log: Vec::new(),
-            tasks_made: 0,
-            requests: 0,
-        };
+        let mut world =
+            Self { state: State::new(), now: 1_000, log: Vec::new(), tasks_made: 0, requests: 0 };
         let founder = node_id(200);
         let init = InitCluster {
             realm: Realm::from_bytes([7; 16]),
@@ -113,13 +106,7 @@ impl World {
 
     pub(crate) fn envelope(&mut self, body: Command) -> Envelope {
         self.now += 1;
-        Envelope {
-            format: 1,
-            request: None,
-            caller: ADMIN,
-            at: Timestamp(self.now),
-            body,
-        }
+        Envelope { format: 1, request: None, caller: ADMIN, at: Timestamp(self.now), body }
     }
 
     pub(crate) fn apply(&mut self, envelope: Envelope) -> Applied {
@@ -268,7 +255,12 @@ impl World {
         self.state.service(id).unwrap().revision
     }
 
-    pub(crate) fn operator(&mut self, n: u8, role: state::object::OperatorRole, group: &str) -> Caller {
+    pub(crate) fn operator(
+        &mut self,
+        n: u8,
+        role: state::object::OperatorRole,
+        group: &str,
+    ) -> Caller {
         let id = OperatorId::from_entropy([n; 17]);
         let token = CreateToken {
             id: TokenId::from_entropy([n; 17]),

@@ -168,13 +168,17 @@ impl Arguments {
 }
 
 fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
-    let bad = |name, value: &str, expected| {
-        ConfigError::Value { name, value: value.to_owned(), expected }
+    let bad = |name, value: &str, expected| ConfigError::Value {
+        name,
+        value: value.to_owned(),
+        expected,
     };
     let data = given.data.or(file.data).unwrap_or_else(|| "/var/lib/secretd".into());
     let listen = match given.listen.or(file.listen) {
         Some(listen) => listen,
-        None => LISTEN_DEFAULT.parse().map_err(|_| bad("listen", LISTEN_DEFAULT, "ADDRESS:PORT"))?,
+        None => {
+            LISTEN_DEFAULT.parse().map_err(|_| bad("listen", LISTEN_DEFAULT, "ADDRESS:PORT"))?
+        }
     };
     let http = given.http.or(file.http);
     let http = match http.as_deref().unwrap_or(HTTP_DEFAULT) {
@@ -202,10 +206,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         data,
         listen,
         advertise: given.advertise.or(file.advertise),
-        socket: given
-            .socket
-            .or(file.socket)
-            .unwrap_or_else(|| "/run/secretd/secretd.sock".into()),
+        socket: given.socket.or(file.socket).unwrap_or_else(|| "/run/secretd/secretd.sock".into()),
         http,
         profile,
         disk_reserve_bytes: reserve.map_or(RESERVE_DEFAULT, |mib| mib.saturating_mul(1 << 20)),

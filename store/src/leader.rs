@@ -84,10 +84,13 @@ impl Inbox {
             }
             for said in &report.reports {
                 let node = said.node_id.parse().map_err(|_| malformed("node id"))?;
-                heard.reports.insert(node, NodeReport {
-                    message: said.message.clone(),
-                    agent_version: said.agent_version.clone(),
-                });
+                heard.reports.insert(
+                    node,
+                    NodeReport {
+                        message: said.message.clone(),
+                        agent_version: said.agent_version.clone(),
+                    },
+                );
             }
         }
         self.news.notify_one();
@@ -138,8 +141,7 @@ async fn commit_statuses(
 
 async fn commit_denials(service: &Service, denials: Vec<pb::Denials>) -> Result<(), Failure> {
     let denials = denials.into_iter().map(|denial| {
-        let caller: Caller =
-            minicbor::decode(&denial.caller).map_err(|_| malformed("caller"))?;
+        let caller: Caller = minicbor::decode(&denial.caller).map_err(|_| malformed("caller"))?;
         Ok(Denial { caller, action: denial.action, count: denial.count })
     });
     let denials: Vec<_> = denials.collect::<Result<_, Failure>>()?;
@@ -357,11 +359,7 @@ impl Duty {
         }
     }
 
-    async fn take_in(
-        &self,
-        id: MemberId,
-        member: &state::object::Member,
-    ) -> Result<(), Failure> {
+    async fn take_in(&self, id: MemberId, member: &state::object::Member) -> Result<(), Failure> {
         let raft = &self.service.raft;
         raft.pool.set_address(id, &member.address);
         let said = describe(raft, id).await?;
@@ -403,9 +401,11 @@ impl Duty {
         if let Some(old) = old {
             self.propose(Command::RetireTransitKey { id: *old }).await;
         }
-        let made = self.service.keyring.root(cluster.active_root).and_then(|root| {
-            Ok((root, self.service.keyring.ca_key(&cluster)?))
-        });
+        let made = self
+            .service
+            .keyring
+            .root(cluster.active_root)
+            .and_then(|root| Ok((root, self.service.keyring.ca_key(&cluster)?)));
         let made = made
             .map_err(ca::CaError::from)
             .and_then(|(root, key)| ca::make_transit_key(cluster.realm, &root, &key, at));

@@ -33,8 +33,8 @@ use sys::harden::NewPrivileges;
 use tracing_subscriber::EnvFilter;
 
 pub use self::config::{ConfigError, Options};
-pub use self::manager::{ManagerError, run};
 pub use self::disk::DiskError;
+pub use self::manager::{ManagerError, run};
 pub use self::raft::{LogError, Profile, SnapshotFileError, StartError};
 
 /// Exit status for a wrong command line or configuration (as sysexits.h has it for usage).

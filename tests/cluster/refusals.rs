@@ -212,7 +212,10 @@ fn operators_may_what_their_role_says_and_no_more() {
     let deploy = ["service", "create", "--detach", "--name", "web", "--secret", "key", "--", "a"];
     for (who, ctl) in [("writer", &writer), ("stranger", &stranger), ("auditor", &auditor)] {
         let said = ctl.refused(REFUSED, &deploy, b"");
-        assert!(said.contains("may not be used") || said.contains("does not allow"), "{who}: {said}");
+        assert!(
+            said.contains("may not be used") || said.contains("does not allow"),
+            "{who}: {said}"
+        );
     }
     auditor.refused(REFUSED, &["create", "other", "-"], b"x");
     deployer.refused(REFUSED, &["operator", "ls"], b"");

@@ -36,13 +36,27 @@ fn options_go_before_the_file_and_the_file_before_defaults() {
     ";
     let given = with_file(text, &[]).unwrap();
     assert_eq!(given.managers, ["a:1", "b:2"]);
-    assert_eq!((given.data.as_path(), given.tasks.as_path()), (Path::new("/data"), Path::new("/tasks")));
+    assert_eq!(
+        (given.data.as_path(), given.tasks.as_path()),
+        (Path::new("/data"), Path::new("/tasks"))
+    );
     assert_eq!((given.hostname.as_str(), given.log_level.as_str()), ("node-1", "debug"));
     assert_eq!(given.log_format, LogFormat::Json);
     assert!(given.stop_tasks_on_exit && given.allow_unlocked_memory);
     assert!(matches!(given.join, Some(TokenSource::File(path)) if path == Path::new("/token")));
 
-    let args = ["--manager", "c:3", "--data", "/d", "--hostname", "n", "--log-format", "text", "--join", "-"];
+    let args = [
+        "--manager",
+        "c:3",
+        "--data",
+        "/d",
+        "--hostname",
+        "n",
+        "--log-format",
+        "text",
+        "--join",
+        "-",
+    ];
     let given = with_file(text, &args).unwrap();
     assert_eq!((given.managers, given.data), (vec!["c:3".to_owned()], PathBuf::from("/d")));
     assert_eq!((given.hostname.as_str(), given.log_format), ("n", LogFormat::Text));
@@ -59,7 +73,9 @@ fn what_is_not_known_or_not_usable_is_named() {
     let error = said(with_file("log-format = \"xml\"", &[]));
     assert!(error.contains("unknown variant `xml`, expected `text` or `json`"), "{error}");
     assert!(said(with_file("join = \"token\"", &[])).contains("unknown field `join`"));
-    assert!(said(read(&["--config", "/no/such"])).starts_with("cannot read the configuration file"));
+    assert!(
+        said(read(&["--config", "/no/such"])).starts_with("cannot read the configuration file")
+    );
     assert!(said(read(&["--nonsense"])).contains("--nonsense"));
     let error = said(read(&["--manager", "host"]));
     assert_eq!(error, "`host` is not the address of a manager: expected HOST:PORT");
@@ -74,7 +90,9 @@ fn the_command_line_is_sound() {
     use clap::CommandFactory as _;
     Arguments::command().debug_assert();
     let help = Arguments::command().render_long_help().to_string();
-    for word in ["--join-file", "Examples:", "77", "ps", "TOML", "secretctl cluster join-token agent"] {
+    for word in
+        ["--join-file", "Examples:", "77", "ps", "TOML", "secretctl cluster join-token agent"]
+    {
         assert!(help.contains(word), "{word}");
     }
 }

@@ -1,8 +1,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use link::certificate::{NewCertificate, issue, make_ca, make_key_pair, make_serial};
-use proto::identity::Identity as Named;
 use proto::id::MemberId;
+use proto::identity::Identity as Named;
 
 use super::*;
 
@@ -31,7 +31,10 @@ impl Ca {
             not_after: now.after_ms(1_000_000),
         };
         pb::Enrolled {
-            certificate: issue(&self.certificate, &self.pair.private, &new).unwrap().to_vec().into(),
+            certificate: issue(&self.certificate, &self.pair.private, &new)
+                .unwrap()
+                .to_vec()
+                .into(),
             ca_certificate: self.certificate.to_vec().into(),
             subject: subject.to_string(),
             realm: realm.as_bytes().to_vec().into(),

@@ -11,10 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use prost::Message as _;
 use proto::id::{NodeId, ServiceId, TaskId, Timestamp};
 use proto::pb;
 use proto::task::TaskState;
-use prost::Message as _;
 use sys::file::Folder;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;

@@ -105,9 +105,8 @@ async fn renew(local: &Local) -> Result<Identity, RenewError> {
     let round = enrol::round(&local.managers(), |address| {
         let (request, own) = (request.clone(), own.clone());
         async move {
-            let channel = own
-                .channel(&address)
-                .map_err(|error| Status::unavailable(explained(&error)))?;
+            let channel =
+                own.channel(&address).map_err(|error| Status::unavailable(explained(&error)))?;
             EnrollClient::new(channel).renew(request).await
         }
     })

@@ -188,8 +188,10 @@ pub(crate) enum SetError {
         version: Version,
     },
     /// A delivery that no assignment names.
-    #[error("secret {secret_id} version {version} was delivered for task {task_id}, which is not \
-             assigned to this node with it")]
+    #[error(
+        "secret {secret_id} version {version} was delivered for task {task_id}, which is not \
+             assigned to this node with it"
+    )]
     Foreign {
         /// The task it was sealed for.
         task_id: TaskId,
@@ -351,8 +353,7 @@ impl<K> Draft<K> {
     /// Without an id there is nobody to tell about it; else one task that is not understood does
     /// not keep the others from their node.
     fn task(&mut self, message: pb::TaskAssignment) -> Result<(), SetError> {
-        let task_id: TaskId =
-            text("task_id", &message.task_id).map_err(malformed("a task"))?;
+        let task_id: TaskId = text("task_id", &message.task_id).map_err(malformed("a task"))?;
         let change = match Assignment::try_from(message) {
             Ok(assignment) => TaskChange::Assigned(Box::new(assignment)),
             Err(error) => TaskChange::NotUnderstood(error.to_string()),
@@ -372,8 +373,7 @@ impl<K> Draft<K> {
     }
 
     fn secret_removal(&mut self, message: &pb::SecretRemoval) -> Result<(), SetError> {
-        let secret_id =
-            text("secret_id", &message.secret_id).map_err(malformed("a removal"))?;
+        let secret_id = text("secret_id", &message.secret_id).map_err(malformed("a removal"))?;
         let secret = SecretVersion { secret_id, version: Version(message.version) };
         self.secrets.insert(secret, None);
         bounded("secrets", self.secrets.len(), 2 * HELD_MAX)

@@ -54,7 +54,8 @@ impl Untold {
     pub(crate) fn new(statuses: &Statuses, now: Instant) -> Self {
         let mut untold = Self::default();
         untold.note(statuses, now);
-        untold.due_since = untold.due_since.and_then(|since| since.checked_sub(GATHER)).or(Some(now));
+        untold.due_since =
+            untold.due_since.and_then(|since| since.checked_sub(GATHER)).or(Some(now));
         untold
     }
 
@@ -79,9 +80,10 @@ impl Untold {
     /// When there will be something to do, as far as is known.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let has_room = self.in_flight.len() < IN_FLIGHT_MAX;
-        let gathered = self.due_since.filter(|_| has_room).map(|since| {
-            if self.due.len() >= STATUSES_MAX { since } else { since + GATHER }
-        });
+        let gathered = self
+            .due_since
+            .filter(|_| has_room)
+            .map(|since| if self.due.len() >= STATUSES_MAX { since } else { since + GATHER });
         let unanswered = self.in_flight.front().map(|batch| batch.sent_at + RESEND_AFTER);
         gathered.into_iter().chain(unanswered).min()
     }

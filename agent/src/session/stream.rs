@@ -83,8 +83,10 @@ pub(crate) enum SessionError {
     #[error("the manager opened a session for node {0}, which this is not")]
     OtherNode(NodeId),
     /// The cluster went back in time.
-    #[error("the manager is in life {offered} of the cluster, and life {seen} was seen: it was \
-             started over from old data, or is not what it says")]
+    #[error(
+        "the manager is in life {offered} of the cluster, and life {seen} was seen: it was \
+             started over from old data, or is not what it says"
+    )]
     Earlier {
         /// The manager's.
         offered: Incarnation,
@@ -197,8 +199,7 @@ fn agree(
     identity: &Identity,
     key: &SessionSecretKey,
 ) -> Result<(SessionId, SessionReceiver), SessionError> {
-    let session_id =
-        bytes_16("session_id", &opened.session_id).map_err(SessionError::Malformed)?;
+    let session_id = bytes_16("session_id", &opened.session_id).map_err(SessionError::Malformed)?;
     let encapsulation = Encapsulation::new(opened.encapsulation.clone())
         .map_err(|e| SessionError::Malformed(ParseError::new("encapsulation", e)))?;
     let node_id = text("node_id", &opened.node_id).map_err(SessionError::Malformed)?;
@@ -218,8 +219,8 @@ fn agree(
         session_id,
         session_key: key.public().clone(),
     };
-    let receiver = SessionReceiver::set_up(key, &binding, &encapsulation)
-        .map_err(|_| SessionError::Key)?;
+    let receiver =
+        SessionReceiver::set_up(key, &binding, &encapsulation).map_err(|_| SessionError::Key)?;
     Ok((session_id, receiver))
 }
 
@@ -300,10 +301,7 @@ impl<'a> Exchange<'a> {
             receiver,
             untold: Untold::default(),
             not_understood: BTreeMap::new(),
-            subscriptions: Subscriptions::new(
-                &local.worker,
-                local.own.current().node_id,
-            ),
+            subscriptions: Subscriptions::new(&local.worker, local.own.current().node_id),
             queue: VecDeque::new(),
             beat_every,
             beat_at: now + beat_every,

@@ -43,13 +43,12 @@ pub(crate) fn encapsulate(
     wrapping_key: &mut [u8; KEY_BYTES],
 ) -> Result<[u8; 32], OpenError> {
     let public = PublicKey::from_bytes(public).map_err(|_| OpenError)?;
-    let (encapped, context) =
-        hpke::setup_sender::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public,
-            info,
-        )
-        .map_err(|_| OpenError)?;
+    let (encapped, context) = hpke::setup_sender::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+        &OpModeS::Base,
+        &public,
+        info,
+    )
+    .map_err(|_| OpenError)?;
     context.export(EXPORT_LABEL, wrapping_key).map_err(|_| OpenError)?;
     Ok(encapped.to_bytes().into())
 }

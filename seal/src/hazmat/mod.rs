@@ -17,9 +17,7 @@ use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-pub(crate) use hpke_base::{
-    decapsulate, derive_key_pair, encapsulate, public_key_of,
-};
+pub(crate) use hpke_base::{decapsulate, derive_key_pair, encapsulate, public_key_of};
 
 use crate::OpenError;
 
@@ -57,8 +55,8 @@ pub(crate) fn hkdf(key: &[u8; KEY_BYTES], info: &[u8], out: &mut [u8]) {
 
 /// HMAC-SHA256 (RFC 2104).
 pub(crate) fn hmac_sha256(key: &[u8; KEY_BYTES], message: &[u8]) -> [u8; 32] {
-    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key)
-        .expect("HMAC takes keys of any length");
+    let mut mac =
+        hmac::Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(message);
     mac.finalize().into_bytes().into()
 }

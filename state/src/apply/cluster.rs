@@ -121,9 +121,11 @@ impl Context<'_> {
         if address.len() > ADDRESS_BYTES_MAX {
             return Err(Refusal::limit("the length of an address", ADDRESS_BYTES_MAX));
         }
-        let taken = self.state.members.iter().find(|(other, member)| {
-            **other != id && member.address == address
-        });
+        let taken = self
+            .state
+            .members
+            .iter()
+            .find(|(other, member)| **other != id && member.address == address);
         if let Some((other, _)) = taken {
             return Err(Refusal::Exists {
                 what: "manager at".into(),

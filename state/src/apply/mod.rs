@@ -154,10 +154,7 @@ const fn is_routine(command: &Command) -> bool {
 }
 
 /// The answer to a request that was carried out before; a refusal if its key came with another.
-fn answered_before(
-    state: &State,
-    mark: Option<&RequestMark>,
-) -> Option<Result<Outcome, Refusal>> {
+fn answered_before(state: &State, mark: Option<&RequestMark>) -> Option<Result<Outcome, Refusal>> {
     let mark = mark?;
     let key = (mark.principal, mark.key);
     if let Some(remembered) = state.remembered.get(&key) {

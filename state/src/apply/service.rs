@@ -108,7 +108,10 @@ impl Context<'_> {
             match named {
                 Some(secret) if self.state.may_use(self.principal(), secret) => {
                     if let VersionChoice::Pinned(version) = reference.version
-                        && !secret.versions.get(&version).is_some_and(|v| v.state == VersionState::Live)
+                        && !secret
+                            .versions
+                            .get(&version)
+                            .is_some_and(|v| v.state == VersionState::Live)
                     {
                         let id = format!("{version} of secret {}", secret.name);
                         return Err(Refusal::not_found("version", &id));

@@ -126,8 +126,9 @@ impl Context<'_> {
 
     fn create_task(&mut self, new: &NewTask) -> Result<(), StaleStep> {
         let service = self.state.services.get(&new.service_id);
-        let service =
-            service.filter(|service| service.spec_revision == new.spec_revision).ok_or(StaleStep)?;
+        let service = service
+            .filter(|service| service.spec_revision == new.spec_revision)
+            .ok_or(StaleStep)?;
         if !self.task_id_free(new.id) || self.state.tasks.len() >= TASKS_MAX {
             return Err(StaleStep);
         }
@@ -237,9 +238,9 @@ impl Context<'_> {
         }
         task.mounted = status.mounted;
         task.mounted.retain(|mounted| {
-            task.secrets.iter().any(|s| {
-                s.secret_id == mounted.secret_id && s.version == mounted.version
-            })
+            task.secrets
+                .iter()
+                .any(|s| s.secret_id == mounted.secret_id && s.version == mounted.version)
         });
         let over = task.status.state.is_terminal();
         if over {

@@ -113,13 +113,8 @@ pub(crate) fn issue(
     now: Timestamp,
 ) -> Result<Issued, CaError> {
     let ca_key = keyring.ca_key(cluster)?;
-    let what = For {
-        realm: cluster.realm,
-        incarnation: cluster.incarnation,
-        subject,
-        public_key,
-        now,
-    };
+    let what =
+        For { realm: cluster.realm, incarnation: cluster.incarnation, subject, public_key, now };
     sign(&cluster.authority.certificate.0, &ca_key, what)
 }
 

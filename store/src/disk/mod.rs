@@ -84,8 +84,9 @@ impl DiskError {
     /// Whether there was no room.
     pub(crate) fn is_full(&self) -> bool {
         let source: Option<&io::Error> = match self {
-            Self::Io { source, .. }
-            | Self::File(sys::file::FileError::Failed { source, .. }) => Some(source),
+            Self::Io { source, .. } | Self::File(sys::file::FileError::Failed { source, .. }) => {
+                Some(source)
+            }
             _ => None,
         };
         source.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)

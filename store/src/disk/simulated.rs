@@ -90,7 +90,8 @@ impl SimulatedDisk {
     /// Damages a record: flips the lowest bit of its byte at `at`.
     pub(crate) fn damage(&self, key: Key, at: usize) {
         let mut inner = self.lock();
-        if let Some(byte) = inner.visible.records.get_mut(&key).and_then(|value| value.get_mut(at)) {
+        if let Some(byte) = inner.visible.records.get_mut(&key).and_then(|value| value.get_mut(at))
+        {
             *byte ^= 1;
         }
         inner.durable = inner.visible.clone();

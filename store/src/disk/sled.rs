@@ -108,9 +108,7 @@ impl SledDisk {
                 open_sled(&path)?
             }
         };
-        let tree = |name: &str| {
-            fenced(&path, || db.open_tree(name))
-        };
+        let tree = |name: &str| fenced(&path, || db.open_tree(name));
         let (log, meta) = (tree("log")?, tree("meta")?);
         let data_path = path.join(DATA);
         let data = std::fs::OpenOptions::new()
@@ -129,9 +127,11 @@ impl SledDisk {
     fn make_names_durable(&self, sled_folder: &Folder) -> Result<(), DiskError> {
         for name in ["conf", DATA] {
             let path = self.path.join(name);
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(|source| DiskError::Io { operation: "make durable", path, source })?;
+            File::open(&path).and_then(|file| file.sync_all()).map_err(|source| DiskError::Io {
+                operation: "make durable",
+                path,
+                source,
+            })?;
         }
         let blobs = self.path.join(BLOBS);
         if blobs.is_dir() {
@@ -175,10 +175,7 @@ impl SledDisk {
 }
 
 /// Runs a call of sled; an error or a panic of its becomes an error of ours.
-fn fenced<T>(
-    path: &Path,
-    call: impl FnOnce() -> Result<T, ::sled::Error>,
-) -> Result<T, DiskError> {
+fn fenced<T>(path: &Path, call: impl FnOnce() -> Result<T, ::sled::Error>) -> Result<T, DiskError> {
     let outcome = crate::panics::fence(|| catch_unwind(AssertUnwindSafe(call)));
     match outcome {
         Ok(Ok(value)) => Ok(value),

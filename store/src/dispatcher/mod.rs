@@ -117,12 +117,15 @@ impl Dispatcher {
         session.announce().await?;
         let cancel = self.stop.child_token();
         let wake = Arc::new(Notify::new());
-        self.enter(node_id, SessionHandle {
-            id,
-            wake: wake.clone(),
-            cancel: cancel.clone(),
-            outgoing: outgoing.clone(),
-        });
+        self.enter(
+            node_id,
+            SessionHandle {
+                id,
+                wake: wake.clone(),
+                cancel: cancel.clone(),
+                outgoing: outgoing.clone(),
+            },
+        );
         tracing::info!(node.id = %node_id, session.id = %id, "session_opened");
         self.note_report(node_id, open.report.unwrap_or_default());
         let ended = tokio::select! {
@@ -168,10 +171,7 @@ impl Dispatcher {
         if !report.mount_kind.is_empty() && report.mount_kind != "tmpfs-noswap" {
             remarks.push(format!("mounts secrets as {}", report.mount_kind));
         }
-        let said = NodeReport {
-            message: remarks.join("; "),
-            agent_version: report.agent_version,
-        };
+        let said = NodeReport { message: remarks.join("; "), agent_version: report.agent_version };
         self.outbox.node_says(node_id, said);
     }
 
@@ -211,9 +211,9 @@ impl Dispatcher {
         match change {
             Change::Assignments(node) => self.wake(node),
             Change::Removed(ObjectId::Node(node)) => {
-                self.service.connections.cut(|subject| {
-                    subject == proto::identity::Subject::Agent(node)
-                });
+                self.service
+                    .connections
+                    .cut(|subject| subject == proto::identity::Subject::Agent(node));
                 let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(session) = sessions.get(&node) {
                     session.cancel.cancel();
@@ -221,9 +221,9 @@ impl Dispatcher {
             }
             Change::Removed(ObjectId::Member(member)) => self.service.cut_member(member),
             Change::Removed(ObjectId::Operator(operator)) => {
-                self.service.connections.cut(|subject| {
-                    subject == proto::identity::Subject::Operator(operator)
-                });
+                self.service
+                    .connections
+                    .cut(|subject| subject == proto::identity::Subject::Operator(operator));
             }
             // A snapshot was installed: anything may be different.
             Change::Replan(None) => self.wake_all(),

@@ -208,9 +208,9 @@ impl Dispatcher {
             self.outputs.ask(self, number, node);
         }
         let mut open = self.outputs.lock();
-        let idle = open
-            .get(&number)
-            .is_some_and(|subscription| subscription.asked.is_empty() && !subscription.selector.follow);
+        let idle = open.get(&number).is_some_and(|subscription| {
+            subscription.asked.is_empty() && !subscription.selector.follow
+        });
         if idle {
             open.remove(&number);
         }

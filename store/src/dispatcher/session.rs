@@ -251,8 +251,7 @@ impl Session {
         }
         for (secret, version) in set.gone_secrets {
             self.secrets.remove(&(secret, version));
-            let removal =
-                pb::SecretRemoval { secret_id: secret.to_string(), version: version.0 };
+            let removal = pb::SecretRemoval { secret_id: secret.to_string(), version: version.0 };
             self.send(Message::SecretRemoval(removal)).await?;
         }
         let just_opened = self.results_in == 0;
@@ -291,16 +290,18 @@ impl Session {
             // A complete set names every task; what none of them needs is let go by the agent.
             self.secrets.retain(|value| assigned.secrets.contains(value));
         } else {
-            set.gone_tasks =
-                self.tasks.keys().filter(|id| !wanted.contains(id)).copied().collect();
-            set.gone_secrets =
-                self.secrets.difference(&assigned.secrets).copied().collect();
+            set.gone_tasks = self.tasks.keys().filter(|id| !wanted.contains(id)).copied().collect();
+            set.gone_secrets = self.secrets.difference(&assigned.secrets).copied().collect();
         }
         set
     }
 
     /// Delivers one value for one task, if this node may have it at this moment.
-    async fn deliver(&mut self, task_id: TaskId, (secret_id, version): Value) -> Result<(), Failure> {
+    async fn deliver(
+        &mut self,
+        task_id: TaskId,
+        (secret_id, version): Value,
+    ) -> Result<(), Failure> {
         self.dispatcher.fresh_barrier().await?;
         let stored = {
             let state = self.dispatcher.service.raft.machine.state();

@@ -45,10 +45,12 @@ async fn ready(State(stage): State<Stage>) -> (StatusCode, String) {
 async fn metrics(State(stage): State<Stage>) -> impl IntoResponse {
     let mut page = Page::default();
     let phase = stage.phase().as_str();
-    page.one("secretd_phase", "gauge", "1 for the phase this manager is in.", &[(
-        format!("phase=\"{phase}\""),
-        1,
-    )]);
+    page.one(
+        "secretd_phase",
+        "gauge",
+        "1 for the phase this manager is in.",
+        &[(format!("phase=\"{phase}\""), 1)],
+    );
     if let Ok(serving) = stage.serving() {
         write_serving(&mut page, &serving);
     }
@@ -59,7 +61,13 @@ async fn metrics(State(stage): State<Stage>) -> impl IntoResponse {
 struct Page(String);
 
 impl Page {
-    fn one<V: fmt::Display>(&mut self, name: &str, kind: &str, help: &str, samples: &[(String, V)]) {
+    fn one<V: fmt::Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: &[(String, V)],
+    ) {
         // Writing to a string cannot fail.
         let _written = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in samples {

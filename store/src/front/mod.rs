@@ -75,10 +75,8 @@ impl Stage {
     pub(crate) fn serving(&self) -> Result<Arc<Serving>, Failure> {
         match self.phase() {
             Phase::Serving(serving) => Ok(serving),
-            Phase::Starting => {
-                Err(Failure::new(Kind::Unavailable, "this manager is starting")
-                    .hint("ask again in a moment, or ask another one"))
-            }
+            Phase::Starting => Err(Failure::new(Kind::Unavailable, "this manager is starting")
+                .hint("ask again in a moment, or ask another one")),
             Phase::Empty => {
                 Err(Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
                     .hint("make one here: `secretctl cluster init`")
@@ -86,7 +84,9 @@ impl Stage {
             }
             Phase::Locked => Err(Failure::new(Kind::Locked, "this manager is locked")
                 .because("its key file waits for its unlock seed")
-                .hint("put the seed where `--unlock-seed` says: the manager looks again by itself")),
+                .hint(
+                    "put the seed where `--unlock-seed` says: the manager looks again by itself",
+                )),
             Phase::Stopping => {
                 Err(Failure::new(Kind::Unavailable, "this manager is stopping")
                     .hint("ask another one"))

@@ -27,7 +27,9 @@ pub(crate) enum CredentialsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// None of the certificates goes with the key.
-    #[error("no certificate in the data folder goes with the key in the key file: docs/operations/replace-manager.md")]
+    #[error(
+        "no certificate in the data folder goes with the key in the key file: docs/operations/replace-manager.md"
+    )]
     Mismatch(#[source] TlsError),
 }
 

@@ -101,9 +101,8 @@ impl KeyFile {
             }
             Err(error) => return Err(error),
         };
-        let contents = locked
-            .open(&slot)
-            .map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
+        let contents =
+            locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
         Ok(Unlocking::Unlocked(Box::new(Unlocked {
             owner: *locked.owner(),
             recipients: locked.recipients().to_vec(),

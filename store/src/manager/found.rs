@@ -40,7 +40,10 @@ struct Made {
 
 impl Manager {
     /// Makes a cluster with this manager as its only member.
-    pub(super) async fn found(&self, request: pb::InitRequest) -> Result<pb::InitResponse, Failure> {
+    pub(super) async fn found(
+        &self,
+        request: pb::InitRequest,
+    ) -> Result<pb::InitResponse, Failure> {
         let shared = &self.0;
         let mut running = shared.running.lock().await;
         shared.must_be_empty()?;
@@ -103,8 +106,8 @@ impl Manager {
             "" => sys::host::hostname(),
             given => given.to_owned(),
         };
-        let hostname: Hostname = proto::convert::text("hostname", &hostname)
-            .map_err(|error| parse_failure(&error))?;
+        let hostname: Hostname =
+            proto::convert::text("hostname", &hostname).map_err(|error| parse_failure(&error))?;
         let realm = Realm::from_bytes(seal::random());
         let disk = Disk { realm, incarnation: FIRST, member: FOUNDER };
         let node_id = NodeId::from_entropy(seal::random());
@@ -116,13 +119,17 @@ impl Manager {
         let (transit_id, transit) = ca::make_transit_key(realm, &root, &founded.key, at)
             .map_err(|error| internal(&error))?;
         let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
-        let issued = ca::sign(&founded.authority.certificate.0, &founded.key, ca::For {
-            realm,
-            incarnation: FIRST,
-            subject: Subject::Manager(node_id, FOUNDER),
-            public_key: &pair.public,
-            now: at,
-        });
+        let issued = ca::sign(
+            &founded.authority.certificate.0,
+            &founded.key,
+            ca::For {
+                realm,
+                incarnation: FIRST,
+                subject: Subject::Manager(node_id, FOUNDER),
+                public_key: &pair.public,
+                now: at,
+            },
+        );
         let issued = issued.map_err(|error| internal(&error))?;
         let ca = CertificateDer::from(founded.authority.certificate.0.to_vec());
         let chain = Chain { leaf: issued.der, ca };
@@ -161,8 +168,7 @@ impl Manager {
             logs: vec![log],
             tls_key: pair.private,
         };
-        let key_file =
-            KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
+        let key_file = KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
         let address = address.to_owned();
         let unsealed = Unsealed { owner, contents, by: SlotKind::File, chain, own, address };
         Ok(Made { unsealed, init, key_file })

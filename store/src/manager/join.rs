@@ -103,8 +103,7 @@ impl Manager {
         let sealed = KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
         shared.key_file.write(&sealed).map_err(local_failure)?;
         let by = SlotKind::File;
-        let unsealed =
-            Unsealed { owner, contents, by, chain, own, address: address.clone() };
+        let unsealed = Unsealed { owner, contents, by, chain, own, address: address.clone() };
         self.serve_joined(&mut running, unsealed, listener).await?;
         folder.remove_if_there(UNFINISHED).map_err(file_failed)?;
         tracing::info!(member = %disk.member, address, "cluster_joined");
@@ -132,7 +131,8 @@ impl Manager {
                     return;
                 }
                 // A change that was missed is seen with the next one.
-                if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await {
+                if let Err(tokio::sync::broadcast::error::RecvError::Closed) = changes.recv().await
+                {
                     return;
                 }
             }
@@ -183,8 +183,11 @@ async fn enroll(
                     failure.message = format!(
                         "whoever answers at {manager} is not of the cluster that the join token names"
                     );
-                    failure.hints = vec!["check the address, or make a token there: \
-                                          `secretctl cluster join-token manager`".into()];
+                    failure.hints = vec![
+                        "check the address, or make a token there: \
+                                          `secretctl cluster join-token manager`"
+                            .into(),
+                    ];
                 }
                 let final_word = !failure.kind.is_retryable();
                 last = unreached(manager, failure);
@@ -219,7 +222,8 @@ fn admitted(
     let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
     let ca_key = certificate::public_key_of(&ca).map_err(|_| unsound())?;
     let leaf = CertificateDer::from(enrolled.certificate.to_vec());
-    let own = OwnCertificate::new(leaf.clone(), ca.clone(), &pair.private).map_err(|_| unsound())?;
+    let own =
+        OwnCertificate::new(leaf.clone(), ca.clone(), &pair.private).map_err(|_| unsound())?;
     let says = own.says().ok_or_else(unsound)?;
     let Subject::Manager(node_id, member) = says.identity.subject else { return Err(unsound()) };
     let sound = seal::equal(&seal::digest_of(&ca_key), &token.ca_digest)
@@ -232,8 +236,7 @@ fn admitted(
     let mut addresses = enrolled.manager_addresses;
     addresses.extend(request.addresses.iter().cloned());
     addresses.truncate(ADDRESSES_MAX);
-    let disk =
-        Disk { realm: token.realm, incarnation: says.identity.incarnation, member };
+    let disk = Disk { realm: token.realm, incarnation: says.identity.incarnation, member };
     Ok(Admitted { pair, chain: Chain { leaf, ca }, own, disk, node_id, addresses })
 }
 
@@ -250,8 +253,7 @@ async fn fetch_root_keys(admitted: &Admitted) -> Result<(Vec<RootKey>, KeyId), F
                 continue;
             };
             let secret = FetchSecretKey::make();
-            let fetch =
-                Fetch { realm, incarnation, member, public_key: secret.public().clone() };
+            let fetch = Fetch { realm, incarnation, member, public_key: secret.public().clone() };
             let request =
                 pb::FetchRootKeysRequest { public_key: secret.public().as_bytes().clone() };
             match PeerClient::new(channel).fetch_root_keys(request).await {
@@ -261,7 +263,8 @@ async fn fetch_root_keys(admitted: &Admitted) -> Result<(Vec<RootKey>, KeyId), F
         }
         tokio::time::sleep(FETCH_AGAIN_AFTER).await;
     }
-    Err(last.because("this manager was admitted, but got no root keys")
+    Err(last
+        .because("this manager was admitted, but got no root keys")
         .hint("remove it with `secretctl cluster member rm` on another manager, then join again"))
 }
 
@@ -271,8 +274,7 @@ fn open_root_keys(
     answer: pb::FetchRootKeysResponse,
 ) -> Result<(Vec<RootKey>, KeyId), Failure> {
     let unsound = || refuse(Kind::Internal, "the root keys in the manager's answer do not open");
-    if answer.sealed_keys.len() > ROOTS_MAX
-        || answer.sealed_keys.len() != answer.root_key_ids.len()
+    if answer.sealed_keys.len() > ROOTS_MAX || answer.sealed_keys.len() != answer.root_key_ids.len()
     {
         return Err(unsound());
     }

@@ -37,8 +37,10 @@ impl Manager {
                         tracing::warn!(%failure, "left_by_force");
                     }
                     Err(failure) => {
-                        return Err(failure.hint("`--force` leaves all the same; the others then \
-                                                 have to remove this manager"));
+                        return Err(failure.hint(
+                            "`--force` leaves all the same; the others then \
+                                                 have to remove this manager",
+                        ));
                     }
                 }
             }

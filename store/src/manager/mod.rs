@@ -353,9 +353,9 @@ impl Shared {
         if !given.is_empty() {
             // A host alone goes with the port that is listened on.
             let has_port = given.parse::<SocketAddr>().is_ok()
-                || given.rsplit_once(':').is_some_and(|(host, port)| {
-                    !host.contains(':') && port.parse::<u16>().is_ok()
-                });
+                || given
+                    .rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.contains(':') && port.parse::<u16>().is_ok());
             return Ok(if has_port { given } else { format!("{given}:{}", listening.port()) });
         }
         if !listening.ip().is_unspecified() {
@@ -483,7 +483,11 @@ impl LocalCalls for Manager {
         self.join_cluster(request).await
     }
 
-    async fn leave(&self, uid: u32, request: pb::LeaveRequest) -> Result<pb::LeaveResponse, Failure> {
+    async fn leave(
+        &self,
+        uid: u32,
+        request: pb::LeaveRequest,
+    ) -> Result<pb::LeaveResponse, Failure> {
         self.leave_cluster(uid, &request).await
     }
 }

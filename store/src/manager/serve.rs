@@ -78,9 +78,8 @@ impl Running {
         let cluster = unsealed.cluster();
         let to_peers = tls::client_config(unsealed.own.clone(), &unsealed.chain.ca, cluster, true)
             .map_err(tls_failed)?;
-        let for_clients =
-            tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
-                .map_err(tls_failed)?;
+        let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
+            .map_err(tls_failed)?;
         let Unsealed { owner, contents, by, own, address, .. } = unsealed;
         let KeyFileContents { roots, active_root, logs, active_log, .. } = contents;
 
@@ -117,8 +116,7 @@ impl Running {
         let stop_duties = CancellationToken::new();
         let stop_port = CancellationToken::new();
         let (inbox, outbox) = (Arc::new(Inbox::default()), Arc::new(Outbox::default()));
-        let dispatcher =
-            Dispatcher::new(service.clone(), outbox.clone(), stop_duties.clone());
+        let dispatcher = Dispatcher::new(service.clone(), outbox.clone(), stop_duties.clone());
         let serving = Arc::new(Serving {
             service: service.clone(),
             inbox: inbox.clone(),
@@ -128,17 +126,20 @@ impl Running {
 
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
-        let identity = KeyIdentity {
-            root_key_id: active_root,
-            key_file_generation: owner.generation,
-        };
+        let identity =
+            KeyIdentity { root_key_id: active_root, key_file_generation: owner.generation };
         let stop = stop_duties.clone();
         duties.spawn(report::report(service.clone(), outbox, inbox, identity, stop));
         duties.spawn(dispatcher.clone().follow_changes());
         duties.spawn(dispatcher.watch_quorum());
         let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;
         duties.spawn(room.watch(service.clone(), stop_duties.clone()));
-        duties.spawn(renew::keep_renewed(manager.clone(), service.clone(), own, stop_duties.clone()));
+        duties.spawn(renew::keep_renewed(
+            manager.clone(),
+            service.clone(),
+            own,
+            stop_duties.clone(),
+        ));
         duties.spawn(watch_raft(raft, shared.events.clone(), stop_duties.clone()));
         duties.close();
 
@@ -202,4 +203,3 @@ async fn watch_raft(
         }
     }
 }
-

@@ -44,11 +44,7 @@ pub(crate) fn log_id_from_pb(id: pb::LogId) -> LogId {
 }
 
 pub(crate) fn place_of(id: &LogId) -> RecordPlace {
-    RecordPlace {
-        term: id.leader_id.term,
-        leader: MemberId(id.leader_id.node_id),
-        index: id.index,
-    }
+    RecordPlace { term: id.leader_id.term, leader: MemberId(id.leader_id.node_id), index: id.index }
 }
 
 pub(crate) fn log_id_of(place: RecordPlace) -> LogId {

@@ -60,25 +60,33 @@ pub enum LogError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// A record is not there though later ones are.
-    #[error("log record {index} is missing though later ones are there; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    #[error(
+        "log record {index} is missing though later ones are there; this manager stops rather than serve a torn log: {RUNBOOK}"
+    )]
     Gap {
         /// Which.
         index: u64,
     },
     /// A record does not open.
-    #[error("log record {index} failed authentication; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    #[error(
+        "log record {index} failed authentication; this manager stops rather than serve a torn log: {RUNBOOK}"
+    )]
     Damaged {
         /// Which.
         index: u64,
     },
     /// A record does not follow the one before it.
-    #[error("log record {index} does not continue the chain; this manager stops rather than serve a torn log: {RUNBOOK}")]
+    #[error(
+        "log record {index} does not continue the chain; this manager stops rather than serve a torn log: {RUNBOOK}"
+    )]
     Chain {
         /// Which.
         index: u64,
     },
     /// The log ends before the point that was durable.
-    #[error("the log ends at record {found} though record {expected} was durable; this manager stops rather than lose acknowledged writes: {RUNBOOK}")]
+    #[error(
+        "the log ends at record {found} though record {expected} was durable; this manager stops rather than lose acknowledged writes: {RUNBOOK}"
+    )]
     TailLost {
         /// Where it ends.
         found: u64,
@@ -86,16 +94,22 @@ pub enum LogError {
         expected: u64,
     },
     /// The head file does not open.
-    #[error("the head file failed authentication; this manager stops since it cannot tell whether its log is whole: {RUNBOOK}")]
+    #[error(
+        "the head file failed authentication; this manager stops since it cannot tell whether its log is whole: {RUNBOOK}"
+    )]
     Head,
     /// The snapshot that a purged log goes on from is not there.
-    #[error("the log begins after record {purged} though no snapshot reaches it; this manager stops rather than serve a torn state: {RUNBOOK}")]
+    #[error(
+        "the log begins after record {purged} though no snapshot reaches it; this manager stops rather than serve a torn state: {RUNBOOK}"
+    )]
     NoSnapshot {
         /// The last record that was given up.
         purged: u64,
     },
     /// A small value does not open.
-    #[error("the log's `{name}` value failed authentication or is older than it was; this manager stops: {RUNBOOK}")]
+    #[error(
+        "the log's `{name}` value failed authentication or is older than it was; this manager stops: {RUNBOOK}"
+    )]
     Meta {
         /// Which.
         name: &'static str,
@@ -603,7 +617,9 @@ impl Writer {
             return Ok(());
         }
         let link = match last {
-            Some(place) => self.link_at(place.index)?.ok_or(LogError::Gap { index: place.index })?,
+            Some(place) => {
+                self.link_at(place.index)?.ok_or(LogError::Gap { index: place.index })?
+            }
             None => GENESIS,
         };
         let from = last.map_or(0, |place| place.index + 1);
@@ -651,7 +667,8 @@ impl Writer {
             self.to_purge = None;
             return Ok(());
         };
-        self.disk.remove(keys.into_iter().map(|(index, piece)| Key::Log { index, piece }).collect())?;
+        self.disk
+            .remove(keys.into_iter().map(|(index, piece)| Key::Log { index, piece }).collect())?;
         self.to_purge = Some((last, to));
         self.sync()
     }

@@ -77,10 +77,7 @@ type Snapshot = openraft::Snapshot<LeaderId, u64, PeerNode, SnapshotData>;
 
 impl Machine {
     /// Loads the newest snapshot, if there is one.
-    pub(crate) fn open(
-        snapshots: Snapshots,
-        anchors: Anchors,
-    ) -> Result<Self, SnapshotFileError> {
+    pub(crate) fn open(snapshots: Snapshots, anchors: Anchors) -> Result<Self, SnapshotFileError> {
         let mut state = State::new();
         let mut position = Position::default();
         let mut snapshot_bytes = 0;
@@ -89,10 +86,8 @@ impl Machine {
             if let Some(last) = head.meta.last_log_id {
                 anchors.set(last.index, head.link);
             }
-            position = Position {
-                last: head.meta.last_log_id,
-                membership: head.meta.last_membership,
-            };
+            position =
+                Position { last: head.meta.last_log_id, membership: head.meta.last_membership };
             (state, snapshot_bytes) = (loaded, bytes);
         }
         let applied = watch::Sender::new(position.last.map_or(0, |id| id.index));
@@ -152,7 +147,9 @@ impl Machine {
         let mut membership = None;
         let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
         let applied = match &entry.payload {
-            EntryPayload::Normal(proposal) => Some(self.apply_command(&mut state, index, proposal)?),
+            EntryPayload::Normal(proposal) => {
+                Some(self.apply_command(&mut state, index, proposal)?)
+            }
             EntryPayload::Blank => {
                 state::pass(&mut state, index);
                 None
@@ -290,10 +287,8 @@ impl Machine {
         shared.snapshot_bytes.store(snapshot.bytes, Ordering::Relaxed);
         shared.log_bytes.store(0, Ordering::Relaxed);
         *shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-        *shared.position.write().unwrap_or_else(PoisonError::into_inner) = Position {
-            last: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-        };
+        *shared.position.write().unwrap_or_else(PoisonError::into_inner) =
+            Position { last: meta.last_log_id, membership: meta.last_membership.clone() };
         // Everything may have changed: listeners compute anew.
         drop(shared.changes.send(Arc::new([Change::Replan(None)])));
         Ok(())

@@ -41,14 +41,14 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::codec::log_id_to_pb;
 pub use self::log::LogError;
-use self::log::{LogReader, LogWriter, Opened};
 pub(crate) use self::log::{Fatal, LogKeys};
+use self::log::{LogReader, LogWriter, Opened};
 pub(crate) use self::machine::{Changes, Machine};
+use self::network::Network;
 pub(crate) use self::network::{PEER_MESSAGE_BYTES_MAX, Pool, Purpose};
+use self::receive::VoteGuard;
 pub(crate) use self::snapshot::PREFIX as SNAPSHOT_PREFIX;
 pub use self::snapshot::SnapshotFileError;
-use self::network::Network;
-use self::receive::VoteGuard;
 use self::snapshot::Snapshots;
 use self::storage::{Anchors, LogStore};
 use self::type_config::{PeerNode, Proposal, TypeConfig};
@@ -264,10 +264,9 @@ impl Raft {
         let me = pool.me;
         let config = Arc::new(profile.config()?);
         let network = Network::new(pool.clone(), snapshots);
-        let inner =
-            openraft::Raft::build(me.0, config, network, log.clone(), machine.clone())
-                .await
-                .map_err(io::Error::other)?;
+        let inner = openraft::Raft::build(me.0, config, network, log.clone(), machine.clone())
+            .await
+            .map_err(io::Error::other)?;
         let wait = if had_log { profile.lease() } else { Duration::ZERO };
         let (tell, leadership) = watch::channel(Leadership::default());
         let raft = Self {
@@ -431,9 +430,7 @@ impl Raft {
             () = self.majority_lost() => return Err(ProposeError::Unknown),
         };
         match written {
-            Ok(Ok(response)) => {
-                Ok(response.data.outcome.unwrap_or(Ok(Outcome::Done)))
-            }
+            Ok(Ok(response)) => Ok(response.data.outcome.unwrap_or(Ok(Outcome::Done))),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
                 Err(ProposeError::NotLeader)
             }

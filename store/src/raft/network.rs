@@ -18,9 +18,7 @@ use link::rpc::peer_client::PeerClient;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{
-    RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential,
-};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -78,12 +76,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(me: MemberId, config: Arc<rustls::ClientConfig>) -> Arc<Self> {
-        Arc::new(Self {
-            me,
-            config,
-            addresses: Mutex::default(),
-            channels: Mutex::default(),
-        })
+        Arc::new(Self { me, config, addresses: Mutex::default(), channels: Mutex::default() })
     }
 
     /// Notes where a member is reached; its connections are made anew if that changed.
@@ -298,10 +291,7 @@ impl RaftNetworkV2<TypeConfig> for PeerLink {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<
-        's,
-        Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, Failed>>, Failed>,
-    >
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, Failed>>, Failed>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {

@@ -177,8 +177,7 @@ impl Raft {
         self.guard.receiving_snapshot.store(false, Ordering::Relaxed);
         let (meta, snapshot) = received?;
         let snapshot = openraft::Snapshot { meta, snapshot };
-        let response =
-            self.inner.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let response = self.inner.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(pb::SnapshotResult { vote: Some(vote_to_pb(&response.vote)) })
     }
 
@@ -193,7 +192,8 @@ impl Raft {
         let mut receiver = Receiver { file, reader: SnapshotReader::new(), bytes: 0 };
         loop {
             let next = tokio::time::timeout(SNAPSHOT_STALL, chunks.message());
-            let next = next.await.map_err(|_| Status::deadline_exceeded("the snapshot stalled"))??;
+            let next =
+                next.await.map_err(|_| Status::deadline_exceeded("the snapshot stalled"))??;
             match next.and_then(|chunk| chunk.chunk) {
                 Some(Chunk::Data(data)) => receiver = receiver.take(data).await?,
                 Some(Chunk::Tail(tail)) if tail.bytes == receiver.bytes => {

@@ -42,7 +42,9 @@ pub enum SnapshotFileError {
         source: io::Error,
     },
     /// A chunk does not open.
-    #[error("chunk {chunk} of {name} failed authentication; this manager stops rather than serve a guess: {RUNBOOK}")]
+    #[error(
+        "chunk {chunk} of {name} failed authentication; this manager stops rather than serve a guess: {RUNBOOK}"
+    )]
     Damaged {
         /// Which file.
         name: String,

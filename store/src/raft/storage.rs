@@ -160,9 +160,12 @@ impl LogStore {
     /// The chain's link at an index of the log.
     pub(crate) async fn link_at(&self, index: u64) -> io::Result<Link> {
         let (tell, told) = oneshot::channel();
-        self.0.writer.link_at(index, Box::new(move |link| {
-            let _unheard = tell.send(link);
-        }));
+        self.0.writer.link_at(
+            index,
+            Box::new(move |link| {
+                let _unheard = tell.send(link);
+            }),
+        );
         let link = told.await.map_err(stopped)?;
         link.or_else(|| self.0.anchors.get(index))
             .ok_or_else(|| io::Error::other(format!("the log has no link at {index}")))
@@ -300,7 +303,8 @@ impl RaftLogReader<TypeConfig> for LogStore {
             match store.read(start, end, APPLY_BYTES_MAX).await {
                 Ok(entries) => {
                     let next = entries.last()?.log_id.index + 1;
-                    let items = futures_util::stream::iter(entries.into_iter().map(Ok)).left_stream();
+                    let items =
+                        futures_util::stream::iter(entries.into_iter().map(Ok)).left_stream();
                     Some((items, Some((store, next))))
                 }
                 Err(error) => {

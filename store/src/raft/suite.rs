@@ -42,9 +42,7 @@ fn build(disk: Arc<dyn Disk>) -> Built {
 struct Simulated;
 
 impl StoreBuilder<TypeConfig, LogStore, Machine> for Simulated {
-    async fn build(
-        &self,
-    ) -> Result<((), LogStore, Machine), openraft::StorageError<TypeConfig>> {
+    async fn build(&self) -> Result<((), LogStore, Machine), openraft::StorageError<TypeConfig>> {
         let (log, machine) = build(Arc::new(SimulatedDisk::new()));
         Ok(((), log, machine))
     }

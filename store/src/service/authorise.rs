@@ -83,8 +83,14 @@ mod tests {
         };
         assert_eq!(allowed(Admin).len(), CallName::ALL.len(), "an admin may everything");
         let reading = [
-            "list_secrets", "get_secret", "list_services", "get_service", "list_tasks",
-            "list_nodes", "get_node", "get_cluster_status",
+            "list_secrets",
+            "get_secret",
+            "list_services",
+            "get_service",
+            "list_tasks",
+            "list_nodes",
+            "get_node",
+            "get_cluster_status",
         ];
         let expect = |role: OperatorRole, beside: &[&str]| {
             let mut expected: Vec<_> = reading.iter().chain(beside).copied().collect();
@@ -94,10 +100,17 @@ mod tests {
             assert_eq!(actual, expected, "{}", role.as_str());
         };
         expect(Writer, &["get_transit_key", "create_secret", "remove_secret"]);
-        expect(Deployer, &[
-            "get_transit_key", "create_secret", "create_service", "update_service",
-            "remove_service", "stream_output",
-        ]);
+        expect(
+            Deployer,
+            &[
+                "get_transit_key",
+                "create_secret",
+                "create_service",
+                "update_service",
+                "remove_service",
+                "stream_output",
+            ],
+        );
         expect(Auditor, &["list_join_tokens", "list_operators", "list_audit"]);
     }
 

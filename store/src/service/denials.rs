@@ -30,7 +30,8 @@ impl Denials {
 
     /// Takes what was counted.
     pub(crate) fn take(&self) -> Vec<Denial> {
-        let counts = std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
+        let counts =
+            std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
         let lines = counts.into_iter();
         lines.map(|((caller, action), count)| Denial { caller, action, count }).collect()
     }

@@ -11,9 +11,9 @@ use proto::identity::{Caller, Role, Subject};
 use proto::name::Hostname;
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 use proto::{Kind, pb};
-use state::{Outcome, Standing};
 use state::command::{AdmitAgent, AdmitManager, Command};
 use state::object::Digest;
+use state::{Outcome, Standing};
 
 use super::members::check_address;
 use super::secrets::unexpected;
@@ -69,10 +69,8 @@ impl Service {
     }
 
     async fn commit_certificate(&self, caller: Caller, issued: &Issued) -> Result<(), Failure> {
-        let command = Command::IssueCertificate {
-            serial: issued.serial,
-            certificate: issued.record.clone(),
-        };
+        let command =
+            Command::IssueCertificate { serial: issued.serial, certificate: issued.record.clone() };
         self.propose(caller, None, command).await.map(|_| ())
     }
 
@@ -138,8 +136,7 @@ impl Service {
         };
         let node_id: NodeId =
             text("node_id", &request.node_id).map_err(|error| parse_failure(&error))?;
-        let (proof_key, proof) =
-            request.node_proof.split_first_chunk::<91>().ok_or_else(denied)?;
+        let (proof_key, proof) = request.node_proof.split_first_chunk::<91>().ok_or_else(denied)?;
         let realm = self.cluster()?.realm;
         let digest = seal::digest_of(&request.public_key);
         let context = seal::Context::SameNode { realm, node_id, agent_key_digest: &digest };

@@ -240,8 +240,7 @@ impl Service {
         let id = MemberId(request.member);
         let info = self.member_info(id)?;
         check_address(&request.address)?;
-        let command =
-            Command::SetMemberAddress { member: id, address: request.address.clone() };
+        let command = Command::SetMemberAddress { member: id, address: request.address.clone() };
         self.propose(caller, Some(mark), command).await?;
         self.raft
             .set_address(id, &request.address, &info.node_id)

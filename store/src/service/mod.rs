@@ -254,8 +254,9 @@ impl Service {
         let envelope = Envelope { format: COMMAND_FORMAT, request, caller, at: now(), body };
         self.raft.propose(envelope).await.map_err(|error| match error {
             ProposeError::NotLeader => no_leader(),
-            ProposeError::Busy => Failure::new(Kind::Unavailable, error.to_string())
-                .hint("try again in a moment"),
+            ProposeError::Busy => {
+                Failure::new(Kind::Unavailable, error.to_string()).hint("try again in a moment")
+            }
             ProposeError::Unknown => Failure::new(Kind::Timeout, error.to_string())
                 .because("no majority of managers confirmed it in time")
                 .hint("retrying the same request is safe"),
@@ -280,7 +281,11 @@ impl Service {
 }
 
 /// The mark of a request: who asked, with which key, what.
-pub(crate) fn mark(caller: &Caller, key: &[u8], request: &impl Message) -> Result<RequestMark, Failure> {
+pub(crate) fn mark(
+    caller: &Caller,
+    key: &[u8],
+    request: &impl Message,
+) -> Result<RequestMark, Failure> {
     let key: RequestKey = proto::convert::request_key(key).map_err(|e| parse_failure(&e))?;
     let digest = Digest(seal::digest_of(&request.encode_to_vec()));
     Ok(RequestMark { principal: caller.principal(), key, digest })

@@ -90,9 +90,7 @@ impl Service {
         let answer = answer.map_err(|status| unanswered(&status))?.into_inner();
         let malformed = || Failure::new(Kind::Internal, "the leader's answer does not decode");
         match answer.outcome {
-            Some(Outcome::Response(bytes)) => {
-                C::Response::decode(bytes).map_err(|_| malformed())
-            }
+            Some(Outcome::Response(bytes)) => C::Response::decode(bytes).map_err(|_| malformed()),
             Some(Outcome::Error(detail)) => Err(Failure::from_detail(detail)),
             None => Err(malformed()),
         }

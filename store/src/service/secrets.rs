@@ -123,11 +123,7 @@ impl Service {
     }
 
     /// Who may refer to a new secret: as asked, else the creator's group; admins always may.
-    fn usable_by(
-        &self,
-        caller: &Caller,
-        asked: &[String],
-    ) -> Result<Vec<OperatorName>, Failure> {
+    fn usable_by(&self, caller: &Caller, asked: &[String]) -> Result<Vec<OperatorName>, Failure> {
         if !asked.is_empty() {
             let names = asked.iter().map(|name| text("usable_by", name));
             return names.collect::<Result<_, _>>().map_err(|error| parse_failure(&error));
@@ -155,9 +151,8 @@ impl Service {
                 || filter.name_prefixes.iter().any(|prefix| {
                     name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix))
                 });
-            let any_name = filter.ids.is_empty()
-                && filter.names.is_empty()
-                && filter.name_prefixes.is_empty();
+            let any_name =
+                filter.ids.is_empty() && filter.names.is_empty() && filter.name_prefixes.is_empty();
             let labelled = filter.labels.iter().all(|(key, value)| {
                 secret.labels.value(key).is_some_and(|has| value.is_empty() || has == value)
             });

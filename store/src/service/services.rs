@@ -40,9 +40,9 @@ impl Service {
         request: pb::CreateServiceRequest,
     ) -> Result<pb::CreateServiceResponse, Failure> {
         let mark = mark(&caller, &request.request_key, &request)?;
-        let spec = request.spec.ok_or_else(|| {
-            parse_failure(&proto::convert::ParseError::missing("spec"))
-        })?;
+        let spec = request
+            .spec
+            .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
         let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
         check_native(&spec)?;
         let warnings = warnings(&spec);
@@ -63,9 +63,9 @@ impl Service {
     ) -> Result<pb::ServiceInfo, Failure> {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
-        let spec = request.spec.ok_or_else(|| {
-            parse_failure(&proto::convert::ParseError::missing("spec"))
-        })?;
+        let spec = request
+            .spec
+            .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
         let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
         check_native(&spec)?;
         let id = {
@@ -140,8 +140,7 @@ impl Service {
                 && service.is_none_or(|service| task.service_id == service)
                 && node.is_none_or(|node| task.node_id == Some(node))
         });
-        let mut tasks: Vec<_> =
-            tasks.map(|(id, task)| render::task(&state, *id, task)).collect();
+        let mut tasks: Vec<_> = tasks.map(|(id, task)| render::task(&state, *id, task)).collect();
         tasks.sort_by(|one, other| {
             let key = |task: &pb::TaskInfo| (task.service_name.clone(), task.slot);
             key(one).cmp(&key(other)).then(other.created_at.cmp(&one.created_at))

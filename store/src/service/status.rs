@@ -96,10 +96,8 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
         task.status.state == TaskState::Pending && task.desired == DesiredState::Running
     });
     for (_, task) in pending.take(10) {
-        let text = format!(
-            "task {}.{} is pending: {}",
-            task.service_name, task.slot, task.status.message
-        );
+        let text =
+            format!("task {}.{} is pending: {}", task.service_name, task.slot, task.status.message);
         problems.push(problem("warning", text, &[]));
     }
     let lapsing = state.certificates().values().filter(|certificate| {

@@ -45,8 +45,7 @@ impl Service {
         uses: u32,
     ) -> Result<MadeToken, Failure> {
         let cluster = self.cluster()?;
-        let root =
-            self.keyring.root(cluster.active_root).map_err(|error| internal(&error))?;
+        let root = self.keyring.root(cluster.active_root).map_err(|error| internal(&error))?;
         let (id, secret) = root.derive_token(cluster.realm, mark.principal, mark.key);
         let kept = CreateToken {
             id,
@@ -75,7 +74,8 @@ impl Service {
             }
         };
         let (life_default, uses_default) = defaults(role);
-        let life_ms = if request.expires_after_ms == 0 { life_default } else { request.expires_after_ms };
+        let life_ms =
+            if request.expires_after_ms == 0 { life_default } else { request.expires_after_ms };
         let uses = if request.uses == 0 { uses_default } else { request.uses };
         if life_ms > LIFE_MS_MAX {
             return Err(Failure::new(Kind::Invalid, "a join token may live 30 days at most"));
@@ -109,9 +109,8 @@ impl Service {
         self.barrier().await?;
         let at = now();
         let state = self.raft.machine.state();
-        let alive = state.tokens().iter().filter(|(_, token)| {
-            token.expires_at > at && token.uses_left > 0
-        });
+        let alive =
+            state.tokens().iter().filter(|(_, token)| token.expires_at > at && token.uses_left > 0);
         let tokens = alive.map(|(id, token)| pb::JoinTokenInfo {
             id: id.to_string(),
             role: token.role.to_string(),

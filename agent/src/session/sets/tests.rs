@@ -1,8 +1,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use proto::id::ServiceId;
 use proto::limits::MESSAGE_BYTES_MAX;
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, FORMAT};
@@ -190,7 +190,10 @@ fn a_new_session_begins_with_what_it_said_it_holds() {
     take(&mut sets, [complete(), runs(1, &[1]), delivers(5, 1, 1), end(7)]).unwrap();
     let holdings = sets.holdings().clone();
     let (stated_tasks, stated_secrets) = holdings.statement();
-    assert_eq!((stated_tasks[0].task_id.as_str(), stated_tasks[0].revision), (task_id(1).as_str(), 1));
+    assert_eq!(
+        (stated_tasks[0].task_id.as_str(), stated_tasks[0].revision),
+        (task_id(1).as_str(), 1)
+    );
     assert_eq!(stated_secrets[0].payload_id[..], [7; 16]);
     // Numbers and revisions begin anew; 0 is what was stated.
     let mut next = Sets::new(holdings);
@@ -208,7 +211,11 @@ fn after_a_gap_nothing_is_taken_until_everything_comes() {
     assert_eq!(take(&mut sets, [runs(3, &[]), end(10)]), Ok(Step::Nothing));
     assert_eq!(tasks(&sets), [task_id(1)]);
     let replayed = take(&mut sets, [delivers(1, 2, 2)]);
-    assert_eq!(replayed, Err(SetError::Replayed { number: 1, last: 1 }), "numbers are taken all the same");
+    assert_eq!(
+        replayed,
+        Err(SetError::Replayed { number: 1, last: 1 }),
+        "numbers are taken all the same"
+    );
     let step = take(&mut sets, [complete(), runs(2, &[2]), delivers(2, 2, 2), end(11)]);
     assert_eq!(step, Ok(Step::Applied));
     assert_eq!((tasks(&sets), held(&sets)), (vec![task_id(2)], vec![secret(2)]));
@@ -220,11 +227,13 @@ fn a_number_is_taken_once_and_in_order() {
     for numbers in [[1, 1], [2, 1], [0, 0]] {
         let mut sets = fresh();
         let messages = [complete(), runs(1, &[1]), delivers(numbers[0], 1, 1)];
-        let result = take(&mut sets, messages).and_then(|_| take(&mut sets, [delivers(numbers[1], 1, 1)]));
+        let result =
+            take(&mut sets, messages).and_then(|_| take(&mut sets, [delivers(numbers[1], 1, 1)]));
         assert!(matches!(result, Err(SetError::Replayed { .. })), "{numbers:?}");
     }
     let mut sets = fresh();
-    let messages = [complete(), runs(1, &[1]), delivers(1, 1, 1), end(1), begin(1), delivers(1, 1, 1)];
+    let messages =
+        [complete(), runs(1, &[1]), delivers(1, 1, 1), end(1), begin(1), delivers(1, 1, 1)];
     assert_eq!(take(&mut sets, messages), Err(SetError::Replayed { number: 1, last: 1 }));
 }
 
@@ -237,7 +246,10 @@ fn an_altered_delivery_does_not_open() {
         |d| d.secret_id = secret(2).secret_id.to_string(),
         |d| d.version = 2,
         |d| d.payload_id = vec![8; 16].into(),
-        |d| d.ciphertext = delivery(1, 1, 1).ciphertext.iter().rev().copied().rev().chain([1]).collect(),
+        |d| {
+            d.ciphertext =
+                delivery(1, 1, 1).ciphertext.iter().rev().copied().rev().chain([1]).collect()
+        },
     ];
     for change in changes {
         let mut altered = delivery(1, 1, 1);
@@ -429,9 +441,10 @@ impl Dispatcher {
         let mut deliveries = Vec::new();
         for of in self.world.needs() {
             if self.sent_secrets.insert(of) {
-                let needs = |(_, (desired, secrets)): &(&usize, &(DesiredState, BTreeSet<usize>))| {
-                    *desired <= DesiredState::Running && secrets.contains(&of)
-                };
+                let needs =
+                    |(_, (desired, secrets)): &(&usize, &(DesiredState, BTreeSet<usize>))| {
+                        *desired <= DesiredState::Running && secrets.contains(&of)
+                    };
                 let task = self.world.0.iter().find(needs).map(|(task, _)| *task).unwrap();
                 self.number += 1;
                 deliveries.push(delivers(self.number, task, of));

@@ -12,7 +12,10 @@ use crate::service::{Call, CallName};
 pub(super) struct Front(pub(super) Stage);
 
 impl Front {
-    async fn carry_out<C: Call>(&self, request: Request<C>) -> Result<Response<C::Response>, Status> {
+    async fn carry_out<C: Call>(
+        &self,
+        request: Request<C>,
+    ) -> Result<Response<C::Response>, Status> {
         let peer = peer_of(&request)?;
         let serving = self.0.serving()?;
         let caller = serving.service.authenticate(&peer).await?;

@@ -24,7 +24,10 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Front {
     /// A manager, as far as this one can know: enough for Raft.
-    fn member<T>(&self, request: &Request<T>) -> Result<(std::sync::Arc<Serving>, MemberId), Status> {
+    fn member<T>(
+        &self,
+        request: &Request<T>,
+    ) -> Result<(std::sync::Arc<Serving>, MemberId), Status> {
         let denied = || Failure::new(Kind::Denied, "this call is for a manager");
         let Caller::Remote { certificate: Some(certificate), .. } = peer_of(request)? else {
             return Err(denied().into());
@@ -150,9 +153,10 @@ impl Peer for Front {
     ) -> Answer<Self::StreamOutputStream> {
         let (serving, _) = self.standing(&request).await?;
         let selector = request.into_inner().selector.unwrap_or_default();
-        let service = selector.service_id.parse().map_err(|_| {
-            Failure::new(Kind::Invalid, "the selector names no service by its id")
-        })?;
+        let service = selector
+            .service_id
+            .parse()
+            .map_err(|_| Failure::new(Kind::Invalid, "the selector names no service by its id"))?;
         let records = serving.dispatcher.output(service, selector)?;
         Ok(Response::new(ReceiverStream::new(records).map(Ok).boxed()))
     }

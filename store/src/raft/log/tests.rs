@@ -73,9 +73,12 @@ impl Log {
 
     fn link(&self, index: u64) -> Link {
         let (tell, told) = mpsc::channel();
-        self.writer.link_at(index, Box::new(move |link| {
-            let _unheard = tell.send(link);
-        }));
+        self.writer.link_at(
+            index,
+            Box::new(move |link| {
+                let _unheard = tell.send(link);
+            }),
+        );
         told.recv().unwrap().unwrap()
     }
 
@@ -266,7 +269,10 @@ fn a_snapshot_beyond_the_log_starts_it_anew() {
     let log = log.reopen();
     assert_eq!(indexes(&log), [101]);
     assert_eq!(log.link(100), [7; 32]);
-    assert_eq!(log.link(101), seal::chain_link(&[7; 32], entry(101, 3).place, &entry(101, 3).bytes));
+    assert_eq!(
+        log.link(101),
+        seal::chain_link(&[7; 32], entry(101, 3).place, &entry(101, 3).bytes)
+    );
 }
 
 #[test]
