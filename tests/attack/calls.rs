@@ -12,6 +12,7 @@ use link::rpc::dispatcher_client::DispatcherClient;
 use link::rpc::enroll_client::EnrollClient;
 use link::rpc::local_client::LocalClient;
 use link::rpc::peer_client::PeerClient;
+use proto::id::TokenId;
 use proto::token::JoinToken;
 use proto::{Kind, pb};
 use tests::{Ctl, Lab, until};
@@ -269,7 +270,15 @@ async fn enrol_as_somebody_else(
         }),
         ..request(good)
     };
+    let made_up = pb::EnrollAgentRequest {
+        token: Some(pb::TokenProof {
+            token_id: TokenId::from_entropy(seal::random()).to_string(),
+            secret: seal::random::<32>().to_vec().into(),
+        }),
+        ..request(good)
+    };
     expect!(refusals, Kind::Unauthenticated, enroll,
+        "Enroll.EnrollAgent": enroll_agent(made_up);
         "Enroll.EnrollAgent": enroll_agent(request(used));
         "Enroll.EnrollAgent": enroll_agent(another_key);
         "Enroll.EnrollAgent": enroll_agent(pb::EnrollAgentRequest { token: None, ..request(good) });
@@ -369,10 +378,11 @@ async fn an_agent_that_calls_everything_gets_nothing_and_it_is_on_record() {
         node: ctl.json(&["node", "inspect", "n1"])[0]["id"].as_str().unwrap().to_owned(),
     };
     let addresses = lab.addresses();
+    // In this order: a token that was used up is forgotten when the next one is made.
+    let good: JoinToken = lab.token("agent").parse().unwrap();
     let used = ctl.ok(&["cluster", "join-token", "agent", "--uses", "1", "--quiet"]);
     let client = Client::agent(&addresses[0], &used, "n2").await;
     let used: JoinToken = used.parse().unwrap();
-    let good: JoinToken = lab.token("agent").parse().unwrap();
 
     // At the leader and at those that hand on to it.
     let mut refusals = Refusals::default();
@@ -414,6 +424,12 @@ async fn an_agent_that_calls_everything_gets_nothing_and_it_is_on_record() {
         by_token(&good, "admit_manager", "unauthenticated"),
         by_token(&good, "enroll_operator", "denied"),
         by_token(&good, "vouched_node", "denied"),
+        // Whoever makes ids up fills one line, not the audit.
+        (
+            format!("token/{}", TokenId::from_entropy([0; 17])),
+            "unknown_token".into(),
+            "denied".into(),
+        ),
     ]);
     for refusal in expected {
         until(&format!("{refusal:?} is on record"), || {

@@ -13,11 +13,11 @@ use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 use proto::{Kind, pb};
 use state::command::{AdmitAgent, AdmitManager, Command};
 use state::object::Digest;
-use state::{Outcome, Standing};
+use state::{Outcome, Refusal, Standing};
 
 use super::members::check_address;
 use super::secrets::unexpected;
-use super::{Service, internal, mark, now, parse_failure, removed};
+use super::{Service, internal, mark, now, parse_failure, refused, removed};
 use crate::ca::{self, CaError, Issued};
 
 /// A token as it was presented.
@@ -38,6 +38,14 @@ impl Service {
             token.secret.as_ref().try_into().map_err(|_| malformed())?;
         let secret = TokenSecret::new(Box::new(secret));
         let realm = self.cluster()?.realm;
+        if self.raft.machine.state().token(id).is_none() {
+            // Nothing is proposed for an id that anybody can make up: neither the log nor the
+            // audit is to be filled from outside. All of them are one line.
+            let nobody = Caller::Token { id: TokenId::from_entropy([0; 17]) };
+            self.denials.count(nobody, "unknown_token");
+            let reason = "it is not one of this cluster's, or was revoked".into();
+            return Err(refused(&Refusal::Token { reason }));
+        }
         Ok(Presented { id, hash: Digest(seal::token_hash(realm, id, &secret)) })
     }
 
