@@ -26,14 +26,14 @@ fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
     let id = id.trim();
     assert_eq!(id.len(), 25, "an id: {id}");
 
-    // 3 to 5. A manager took it in and all of them hold it: each answers, from its own state.
+    // 3 to 6. A manager took it in and all of them hold it: each answers, from its own state.
     for index in 0..3 {
         let secret = lab.ctl_of(index).json(&["inspect", "db_password"]);
         assert_eq!(secret[0]["id"], id);
         assert_eq!(secret[0]["current_version"], 1);
     }
 
-    // 6. A service uses it: tasks are made, placed, and their node is entitled to the secret.
+    // 7. A service uses it: tasks are made, placed, and their node is entitled to the secret.
     let script = "sha256sum </run/secrets/db_password; stat -c '%a %u %g %n' /run/secrets/*; \
                   grep ' /run/secrets ' /proc/self/mountinfo; exec sleep 1000";
     let service = ["service", "create", "--name", "db", "--constraint", "node.hostname==n1"];
@@ -41,11 +41,11 @@ fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
     ctl.ok(&[&service[..], &command].concat());
     let task = lab.await_tasks("db", 1, "running").remove(0);
     assert_eq!(task["node"], "n1");
-    // 7, 8. The manager that holds n1's session delivered this version, and the agent mounted it.
+    // 8 to 10. The manager that holds n1's session delivered this version, and the agent mounted it.
     assert_eq!(task["mounted"][0]["secret_id"], id, "{task}");
     assert_eq!(task["mounted"][0]["version"], 1, "{task}");
 
-    // 9. The task reads it: its bytes, its owner, its mode, on a filesystem that is in memory only
+    // 11. The task reads it: its bytes, its owner, its mode, on a filesystem that is in memory only
     // and cannot be written.
     let output = until("the task's output", || {
         let output = ctl.ok(&["service", "logs", "--no-prefix", "db"]);

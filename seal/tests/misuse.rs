@@ -403,7 +403,7 @@ fn root_keys_reach_the_member_that_asked_and_nobody_else() {
     assert!(fetch.open(&FetchSecretKey::make(), &encapsulation, &sealed[0], root.id()).is_err());
     let changes: [&dyn Fn(&mut Fetch); 3] =
         [&|f| f.member = MemberId(8), &|f| f.incarnation = Incarnation(2), &|f| {
-            f.realm = OTHER_REALM
+            f.realm = OTHER_REALM;
         }];
     for change in changes {
         let mut wrong = fetch.clone();

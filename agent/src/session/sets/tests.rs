@@ -248,7 +248,7 @@ fn an_altered_delivery_does_not_open() {
         |d| d.payload_id = vec![8; 16].into(),
         |d| {
             d.ciphertext =
-                delivery(1, 1, 1).ciphertext.iter().rev().copied().rev().chain([1]).collect()
+                delivery(1, 1, 1).ciphertext.iter().rev().copied().rev().chain([1]).collect();
         },
     ];
     for change in changes {
