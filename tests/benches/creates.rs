@@ -128,7 +128,7 @@ fn split(before: &Metrics, after: &Metrics, latencies: &Latencies, sealing: Dura
         at(after) - at(before)
     };
     let seal = sealing.as_secs_f64() * 1e3 / latencies.count() as f64;
-    let of_call = |what: &str| grown(&format!("{what}{{call=\"CreateSecret\",outcome=\"ok\"}}"));
+    let of_call = |what: &str| grown(&format!("{what}{{call=\"create_secret\",outcome=\"ok\"}}"));
     let call = of_call("secretd_calls_seconds_total") / of_call("secretd_calls_total") * 1e3;
     let part = |part: &str| {
         let of = |what: &str| grown(&format!("secretd_create_parts{what}{{part=\"{part}\"}}"));

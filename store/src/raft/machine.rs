@@ -31,8 +31,12 @@ const CHANGES_KEPT: usize = 4096;
 /// Log bytes after which a snapshot is made, at least; more if the last snapshot was larger.
 const SNAPSHOT_AFTER_BYTES: u64 = 64 << 20;
 
-/// Every so many entries the state's digest is compared with the leader's.
+/// Every so many entries the state's digest is compared with the leader's, or, where the state is
+/// large, less often: see [`digest_every`].
 const DIGEST_EVERY: u64 = 10_000;
+
+/// Objects of a state whose digest costs about as much as applying [`DIGEST_EVERY`] entries.
+const DIGEST_OBJECTS: u64 = 5_000;
 
 /// Digests kept for comparison: a proposal is a few thousand entries late at most.
 const DIGESTS_KEPT: usize = 4;
@@ -51,6 +55,13 @@ struct Machinery {
     snapshot_bytes: AtomicU64,
     snapshot_wanted: Notify,
     digests: Mutex<Digests>,
+}
+
+/// How often a state's digest is made: it reads every object, so its share of an entry stays the
+/// same however many there are. A step of two, so that the multiples of one are those of the other.
+fn digest_every(state: &State) -> u64 {
+    let objects = state.secrets().len() + state.services().len() + state.tasks().len();
+    DIGEST_EVERY * (objects as u64 / DIGEST_OBJECTS + 1).next_power_of_two()
 }
 
 /// Digests of this manager's state after certain entries.
@@ -160,7 +171,7 @@ impl Machine {
                 None
             }
         };
-        if index.is_multiple_of(DIGEST_EVERY) {
+        if index.is_multiple_of(digest_every(&state)) {
             self.note_digest(index, state.clone());
         }
         drop(state);

@@ -178,7 +178,7 @@ impl LogStore {
             let start = start.max(tail.purged.map_or(0, |id| id.index + 1));
             match tail.first() {
                 Some(first) if start >= first => {
-                    return Ok(take(tail.entries.iter(), start, end, bytes_max));
+                    return Ok(take(&tail.entries, start, end, bytes_max));
                 }
                 first => first,
             }
@@ -195,7 +195,7 @@ impl LogStore {
         let wanted = bytes_max == usize::MAX || entries.is_empty();
         if wanted && reached && disk_end < end {
             let tail = self.tail();
-            entries.extend(take(tail.entries.iter(), disk_end, end, bytes_max));
+            entries.extend(take(&tail.entries, disk_end, end, bytes_max));
         }
         Ok(entries)
     }
@@ -228,18 +228,14 @@ impl LogStore {
     }
 }
 
-/// Some entries of the tail, which are consecutive.
-fn take<'a>(
-    entries: impl Iterator<Item = &'a Entry>,
-    start: u64,
-    end: u64,
-    bytes_max: usize,
-) -> Vec<Entry> {
+/// Some entries of the tail. They are consecutive, so the first one wanted is found by counting:
+/// the tail holds tens of thousands, and is read for every append.
+fn take(entries: &VecDeque<Entry>, start: u64, end: u64, bytes_max: usize) -> Vec<Entry> {
     let mut taken = Vec::new();
     let mut bytes = 0;
-    let wanted = entries
-        .skip_while(|entry| entry.log_id.index < start)
-        .take_while(|entry| entry.log_id.index < end);
+    let first = entries.front().map_or(start, |entry| entry.log_id.index);
+    let before = usize::try_from(start.saturating_sub(first)).unwrap_or(usize::MAX);
+    let wanted = entries.iter().skip(before).take_while(|entry| entry.log_id.index < end);
     for entry in wanted {
         bytes += size_of(entry);
         if bytes > bytes_max && !taken.is_empty() {
