@@ -544,7 +544,8 @@ impl Writer {
             next = (taken < GROUP_JOBS_MAX).then(|| queue.try_recv().ok()).flatten();
         }
         self.finish_group()?;
-        if *stop && self.committed.is_some() {
+        if *stop && let Some(committed) = self.take_committed() {
+            self.group.push(committed);
             self.sync_group()?;
         }
         if *stop && self.head_dirty {
@@ -705,9 +706,10 @@ impl Writer {
     fn sync_group(&mut self) -> Result<(), LogError> {
         let mut group = std::mem::take(&mut self.group);
         self.group_bytes = 0;
-        if let Some(place) = self.committed.take() {
-            let sealed = self.seal_meta(META_COMMITTED, &StoredPlace::from(place));
-            group.push((Key::Meta(META_COMMITTED), sealed));
+        // With the head, not with every group: a restart replays to here and learns the rest from
+        // the leader, and a second tree in a group costs as much as the first.
+        if self.head_written_at.elapsed() >= HEAD_LAG {
+            group.extend(self.take_committed());
         }
         if !group.is_empty() {
             let started = Instant::now();
@@ -715,6 +717,12 @@ impl Writer {
             self.stats.put(started.elapsed());
         }
         self.sync()
+    }
+
+    fn take_committed(&mut self) -> Option<(Key, Vec<u8>)> {
+        let place = self.committed.take()?;
+        let sealed = self.seal_meta(META_COMMITTED, &StoredPlace::from(place));
+        Some((Key::Meta(META_COMMITTED), sealed))
     }
 
     fn sync(&self) -> Result<(), LogError> {
