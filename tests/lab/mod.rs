@@ -235,10 +235,13 @@ impl Lab {
         members.iter().map(|member| member["address"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The members, as the cluster's status tells of them.
+    /// The members, as the cluster's status tells of them. A manager that was just started again has
+    /// none to tell of.
     pub fn members(&self) -> Vec<serde_json::Value> {
-        let status = self.ctl().json(&["cluster", "status"]);
-        status["members"].as_array().unwrap().clone()
+        until("a manager tells of the members", || {
+            let status = self.ctl().json(&["cluster", "status"]);
+            status["members"].as_array().cloned()
+        })
     }
 
     /// Which of the managers leads.
