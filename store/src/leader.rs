@@ -16,7 +16,7 @@ use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use state::command::{Command, Denial, NodeStatuses};
 use state::object::{MemberState, NodeReport};
-use state::{Change, Observed, Scope};
+use state::{Change, Observed, Outcome, Scope};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -285,14 +285,17 @@ impl Duty {
         }
     }
 
-    async fn propose(&self, command: Command) -> bool {
+    /// Proposes a command of the cluster's own; none if that failed, after a pause.
+    async fn propose(&self, command: Command) -> Option<Outcome> {
         let name = command.name();
-        let proposed = self.service.propose(self.service.cluster_caller(), None, command).await;
-        if let Err(failure) = &proposed {
-            tracing::debug!(command = name, %failure, "duty_not_done");
-            tokio::time::sleep(RETRY_AFTER).await;
+        match self.service.propose(self.service.cluster_caller(), None, command).await {
+            Ok(outcome) => Some(outcome),
+            Err(failure) => {
+                tracing::debug!(command = name, %failure, "duty_not_done");
+                tokio::time::sleep(RETRY_AFTER).await;
+                None
+            }
         }
-        proposed.is_ok()
     }
 
     /// Plans until nothing is left to do; says when time alone will make a difference.
@@ -313,8 +316,11 @@ impl Duty {
                 (one, other) => one.or(other),
             };
             agenda.everything |= plan.more;
-            if !plan.steps.is_empty() && !self.propose(Command::Plan(plan.steps)).await {
-                agenda.everything = true;
+            if !plan.steps.is_empty() {
+                let proposed = self.propose(Command::Plan(plan.steps)).await;
+                // A step that was stale is planned anew from what made it so.
+                let is_done = matches!(proposed, Some(Outcome::Steps { stale: 0, .. }));
+                agenda.everything |= !is_done;
             }
             // What the steps themselves changed is on the agenda by now.
             loop {
@@ -410,7 +416,9 @@ impl Duty {
             .map_err(ca::CaError::from)
             .and_then(|(root, key)| ca::make_transit_key(cluster.realm, &root, &key, at));
         match made {
-            Ok((id, key)) => drop(self.propose(Command::AddTransitKey { id, key }).await),
+            Ok((id, key)) => {
+                self.propose(Command::AddTransitKey { id, key }).await;
+            }
             Err(error) => tracing::error!(%error, "transit_key_not_made"),
         }
     }
