@@ -51,6 +51,26 @@ fn tasks_outlive_their_agent_and_its_successor_knows_how_they_ended() {
 }
 
 #[test]
+fn a_task_gets_a_secret_that_others_on_their_way_out_share() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    let agent = lab.agent("n1");
+    lab.ctl().ok_with(&["create", "key", "-"], b"value");
+    // They ignore their signal for longer than anybody waits here.
+    let stubborn = ["--secret", "key", "--replicas", "8", "--stop-grace-period", "10m"];
+    serve(&lab, "old", &stubborn, "trap '' TERM; while :; do sleep 1; done");
+    lab.await_tasks("old", 8, "running");
+    lab.ctl().ok(&["service", "rm", "old"]);
+    // Once this one runs, the agent was told that nobody needs the secret any more.
+    serve(&lab, "other", &[], "exec sleep 1000");
+    lab.await_tasks("other", 1, "running");
+    serve(&lab, "new", &["--secret", "key"], "cat /run/secrets/key; echo; exec sleep 1000");
+    lab.await_tasks("new", 1, "running");
+    assert_eq!(output(&lab, "new", 1), "value\n");
+    // It would wait for them.
+    lab.agents[agent].daemon.kill();
+}
+
+#[test]
 fn a_dead_leader_takes_nothing_along() {
     let mut lab = Lab::with_managers(PROGRAMS, 3);
     lab.agent("n1");

@@ -269,7 +269,12 @@ impl Drop for Lab {
             }
         }
         for agent in &mut self.agents {
-            agent.daemon.stop();
+            // A second panic while the first unwinds would hide what it has to say.
+            if std::thread::panicking() {
+                agent.daemon.kill();
+            } else {
+                agent.daemon.stop();
+            }
         }
         for manager in &mut self.managers {
             manager.daemon.kill();

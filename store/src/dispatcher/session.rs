@@ -278,7 +278,13 @@ impl Session {
             for reference in &task.secrets {
                 let value = (reference.secret_id, reference.version);
                 let needed = assigned.secrets.contains(&value) && !self.secrets.contains(&value);
-                if needed && set.deliver.iter().all(|(_, other)| *other != value) {
+                if !needed || set.deliver.iter().any(|(_, other)| *other == value) {
+                    continue;
+                }
+                // For a task that may have it: one on its way out refers to it as well, and would
+                // be refused for all that share the value.
+                let (secret, version) = value;
+                if state::entitled(&state, self.node_id, id, secret, version).is_some() {
                     set.deliver.push((id, value));
                 }
             }
