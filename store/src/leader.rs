@@ -32,6 +32,10 @@ const REPORT_FRESH: Duration = Duration::from_secs(4);
 /// How far behind a learner may be when it gets its vote, in entries.
 const LAG_MAX: u64 = 1_000;
 
+/// Pause after a plan of which nothing took effect: should planning and applying ever disagree, the
+/// log must not fill with it.
+const STALE_PAUSE: Duration = Duration::from_millis(10);
+
 /// Pause after a proposal that failed: an election may be under way.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -317,10 +321,15 @@ impl Duty {
             };
             agenda.everything |= plan.more;
             if !plan.steps.is_empty() {
-                let proposed = self.propose(Command::Plan(plan.steps)).await;
                 // A step that was stale is planned anew from what made it so.
-                let is_done = matches!(proposed, Some(Outcome::Steps { stale: 0, .. }));
-                agenda.everything |= !is_done;
+                match self.propose(Command::Plan(plan.steps)).await {
+                    Some(Outcome::Steps { stale: 0, .. }) => {}
+                    Some(Outcome::Steps { applied: 0, .. }) => {
+                        agenda.everything = true;
+                        tokio::time::sleep(STALE_PAUSE).await;
+                    }
+                    _ => agenda.everything = true,
+                }
             }
             // What the steps themselves changed is on the agenda by now.
             loop {
