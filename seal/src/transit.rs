@@ -9,7 +9,7 @@
 //! Invariant: the service never decrypts a payload here; it unwraps 32 bytes and their tag.
 
 use bytes::Bytes;
-use proto::id::{PayloadId, Realm};
+use proto::id::{KeyId, PayloadId, Realm};
 use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, WrappedKey};
@@ -39,6 +39,7 @@ impl TransitSecretKey {
 /// A client's half of a connection to the transit key.
 pub struct TransitSender {
     wrapping_key: KeyBytes,
+    wrapping_key_id: KeyId,
     encapsulation: Encapsulation,
     transit: TransitPublicKey,
     realm: Realm,
@@ -66,7 +67,8 @@ impl TransitSender {
             Ok(())
         })?;
         let encapsulation = Encapsulation::x25519(&encapsulated);
-        Ok(Self { wrapping_key, encapsulation, transit, realm, principal })
+        let wrapping_key_id = wrapping_key.id("connection");
+        Ok(Self { wrapping_key, wrapping_key_id, encapsulation, transit, realm, principal })
     }
 
     /// Seals a value for one operation on one name. The value is encrypted in place.
@@ -86,7 +88,7 @@ impl TransitSender {
         };
         let wrapped = hazmat::encrypt(
             self.wrapping_key.bytes(),
-            self.wrapping_key.id("connection"),
+            self.wrapping_key_id,
             &context.encode(),
             &[&*bundle.write()],
         );
@@ -105,7 +107,7 @@ impl TransitSender {
 /// expensive part.
 pub struct TransitReceiver {
     wrapping_key: KeyBytes,
-    transit_key_id: proto::id::KeyId,
+    transit_key_id: KeyId,
     realm: Realm,
     principal: Principal,
 }
