@@ -8,17 +8,24 @@
 //! unwiped, growth included.
 #![expect(unsafe_code, reason = "GlobalAlloc is an unsafe trait")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 
-/// Wipes each block before it goes back to the inner allocator (the system's unless told
-/// otherwise). Declare it as `#[global_allocator]` in a program's `main.rs`.
-#[derive(Debug)]
-pub struct ZeroizingAllocator<A = System>(A);
+use mimalloc::MiMalloc;
+
+/// Wipes each block before it goes back to the inner allocator. Declare it as
+/// `#[global_allocator]` in a program's `main.rs`.
+pub struct ZeroizingAllocator<A = MiMalloc>(A);
 
 impl ZeroizingAllocator {
-    /// Over the system's allocator.
+    /// Over mimalloc.
     pub const fn new() -> Self {
-        Self(System)
+        Self(MiMalloc)
+    }
+}
+
+impl<A> std::fmt::Debug for ZeroizingAllocator<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ZeroizingAllocator")
     }
 }
 
@@ -40,7 +47,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ZeroizingAllocator<A> {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // JUSTIFICATION: the system can have zeroed pages at no cost.
+        // JUSTIFICATION: the inner allocator can have zeroed pages at no cost.
         // SAFETY: the caller's promise on `layout` is passed on.
         unsafe { self.0.alloc_zeroed(layout) }
     }
@@ -58,6 +65,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ZeroizingAllocator<A> {
 
 #[cfg(test)]
 mod tests {
+    use std::alloc::System;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
