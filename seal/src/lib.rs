@@ -43,6 +43,11 @@ pub fn digest_of(bytes: &[u8]) -> [u8; 32] {
     hazmat::sha256(&[bytes])
 }
 
+/// SHA-256 of public parts, one after the other; the caller knows where one ends.
+pub fn digest_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    hazmat::sha256(parts)
+}
+
 /// SHA-256 of several public parts, each within a context that makes the whole injective.
 pub fn digest_in(context: &Context<'_>, bytes: &[u8]) -> [u8; 32] {
     hazmat::sha256(&[&context.encode(), bytes])

@@ -8,12 +8,18 @@
 //! cut; when it fails, nothing more may be acknowledged and the process stops.
 
 mod head;
+mod journal;
+mod packs;
+mod records;
+mod settle;
 #[cfg(test)]
 mod simulated;
 mod sled;
 
 use std::io;
 use std::path::PathBuf;
+
+use sys::file::{FileError, Folder};
 
 pub(crate) use self::head::HEAD_BLOCKS;
 #[cfg(test)]
@@ -62,7 +68,7 @@ pub enum DiskError {
     },
     /// A file beside the records failed.
     #[error(transparent)]
-    File(#[from] sys::file::FileError),
+    File(#[from] FileError),
     /// The store of records cannot be read: it is damaged.
     #[error("the log store in {} is damaged; this manager stops rather than serve a torn log: {RUNBOOK}", path.display())]
     Damaged {
@@ -71,6 +77,18 @@ pub enum DiskError {
         /// What it said.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The journal lost what it had made durable.
+    #[error("{} is damaged: a part that was durable cannot be read; this manager stops rather than lose acknowledged writes: {RUNBOOK}", path.display())]
+    Journal {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// What takes records over from the journal has stopped.
+    #[error("the log store in {} could not take over what the journal holds, and this manager stops", path.display())]
+    NotSettled {
+        /// Its folder.
+        path: PathBuf,
     },
     /// The store wrote outside of what is made durable.
     #[error("the log store in {} wrote a file that is never made durable; this manager stops rather than lose it: {RUNBOOK}", path.display())]
@@ -84,9 +102,7 @@ impl DiskError {
     /// Whether there was no room.
     pub(crate) fn is_full(&self) -> bool {
         let source: Option<&io::Error> = match self {
-            Self::Io { source, .. } | Self::File(sys::file::FileError::Failed { source, .. }) => {
-                Some(source)
-            }
+            Self::Io { source, .. } | Self::File(FileError::Failed { source, .. }) => Some(source),
             _ => None,
         };
         source.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
@@ -105,6 +121,16 @@ pub(crate) trait NewFile: Send {
     fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError>;
     /// Makes the file durable under its name, replacing what was there.
     fn finish(self: Box<Self>) -> Result<(), DiskError>;
+}
+
+/// Removes what a crash left unfinished.
+fn remove_leftovers(folder: &Folder, suffix: &str) -> Result<(), FileError> {
+    for name in folder.entries()? {
+        if let Some(name) = name.to_str().filter(|name| name.ends_with(suffix)) {
+            folder.remove(name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Room on the disk.

@@ -76,9 +76,9 @@ fn nothing_is_acknowledged_before_a_flush_and_flushes_are_shared() {
         Err(reason) => return skip(test, Need::Strace, &reason),
     };
     let calls = calls_of(&trace);
-    let on_log = |call: &&Call| call.arguments.contains("/data/log/db>");
+    let on_journal = |call: &&Call| call.arguments.contains("/data/journal>");
     let named = |name: &'static str| {
-        calls.iter().filter(move |call| call.name == name && on_log(call)).collect::<Vec<_>>()
+        calls.iter().filter(move |call| call.name == name && on_journal(call)).collect::<Vec<_>>()
     };
     let (writes, flushes) = (named("pwrite64"), named("fdatasync"));
     let told = |word: &str| {
