@@ -14,6 +14,7 @@ mod log;
 mod machine;
 mod network;
 mod pipeline;
+mod proposals;
 mod receive;
 mod snapshot;
 mod storage;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::RaftError;
 use openraft::raft::linearizable_read::{Linearizer, LinearizerOption};
 use openraft::{ChangeMembers, Config, SnapshotPolicy};
 use proto::id::MemberId;
@@ -46,6 +47,7 @@ use self::log::{LogReader, LogWriter, Opened};
 pub(crate) use self::machine::{Changes, Machine};
 use self::network::Network;
 pub(crate) use self::network::{PEER_MESSAGE_BYTES_MAX, Pool, Purpose};
+use self::proposals::Proposals;
 use self::receive::VoteGuard;
 pub(crate) use self::snapshot::PREFIX as SNAPSHOT_PREFIX;
 pub use self::snapshot::SnapshotFileError;
@@ -230,6 +232,7 @@ pub(crate) struct Raft {
     pub(crate) profile: Profile,
     guard: Arc<VoteGuard>,
     room: Arc<Semaphore>,
+    proposals: Arc<Proposals>,
     leadership: watch::Receiver<Leadership>,
     stop: CancellationToken,
 }
@@ -270,6 +273,7 @@ impl Raft {
         let wait = if had_log { profile.lease() } else { Duration::ZERO };
         let (tell, leadership) = watch::channel(Leadership::default());
         let raft = Self {
+            proposals: Arc::new(Proposals::new(inner.clone())),
             inner,
             machine,
             log,
@@ -422,20 +426,14 @@ impl Raft {
     pub(crate) async fn propose(&self, envelope: Envelope) -> Result<Proposed, ProposeError> {
         let proposal = Proposal::new(envelope);
         let kib = u32::try_from(proposal.bytes().len() / 1024 + 1).unwrap_or(u32::MAX);
-        let room = self.room.try_acquire_many(kib.min(UNCOMMITTED_KIB_MAX));
-        let _room = room.map_err(|_| ProposeError::Busy)?;
-        let written = tokio::time::timeout(PROPOSAL_TIMEOUT, self.inner.client_write(proposal));
-        let written = tokio::select! {
-            written = written => written,
-            () = self.majority_lost() => return Err(ProposeError::Unknown),
-        };
-        match written {
-            Ok(Ok(response)) => Ok(response.data.outcome.unwrap_or(Ok(Outcome::Done))),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                Err(ProposeError::NotLeader)
+        let room = self.room.clone().try_acquire_many_owned(kib.min(UNCOMMITTED_KIB_MAX));
+        let room = room.map_err(|_| ProposeError::Busy)?;
+        let written = self.proposals.write(proposal, room);
+        tokio::select! {
+            written = tokio::time::timeout(PROPOSAL_TIMEOUT, written) => {
+                written.unwrap_or(Err(ProposeError::Unknown))
             }
-            Ok(Err(RaftError::APIError(_))) | Err(_) => Err(ProposeError::Unknown),
-            Ok(Err(RaftError::Fatal(_))) => Err(ProposeError::Stopped),
+            () = self.majority_lost() => Err(ProposeError::Unknown),
         }
     }
 

@@ -1,0 +1,118 @@
+//! Proposals on their way to openraft: those that wait for one another go together.
+//!
+//! A group costs openraft, the log and each follower about the same whatever its size: messages,
+//! wake-ups, syncs. So while a group is on its way, what arrives is gathered and goes as the next
+//! one. Alone, a proposal goes at once and by itself.
+//!
+//! Not here: bounds and time limits (raft), what a proposal means.
+//!
+//! Invariant: every proposal is answered once, with its own outcome; those that wait go in the
+//! order in which they came.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use openraft::errors::{ClientWriteError, RaftError};
+use state::Outcome;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::machine::Machine;
+use super::type_config::{Answer, Proposal, TypeConfig};
+use super::{ProposeError, Proposed};
+
+/// Groups on their way at a time: with one, all that arrives meanwhile shares the next.
+const GROUPS_MAX: usize = 1;
+
+/// Proposals in one group: as many as openraft sends a follower at once.
+const GROUP_PROPOSALS_MAX: usize = 1024;
+
+type Inner = openraft::Raft<TypeConfig, Machine>;
+type Written = Result<Proposed, ProposeError>;
+
+struct Waiting {
+    proposal: Proposal,
+    answer: oneshot::Sender<Written>,
+    /// Given back when the outcome is known, whether or not anybody still waits for it.
+    room: OwnedSemaphorePermit,
+}
+
+/// Where proposals go in.
+pub(super) struct Proposals {
+    inner: Inner,
+    groups: Arc<Semaphore>,
+    queue: mpsc::UnboundedSender<Waiting>,
+}
+
+impl Proposals {
+    pub(super) fn new(inner: Inner) -> Self {
+        let groups = Arc::new(Semaphore::new(GROUPS_MAX));
+        // Bounded by the room that each proposal holds.
+        let (queue, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(send_groups(inner.clone(), groups.clone(), waiting));
+        Self { inner, groups, queue }
+    }
+
+    /// Proposes, and waits until it is applied here.
+    pub(super) async fn write(&self, proposal: Proposal, room: OwnedSemaphorePermit) -> Written {
+        if let Ok(_group) = self.groups.try_acquire() {
+            return match self.inner.client_write(proposal).await {
+                Ok(response) => Ok(outcome(response.data)),
+                Err(RaftError::APIError(error)) => Err(not_written(&error)),
+                Err(RaftError::Fatal(_)) => Err(ProposeError::Stopped),
+            };
+        }
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { proposal, answer, room };
+        self.queue.send(waiting).map_err(|_| ProposeError::Stopped)?;
+        answered.await.unwrap_or(Err(ProposeError::Stopped))
+    }
+}
+
+fn outcome(answer: Answer) -> Proposed {
+    answer.outcome.unwrap_or(Ok(Outcome::Done))
+}
+
+fn not_written(error: &ClientWriteError<TypeConfig>) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(_) => ProposeError::NotLeader,
+        _ => ProposeError::Unknown,
+    }
+}
+
+/// Sends what waits whenever a group may go.
+async fn send_groups(
+    inner: Inner,
+    groups: Arc<Semaphore>,
+    mut queue: mpsc::UnboundedReceiver<Waiting>,
+) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, GROUP_PROPOSALS_MAX).await > 0 {
+        let Ok(group) = groups.clone().acquire_owned().await else { return };
+        while waiting.len() < GROUP_PROPOSALS_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            waiting.push(next);
+        }
+        // Whoever gave up was told that the outcome is unknown: better that nothing happens.
+        waiting.retain(|waiting| !waiting.answer.is_closed());
+        send_group(&inner, waiting.drain(..)).await;
+        drop(group);
+    }
+}
+
+async fn send_group(inner: &Inner, waiting: impl Iterator<Item = Waiting>) {
+    let (proposals, waiting): (Vec<_>, Vec<_>) =
+        waiting.map(|waiting| (waiting.proposal, (waiting.answer, waiting.room))).unzip();
+    // Answers come in the order of the proposals; those that do not come leave `Stopped` behind.
+    let Ok(mut answers) = inner.client_write_many(proposals).await else { return };
+    for (answer, room) in waiting {
+        let written = match answers.next().await {
+            Some(Ok(Ok(response))) => Ok(outcome(response.response)),
+            Some(Ok(Err(error))) => Err(not_written(&error)),
+            Some(Err(_)) | None => return,
+        };
+        drop(room);
+        // Whoever gave up has been answered already.
+        drop(answer.send(written));
+    }
+}
