@@ -183,8 +183,9 @@ async fn etcd() {
         return;
     };
     let mut connections: Vec<etcd::Client> = Vec::new();
+    let leader = etcd.leader().await.unwrap();
     for _ in 0..CONNECTIONS {
-        connections.push(etcd.connect(0).await.unwrap());
+        connections.push(etcd.connect(leader).await.unwrap());
     }
     let number = Arc::new(AtomicUsize::new(0));
     for clients in CLIENTS {

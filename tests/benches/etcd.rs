@@ -20,6 +20,24 @@ pub(crate) struct Put {
 #[derive(Clone, PartialEq, prost::Message)]
 struct PutAnswer {}
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct StatusRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(uint64, tag = "2")]
+    member_id: u64,
+}
+
+/// What a node says of itself.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StatusAnswer {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
 /// Running nodes; dropped, they are gone.
 pub(crate) struct Etcd {
     nodes: Vec<Child>,
@@ -48,7 +66,8 @@ impl Etcd {
         let etcd = Self { nodes, addresses: addresses.collect(), _folder: folder };
         // A put is answered once there is a leader.
         for _ in 0..600 {
-            if let Ok(mut client) = etcd.connect(0).await
+            if let Some(leader) = etcd.leader().await
+                && let Ok(mut client) = etcd.connect(leader).await
                 && client.put(b"ready", b"").await
             {
                 return Some(etcd);
@@ -58,9 +77,21 @@ impl Etcd {
         None
     }
 
+    /// The node that leads, as our clients too go to the manager that does.
+    pub(crate) async fn leader(&self) -> Option<usize> {
+        for index in 0..self.addresses.len() {
+            if let Ok(mut client) = self.connect(index).await
+                && client.leads().await
+            {
+                return Some(index);
+            }
+        }
+        None
+    }
+
     /// A connection of its own to one of the nodes.
     pub(crate) async fn connect(&self, index: usize) -> Result<Client, tonic::transport::Error> {
-        let address = self.addresses[index % self.addresses.len()].clone();
+        let address = self.addresses[index].clone();
         Ok(Client(Endpoint::from_shared(address)?.tcp_nodelay(true).connect().await?))
     }
 }
@@ -81,14 +112,28 @@ pub(crate) struct Client(Channel);
 impl Client {
     /// Puts a value; true once it is durable.
     pub(crate) async fn put(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let mut grpc = Grpc::new(self.0.clone());
-        let path = PathAndQuery::from_static("/etcdserverpb.KV/Put");
-        let codec = tonic_prost::ProstCodec::<Put, PutAnswer>::default();
         let put = Put { key: key.to_vec(), value: value.to_vec() };
-        if grpc.ready().await.is_err() {
-            return false;
-        }
-        grpc.unary(tonic::Request::new(put), path, codec).await.is_ok()
+        self.call::<_, PutAnswer>("/etcdserverpb.KV/Put", put).await.is_some()
+    }
+
+    async fn leads(&mut self) -> bool {
+        let path = "/etcdserverpb.Maintenance/Status";
+        let status = self.call::<_, StatusAnswer>(path, StatusRequest {}).await.unwrap_or_default();
+        let member_id = status.header.map_or(0, |header| header.member_id);
+        member_id != 0 && member_id == status.leader
+    }
+
+    async fn call<Q, A>(&mut self, path: &'static str, request: Q) -> Option<A>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let mut grpc = Grpc::new(self.0.clone());
+        grpc.ready().await.ok()?;
+        let codec = tonic_prost::ProstCodec::<Q, A>::default();
+        let path = PathAndQuery::from_static(path);
+        let answer = grpc.unary(tonic::Request::new(request), path, codec).await;
+        answer.ok().map(tonic::Response::into_inner)
     }
 }
 

@@ -22,6 +22,10 @@ mod restart;
 /// Measures, and prints what came of it.
 type Table = fn(&tokio::runtime::Runtime);
 
+/// As in secretctl, whose work the clients do.
+#[global_allocator]
+static ALLOCATOR: sys::alloc::ZeroizingAllocator = sys::alloc::ZeroizingAllocator::new();
+
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
 fn main() {
