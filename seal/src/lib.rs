@@ -10,7 +10,9 @@ mod payload;
 mod plaintext;
 mod root;
 mod session;
+mod spelling;
 mod transit;
+mod unlock_key;
 
 use proto::id::{Realm, TokenId};
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
@@ -30,7 +32,9 @@ pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKey
 pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
 };
+pub use crate::spelling::SpellingError;
 pub use crate::transit::{TransitPublicKey, TransitReceiver, TransitSecretKey, TransitSender};
+pub use crate::unlock_key::UnlockKey;
 
 /// Something did not open. There is no reason: whoever could probe learns nothing, and whoever
 /// operates the system learns it from the place that knows the path, the slot or the checksum.
