@@ -123,3 +123,39 @@ pub const OUTPUT_LINE_BYTES_MAX: usize = 16 << 10;
 
 /// Longest network address accepted as text, in bytes: a DNS name and a port.
 pub const ADDRESS_BYTES_MAX: usize = 260;
+
+/// Fewest characters of a passphrase that unlocks managers. What people make up has two to three
+/// bits a character; a generated one has 96.
+pub const PASSPHRASE_CHARACTERS_MIN: usize = 14;
+
+/// Longest passphrase, in bytes. Longer ones are files, for which there are other slots.
+pub const PASSPHRASE_BYTES_MAX: usize = 1024;
+
+/// Least memory of argon2id, in KiB: 64 MiB, the second recommendation of RFC 9106 (section 4). A
+/// key file that asks for less was made by somebody else.
+pub const ARGON2_MEMORY_KIB_MIN: u32 = 64 << 10;
+
+/// Most memory of argon2id, in KiB: 1 GiB. A key file is not authenticated before it is opened, so
+/// what it asks for is bounded by what a manager's host can spare.
+pub const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;
+
+/// Fewest passes of argon2id: with 64 MiB, the second recommendation of RFC 9106.
+pub const ARGON2_PASSES_MIN: u32 = 3;
+
+/// Most passes of argon2id: with the most memory, some twenty seconds.
+pub const ARGON2_PASSES_MAX: u32 = 16;
+
+/// Most lanes of argon2id. They are computed one after the other: more would only help whoever
+/// guesses. Four are those of RFC 9106's recommendations.
+pub const ARGON2_LANES_MAX: u32 = 4;
+
+/// Largest parameters of one slot, in bytes: a hash for each share, or a path. Sixteen such slots
+/// leave half of a key file for keys.
+pub const SLOT_PARAMETERS_BYTES_MAX: usize = 2048;
+
+/// Longest path of a command that unlocks, in bytes.
+pub const SLOT_COMMAND_BYTES_MAX: usize = 1024;
+
+/// Longest time that a command that unlocks may have, in seconds: a manager stays locked while it
+/// runs.
+pub const SLOT_COMMAND_SECONDS_MAX: u32 = 300;

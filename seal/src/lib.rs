@@ -6,10 +6,12 @@ mod disk;
 mod hazmat;
 mod key;
 mod keyfile;
+mod passphrase;
 mod payload;
 mod plaintext;
 mod root;
 mod session;
+mod slot;
 mod spelling;
 mod transit;
 mod unlock_key;
@@ -26,12 +28,17 @@ pub use crate::keyfile::{
     KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, NotAKeyFile, Recipient,
     SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed, seal as seal_key_file,
 };
+pub use crate::passphrase::{
+    CostsError, NoMemory, Passphrase, PassphraseCosts, PassphraseError, WeakPassphrase,
+    make_passphrase,
+};
 pub use crate::payload::{Dek, DekBundle, ciphertext_digest};
 pub use crate::plaintext::{Plaintext, ReadError};
 pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt};
 pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
 };
+pub use crate::slot::{CommandError, ParametersError, SlotCommand, SlotParameters};
 pub use crate::spelling::SpellingError;
 pub use crate::transit::{TransitPublicKey, TransitReceiver, TransitSecretKey, TransitSender};
 pub use crate::unlock_key::UnlockKey;

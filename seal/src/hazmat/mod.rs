@@ -5,6 +5,7 @@
 //!
 //! Invariant: no function takes a nonce; every encryption draws its own.
 
+mod argon2id;
 mod hpke_base;
 
 use chacha20poly1305::aead::inout::InOutBuf;
@@ -17,6 +18,7 @@ use sha2::Digest as _;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+pub(crate) use argon2id::{Costs, argon2id};
 pub(crate) use hpke_base::{decapsulate, derive_key_pair, encapsulate, public_key_of};
 
 use crate::OpenError;

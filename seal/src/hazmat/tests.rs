@@ -157,3 +157,52 @@ fn no_nonce_is_used_twice() {
         (0..100).map(|_| seal()[AUTHENTICATED_HEADER_BYTES..HEADER_BYTES].to_vec()).collect();
     assert_eq!(nonces.len(), 100);
 }
+
+#[test]
+fn argon2id_agrees_with_rfc_9106_and_the_reference_implementation() {
+    let vectors = vectors(include_str!("../../tests/data/argon2id.json"));
+    let number = |value: &Value| u32::try_from(value.as_u64().unwrap()).unwrap();
+    let costs = |vector: &Value| Costs {
+        memory_kib: number(&vector["memory_kib"]),
+        passes: number(&vector["passes"]),
+        lanes: number(&vector["lanes"]),
+    };
+    // The RFC's vector has a secret and associated data, which are not used here.
+    let vector = &vectors["rfc9106"];
+    let Costs { memory_kib, passes, lanes } = costs(vector);
+    let params = argon2::ParamsBuilder::new()
+        .m_cost(memory_kib)
+        .t_cost(passes)
+        .p_cost(lanes)
+        .data(argon2::AssociatedData::new(&bytes(&vector["data"])).unwrap())
+        .output_len(KEY_BYTES)
+        .build()
+        .unwrap();
+    let secret = bytes(&vector["secret"]);
+    let mut tag = [0; KEY_BYTES];
+    let mut memory = vec![argon2::Block::new(); params.block_count()];
+    argon2::Argon2::new_with_secret(
+        &secret,
+        argon2::Algorithm::Argon2id,
+        argon2::Version::V0x13,
+        params,
+    )
+    .unwrap()
+    .hash_password_into_with_memory(
+        &bytes(&vector["password"]),
+        &bytes(&vector["salt"]),
+        &mut tag,
+        &mut memory[..],
+    )
+    .unwrap();
+    assert_eq!(tag.to_vec(), bytes(&vector["tag"]));
+
+    let reference = vectors["reference"].as_array().unwrap();
+    assert_eq!(reference.len(), 7);
+    for vector in reference {
+        let text = |name: &str| vector[name].as_str().unwrap().as_bytes();
+        let mut tag = [0; KEY_BYTES];
+        argon2id(costs(vector), text("password"), text("salt"), &mut tag).unwrap();
+        assert_eq!(tag.to_vec(), bytes(&vector["tag"]), "{vector}");
+    }
+}

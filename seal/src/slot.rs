@@ -1,0 +1,354 @@
+//! What a slot needs beside its secret, by kind: the `parameters` of a recipient, as a type.
+//!
+//! They stand in the state and in the header of every key file, in clear. The header is
+//! authenticated, but only by opening the file, for which the parameters are needed first: until
+//! then they are anybody's words. So each kind has one encoding and bounds, and what is out of
+//! bounds is refused before anything is allocated, computed or run.
+//!
+//! Not here: using them (`passphrase.rs`), running a command (store).
+//! Invariant: a value of these types is within its bounds, and has one encoding.
+
+use minicbor::{Decode, Encode};
+use proto::limits::{SLOT_COMMAND_BYTES_MAX, SLOT_COMMAND_SECONDS_MAX, SLOT_PARAMETERS_BYTES_MAX};
+
+use crate::keyfile::{Recipient, SlotKind, SlotPublicKey};
+use crate::passphrase::{CostsError, PassphraseCosts};
+
+/// What recovering a slot's seed needs beside the secret. Public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotParameters {
+    /// Nothing: the unlock key is the seed.
+    UnlockKey,
+    /// Salt and costs.
+    Passphrase(PassphraseCosts),
+    /// Nothing: the file is the seed; where it lies is each manager's configuration.
+    File,
+    /// What to run.
+    Command(SlotCommand),
+}
+
+/// The bytes are not parameters of the slot's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParametersError {
+    /// Another encoding, another kind's, or one of a later version.
+    #[error("not the parameters of a {} slot, or those of a later version", kind.as_str())]
+    Form {
+        /// Of which kind they should be.
+        kind: SlotKind,
+    },
+    /// Costs of a passphrase.
+    #[error(transparent)]
+    Costs(#[from] CostsError),
+    /// A command that is not run.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Slots of this kind are not made yet.
+    #[error("this version opens no {} slot: use another slot, or a later version", kind.as_str())]
+    Unsupported {
+        /// Which kind.
+        kind: SlotKind,
+    },
+}
+
+impl SlotParameters {
+    /// Reads the parameters of a slot of this kind.
+    ///
+    /// # Errors
+    ///
+    /// If they are out of bounds or not what [`Self::to_bytes`] writes.
+    pub fn parse(kind: SlotKind, bytes: &[u8]) -> Result<Self, ParametersError> {
+        let form = ParametersError::Form { kind };
+        if bytes.len() > SLOT_PARAMETERS_BYTES_MAX {
+            return Err(form);
+        }
+        match kind {
+            SlotKind::UnlockKey if bytes.is_empty() => Ok(Self::UnlockKey),
+            SlotKind::File if bytes.is_empty() => Ok(Self::File),
+            SlotKind::UnlockKey | SlotKind::File => Err(form),
+            SlotKind::Passphrase => {
+                let costs: PassphraseCosts = decode(bytes).ok_or(form)?;
+                Ok(Self::Passphrase(costs.bounded()?))
+            }
+            SlotKind::Command => {
+                let command: SlotCommand = decode(bytes).ok_or(form)?;
+                Ok(Self::Command(SlotCommand::new(command.path, command.seconds)?))
+            }
+            SlotKind::Shares | SlotKind::Peers => Err(ParametersError::Unsupported { kind }),
+        }
+    }
+
+    /// As they stand in a recipient.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::UnlockKey | Self::File => Vec::new(),
+            Self::Passphrase(costs) => encode(costs),
+            Self::Command(command) => encode(command),
+        }
+    }
+
+    /// The kind of slot they are for.
+    pub const fn kind(&self) -> SlotKind {
+        match self {
+            Self::UnlockKey => SlotKind::UnlockKey,
+            Self::Passphrase(_) => SlotKind::Passphrase,
+            Self::File => SlotKind::File,
+            Self::Command(_) => SlotKind::Command,
+        }
+    }
+}
+
+impl Recipient {
+    /// A slot as a key file is sealed to it.
+    pub fn new(public: SlotPublicKey, parameters: &SlotParameters) -> Self {
+        Self { kind: parameters.kind(), public, parameters: parameters.to_bytes() }
+    }
+
+    /// Its parameters; true once the key file that named them was opened.
+    ///
+    /// # Errors
+    ///
+    /// If they are not those of its kind, or out of bounds.
+    pub fn slot_parameters(&self) -> Result<SlotParameters, ParametersError> {
+        SlotParameters::parse(self.kind, &self.parameters)
+    }
+}
+
+fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).expect("encoding into memory cannot fail")
+}
+
+/// Decodes what [`encode`] wrote and nothing else: no second spelling, no field of a later version
+/// that would be passed over.
+fn decode<'b, T: Encode<()> + Decode<'b, ()>>(bytes: &'b [u8]) -> Option<T> {
+    let value = minicbor::decode(bytes).ok()?;
+    (encode(&value) == bytes).then_some(value)
+}
+
+/// A program that prints a slot's seed: exactly 32 bytes, within a time.
+///
+/// One file and no arguments: who may change what runs is then who may change that file, which the
+/// manager checks, and a tampered key file cannot make a shell of it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SlotCommand {
+    #[n(0)]
+    path: String,
+    #[n(1)]
+    seconds: u32,
+}
+
+/// A command that no manager runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// What it names depends on where it is run, or is spelled in a roundabout way.
+    #[error(
+        "not the absolute path of a program: it starts with `/` and has no empty part, no `.` and \
+         no `..`, at most {SLOT_COMMAND_BYTES_MAX} bytes"
+    )]
+    Path,
+    /// It would be waited for too long, or not at all.
+    #[error("a command has 1 to {SLOT_COMMAND_SECONDS_MAX} seconds")]
+    Seconds,
+}
+
+impl SlotCommand {
+    /// The command at this absolute path, given up after `seconds`.
+    ///
+    /// # Errors
+    ///
+    /// If the path is not absolute and plain, or the time out of bounds.
+    pub fn new(path: String, seconds: u32) -> Result<Self, CommandError> {
+        let plain = |part: &str| !matches!(part, "" | "." | "..");
+        let parts = path.strip_prefix('/').filter(|_| path.len() <= SLOT_COMMAND_BYTES_MAX);
+        let is_plain = parts.is_some_and(|parts| parts.split('/').all(plain));
+        if !is_plain || path.chars().any(char::is_control) {
+            return Err(CommandError::Path);
+        }
+        if !(1..=SLOT_COMMAND_SECONDS_MAX).contains(&seconds) {
+            return Err(CommandError::Seconds);
+        }
+        Ok(Self { path, seconds })
+    }
+
+    /// The program.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How long it may take, in seconds.
+    pub const fn seconds(&self) -> u32 {
+        self.seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KINDS: [SlotKind; 6] = [
+        SlotKind::UnlockKey,
+        SlotKind::Passphrase,
+        SlotKind::Shares,
+        SlotKind::File,
+        SlotKind::Command,
+        SlotKind::Peers,
+    ];
+
+    fn costs(memory_kib: u32, passes: u32, lanes: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = minicbor::Encoder::new(&mut bytes);
+        encoder.array(4).unwrap().bytes(&[7; 16]).unwrap();
+        encoder.u32(memory_kib).unwrap().u32(passes).unwrap().u32(lanes).unwrap();
+        bytes
+    }
+
+    fn command(path: &str, seconds: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        minicbor::Encoder::new(&mut bytes)
+            .array(2)
+            .unwrap()
+            .str(path)
+            .unwrap()
+            .u32(seconds)
+            .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn parameters_survive_their_bytes_under_their_own_kind_only() {
+        let all = [
+            (SlotKind::UnlockKey, vec![]),
+            (SlotKind::File, vec![]),
+            (SlotKind::Passphrase, costs(64 << 10, 3, 1)),
+            (SlotKind::Command, command("/usr/lib/secretd/unseal", 30)),
+        ];
+        for (kind, bytes) in all {
+            let parameters = SlotParameters::parse(kind, &bytes).unwrap();
+            assert_eq!((parameters.kind(), parameters.to_bytes()), (kind, bytes.clone()));
+            for other in KINDS {
+                let is_other = other != kind && !(bytes.is_empty() && other.has_no_parameters());
+                assert_eq!(SlotParameters::parse(other, &bytes).is_err(), is_other, "{other:?}");
+            }
+        }
+    }
+
+    impl SlotKind {
+        fn has_no_parameters(self) -> bool {
+            matches!(self, Self::UnlockKey | Self::File)
+        }
+    }
+
+    const MIB_64: u32 = 64 << 10;
+
+    #[test]
+    fn costs_are_bounded_from_both_sides() {
+        let parse = |memory, passes, lanes| {
+            SlotParameters::parse(SlotKind::Passphrase, &costs(memory, passes, lanes))
+        };
+        let refused = |memory_kib, passes, lanes| {
+            let error = parse(memory_kib, passes, lanes).unwrap_err();
+            assert!(matches!(error, ParametersError::Costs(_)), "{error:?}");
+        };
+        for (memory, passes, lanes) in [(MIB_64, 3, 1), (1 << 20, 16, 4)] {
+            assert!(parse(memory, passes, lanes).is_ok());
+        }
+        refused(MIB_64 - 1, 3, 1);
+        refused((1 << 20) + 1, 3, 1);
+        refused(u32::MAX, u32::MAX, u32::MAX);
+        refused(MIB_64, 2, 1);
+        refused(MIB_64, 17, 1);
+        refused(MIB_64, 3, 0);
+        refused(MIB_64, 3, 5);
+        assert_eq!(
+            parse(8, 1, 1).unwrap_err().to_string(),
+            "argon2id with 8 KiB, 1 passes and 1 lanes is out of bounds (65536 to 1048576 KiB, 3 \
+             to 16 passes, 1 to 4 lanes)"
+        );
+    }
+
+    #[test]
+    fn a_command_is_an_absolute_plain_path_and_a_time() {
+        let new = |path: &str, seconds| SlotCommand::new(path.into(), seconds);
+        let long = format!("/{}", "x".repeat(SLOT_COMMAND_BYTES_MAX - 1));
+        for path in ["/a", "/usr/bin/systemd-creds", "/opt/a b/é", "/a.b/..c", &long] {
+            assert_eq!(new(path, 1).unwrap().path(), path);
+        }
+        let longer = format!("{long}x");
+        for path in [
+            "", "/", "a", "./a", "//a", "/a/", "/a//b", "/./a", "/a/..", "/../a", "/a\n", "/a\0b",
+            &longer,
+        ] {
+            assert_eq!(new(path, 1), Err(CommandError::Path), "{path:?}");
+            let error = SlotParameters::parse(SlotKind::Command, &command(path, 1)).unwrap_err();
+            assert_eq!(error, CommandError::Path.into());
+        }
+        assert_eq!(new("/a", 0), Err(CommandError::Seconds));
+        assert_eq!(new("/a", SLOT_COMMAND_SECONDS_MAX).unwrap().seconds(), 300);
+        assert_eq!(new("/a", SLOT_COMMAND_SECONDS_MAX + 1), Err(CommandError::Seconds));
+    }
+
+    #[test]
+    fn there_is_one_encoding_and_no_room_for_what_is_not_known() {
+        let known = costs(64 << 10, 3, 1);
+        let parse = |bytes: &[u8]| SlotParameters::parse(SlotKind::Passphrase, bytes);
+        assert!(parse(&known).is_ok());
+        let form = Err(ParametersError::Form { kind: SlotKind::Passphrase });
+        // A field more, a byte more, a longer spelling of the same number, a salt cut short.
+        let mut more = known.clone();
+        more[0] = 0x85;
+        more.push(0);
+        assert_eq!(parse(&more), form);
+        assert_eq!(parse(&[&known[..], &[0]].concat()), form);
+        let three = known.len() - 2;
+        assert_eq!(known[three], 3);
+        assert_eq!(parse(&[&known[..three], &[0x18, 3], &known[three + 1..]].concat()), form);
+        assert_eq!(parse(&known[..known.len() - 1]), form);
+        let mut short = known.clone();
+        short[1] = 0x4f;
+        short.remove(2);
+        assert_eq!(parse(&short), form);
+        assert_eq!(parse(&[0; SLOT_PARAMETERS_BYTES_MAX + 1]), form);
+    }
+
+    #[test]
+    fn the_largest_parameters_fit() {
+        let path = format!("/{}", "x".repeat(SLOT_COMMAND_BYTES_MAX - 1));
+        let command = SlotCommand::new(path, SLOT_COMMAND_SECONDS_MAX).unwrap();
+        let bytes = SlotParameters::Command(command).to_bytes();
+        assert!(bytes.len() <= SLOT_PARAMETERS_BYTES_MAX, "{}", bytes.len());
+        assert!(SlotParameters::parse(SlotKind::Command, &bytes).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parameters_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            kind in 0..6_usize,
+        ) {
+            if let Ok(parameters) = SlotParameters::parse(KINDS[kind], &bytes) {
+                prop_assert_eq!(parameters.to_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused_or_other_parameters(
+            at in any::<proptest::sample::Index>(),
+            change in 1..=u8::MAX,
+            is_command in any::<bool>(),
+        ) {
+            let (kind, mut bytes) = if is_command {
+                (SlotKind::Command, command("/usr/bin/unseal", 30))
+            } else {
+                (SlotKind::Passphrase, costs(65_536, 3, 1))
+            };
+            let before = SlotParameters::parse(kind, &bytes).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            if let Ok(parameters) = SlotParameters::parse(kind, &bytes) {
+                prop_assert_ne!(&parameters, &before);
+                prop_assert_eq!(parameters.to_bytes(), bytes);
+            }
+        }
+    }
+}
