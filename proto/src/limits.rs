@@ -149,6 +149,9 @@ pub const ARGON2_PASSES_MAX: u32 = 16;
 /// guesses. Four are those of RFC 9106's recommendations.
 pub const ARGON2_LANES_MAX: u32 = 4;
 
+/// Shares of one seed. More people are never in one room; each costs a hash in every key file.
+pub const SHARES_MAX: u8 = 16;
+
 /// Largest parameters of one slot, in bytes: a hash for each share, or a path. Sixteen such slots
 /// leave half of a key file for keys.
 pub const SLOT_PARAMETERS_BYTES_MAX: usize = 2048;

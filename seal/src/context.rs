@@ -211,6 +211,17 @@ pub enum Context<'a> {
         /// With which key.
         request_key: RequestKey,
     },
+    /// What the hash of a share begins with.
+    Share {
+        /// The split.
+        split: &'a [u8; 8],
+        /// Which share it is, from 1.
+        number: u64,
+        /// How many are needed.
+        needed: u64,
+        /// How many there are.
+        of: u64,
+    },
     /// A manager's signature that an agent is on its machine.
     SameNode {
         /// The cluster.
@@ -329,6 +340,7 @@ impl Context<'_> {
             Self::RootKey { .. } => "secretd root key",
             Self::Token { .. } => "secretd token",
             Self::TokenRequest { .. } => "secretd token request",
+            Self::Share { .. } => "secretd share",
             Self::SameNode { .. } => "secretd same node",
             Self::ChainLink { .. } => "secretd chain link",
         }
@@ -430,6 +442,9 @@ impl Context<'_> {
             Self::TokenRequest { realm, principal, request_key } => {
                 e.bytes(realm.as_bytes()).text(&principal.to_string()).bytes(request_key.as_bytes())
             }
+            Self::Share { split, number, needed, of } => {
+                e.bytes(split).number(number).number(needed).number(of)
+            }
             Self::SameNode { realm, node_id, agent_key_digest } => {
                 e.bytes(realm.as_bytes()).text(node_id.as_str()).bytes(agent_key_digest)
             }
@@ -486,6 +501,7 @@ mod tests {
             format!("n{n}").parse::<proto::name::SecretName>().unwrap().folded(),
         ));
         let short: &'static [u8; 16] = Box::leak(Box::new([n; 16]));
+        let eight: &'static [u8; 8] = Box::leak(Box::new([n; 8]));
         let principal = Principal::Subject(Subject::Agent(node_id));
         let (version, number, index) = (Version(n.into()), u64::from(n), u64::from(n));
         let (term, leader, generation) = (u64::from(n), member, u64::from(n));
@@ -540,6 +556,7 @@ mod tests {
                 principal,
                 request_key: RequestKey::from_bytes([n; 16]),
             },
+            Context::Share { split: eight, number, needed: number, of: number },
             Context::SameNode { realm, node_id, agent_key_digest: digest },
             Context::ChainLink { previous: digest, term, leader, index },
         ]

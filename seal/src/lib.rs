@@ -11,6 +11,7 @@ mod payload;
 mod plaintext;
 mod root;
 mod session;
+mod shares;
 mod slot;
 mod spelling;
 mod transit;
@@ -38,6 +39,7 @@ pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKey
 pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
 };
+pub use crate::shares::{Gathering, Share, ShareError, ShareParameters, Split, SplitId};
 pub use crate::slot::{CommandError, ParametersError, SlotCommand, SlotParameters};
 pub use crate::spelling::SpellingError;
 pub use crate::transit::{TransitPublicKey, TransitReceiver, TransitSecretKey, TransitSender};

@@ -5,7 +5,7 @@
 //! then they are anybody's words. So each kind has one encoding and bounds, and what is out of
 //! bounds is refused before anything is allocated, computed or run.
 //!
-//! Not here: using them (`passphrase.rs`), running a command (store).
+//! Not here: using them (`passphrase.rs`, `shares.rs`), running a command (store).
 //! Invariant: a value of these types is within its bounds, and has one encoding.
 
 use minicbor::{Decode, Encode};
@@ -13,6 +13,7 @@ use proto::limits::{SLOT_COMMAND_BYTES_MAX, SLOT_COMMAND_SECONDS_MAX, SLOT_PARAM
 
 use crate::keyfile::{Recipient, SlotKind, SlotPublicKey};
 use crate::passphrase::{CostsError, PassphraseCosts};
+use crate::shares::ShareParameters;
 
 /// What recovering a slot's seed needs beside the secret. Public.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum SlotParameters {
     UnlockKey,
     /// Salt and costs.
     Passphrase(PassphraseCosts),
+    /// The split, how many shares are needed, a hash of each.
+    Shares(ShareParameters),
     /// Nothing: the file is the seed; where it lies is each manager's configuration.
     File,
     /// What to run.
@@ -73,7 +76,11 @@ impl SlotParameters {
                 let command: SlotCommand = decode(bytes).ok_or(form)?;
                 Ok(Self::Command(SlotCommand::new(command.path, command.seconds)?))
             }
-            SlotKind::Shares | SlotKind::Peers => Err(ParametersError::Unsupported { kind }),
+            SlotKind::Shares => {
+                let shares: ShareParameters = decode(bytes).ok_or(form)?;
+                shares.bounded().map(Self::Shares).ok_or(form)
+            }
+            SlotKind::Peers => Err(ParametersError::Unsupported { kind }),
         }
     }
 
@@ -82,6 +89,7 @@ impl SlotParameters {
         match self {
             Self::UnlockKey | Self::File => Vec::new(),
             Self::Passphrase(costs) => encode(costs),
+            Self::Shares(shares) => encode(shares),
             Self::Command(command) => encode(command),
         }
     }
@@ -91,6 +99,7 @@ impl SlotParameters {
         match self {
             Self::UnlockKey => SlotKind::UnlockKey,
             Self::Passphrase(_) => SlotKind::Passphrase,
+            Self::Shares(_) => SlotKind::Shares,
             Self::File => SlotKind::File,
             Self::Command(_) => SlotKind::Command,
         }
@@ -215,12 +224,21 @@ mod tests {
         bytes
     }
 
+    fn shares(needed: u8, hashes: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = minicbor::Encoder::new(&mut bytes);
+        encoder.array(3).unwrap().bytes(&[7; 8]).unwrap();
+        encoder.u8(needed).unwrap().bytes(hashes).unwrap();
+        bytes
+    }
+
     #[test]
     fn parameters_survive_their_bytes_under_their_own_kind_only() {
         let all = [
             (SlotKind::UnlockKey, vec![]),
             (SlotKind::File, vec![]),
             (SlotKind::Passphrase, costs(64 << 10, 3, 1)),
+            (SlotKind::Shares, shares(2, &[9; 3 * 32])),
             (SlotKind::Command, command("/usr/lib/secretd/unseal", 30)),
         ];
         for (kind, bytes) in all {
@@ -289,6 +307,30 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_two_to_sixteen_with_a_whole_hash_each() {
+        let parse = |needed, hashes: usize| {
+            SlotParameters::parse(SlotKind::Shares, &shares(needed, &vec![9; hashes]))
+        };
+        for (needed, of) in [(2, 2), (2, 16), (16, 16)] {
+            let parameters = parse(needed, usize::from(of) * 32).unwrap();
+            let SlotParameters::Shares(parameters) = parameters else { panic!("{parameters:?}") };
+            assert_eq!((parameters.needed(), parameters.of()), (needed, of));
+        }
+        let form = Err(ParametersError::Form { kind: SlotKind::Shares });
+        for (needed, hashes) in [
+            (1, 2 * 32),
+            (0, 2 * 32),
+            (3, 2 * 32),
+            (2, 17 * 32),
+            (2, 0),
+            (2, 2 * 32 + 1),
+            (2, 2 * 32 - 1),
+        ] {
+            assert_eq!(parse(needed, hashes), form, "{needed} of {hashes} bytes");
+        }
+    }
+
+    #[test]
     fn there_is_one_encoding_and_no_room_for_what_is_not_known() {
         let known = costs(64 << 10, 3, 1);
         let parse = |bytes: &[u8]| SlotParameters::parse(SlotKind::Passphrase, bytes);
@@ -318,6 +360,8 @@ mod tests {
         let bytes = SlotParameters::Command(command).to_bytes();
         assert!(bytes.len() <= SLOT_PARAMETERS_BYTES_MAX, "{}", bytes.len());
         assert!(SlotParameters::parse(SlotKind::Command, &bytes).is_ok());
+        let bytes = shares(16, &[9; 16 * 32]);
+        assert!(bytes.len() <= SLOT_PARAMETERS_BYTES_MAX, "{}", bytes.len());
     }
 
     proptest! {

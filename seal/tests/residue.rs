@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use seal::{Passphrase, PassphraseCosts, UnlockKey};
+use seal::{Gathering, Passphrase, PassphraseCosts, Share, Split, UnlockKey};
 use zeroize::{Zeroize as _, Zeroizing};
 
 const WINDOW: usize = 16;
@@ -64,7 +64,7 @@ impl Canary {
 }
 
 #[test]
-fn passphrases_and_unlock_keys_leave_nothing_in_memory() {
+fn passphrases_unlock_keys_and_shares_leave_nothing_in_memory() {
     // A planted copy is found, and is no more once it is wiped.
     let mut planted = Zeroizing::new(seal::random::<40>().to_vec());
     let control = Canary::of(&planted);
@@ -87,4 +87,17 @@ fn passphrases_and_unlock_keys_leave_nothing_in_memory() {
     assert_eq!(read.id(), key.id());
     drop(text);
     assert_eq!(canary.copies(), 0, "of an unlock key's text");
+
+    let split = Split::make(2, 3).unwrap();
+    let mut gathering = Gathering::of(split.parameters.clone());
+    let mut canaries = Vec::new();
+    for share in &split.shares[1..] {
+        let text = share.expose();
+        canaries.push(Canary::of(text.as_bytes()));
+        gathering.add(Share::parse(text.as_bytes()).unwrap()).unwrap();
+    }
+    assert!(gathering.combine(split.slot.public()).is_ok());
+    for canary in canaries {
+        assert_eq!(canary.copies(), 0, "of a share's text");
+    }
 }

@@ -6,6 +6,7 @@
 //! Invariant: no function takes a nonce; every encryption draws its own.
 
 mod argon2id;
+mod gf256;
 mod hpke_base;
 
 use chacha20poly1305::aead::inout::InOutBuf;
@@ -19,6 +20,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 pub(crate) use argon2id::{Costs, argon2id};
+pub(crate) use gf256::{evaluate, interpolate_at_zero};
 pub(crate) use hpke_base::{decapsulate, derive_key_pair, encapsulate, public_key_of};
 
 use crate::OpenError;
