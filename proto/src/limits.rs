@@ -152,12 +152,16 @@ pub const ARGON2_LANES_MAX: u32 = 4;
 /// Shares of one seed. More people are never in one room; each costs a hash in every key file.
 pub const SHARES_MAX: u8 = 16;
 
-/// Largest parameters of one slot, in bytes: a hash for each share, or a path. Sixteen such slots
-/// leave half of a key file for keys.
-pub const SLOT_PARAMETERS_BYTES_MAX: usize = 2048;
+/// Bytes of what one slot keeps beside its public key: salts, costs, a path, ids of keys. A key
+/// file with the most slots stays well under its bound.
+pub const SLOT_PARAMETERS_BYTES_MAX: usize = 1 << 10;
 
-/// Longest path of a command that unlocks, in bytes.
-pub const SLOT_COMMAND_BYTES_MAX: usize = 1024;
+/// Unlock keys that are remembered by id, so that an older one is told from a wrong one: whoever
+/// keeps more than these has lost count.
+pub const UNLOCK_KEYS_REMEMBERED: usize = 8;
+
+/// Longest path of a command that unlocks, in bytes: half of what a slot may keep.
+pub const SLOT_COMMAND_BYTES_MAX: usize = 512;
 
 /// Longest time that a command that unlocks may have, in seconds: a manager stays locked while it
 /// runs.

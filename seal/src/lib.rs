@@ -40,7 +40,7 @@ pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,
 };
 pub use crate::shares::{Gathering, Share, ShareError, ShareParameters, Split, SplitId};
-pub use crate::slot::{CommandError, ParametersError, SlotCommand, SlotParameters};
+pub use crate::slot::{CommandError, ParametersError, SlotCommand, SlotParameters, UnlockKeys};
 pub use crate::spelling::SpellingError;
 pub use crate::transit::{TransitPublicKey, TransitReceiver, TransitSecretKey, TransitSender};
 pub use crate::unlock_key::UnlockKey;

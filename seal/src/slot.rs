@@ -9,7 +9,11 @@
 //! Invariant: a value of these types is within its bounds, and has one encoding.
 
 use minicbor::{Decode, Encode};
-use proto::limits::{SLOT_COMMAND_BYTES_MAX, SLOT_COMMAND_SECONDS_MAX, SLOT_PARAMETERS_BYTES_MAX};
+use proto::id::KeyId;
+use proto::limits::{
+    SLOT_COMMAND_BYTES_MAX, SLOT_COMMAND_SECONDS_MAX, SLOT_PARAMETERS_BYTES_MAX,
+    UNLOCK_KEYS_REMEMBERED,
+};
 
 use crate::keyfile::{Recipient, SlotKind, SlotPublicKey};
 use crate::passphrase::{CostsError, PassphraseCosts};
@@ -18,14 +22,15 @@ use crate::shares::ShareParameters;
 /// What recovering a slot's seed needs beside the secret. Public.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotParameters {
-    /// Nothing: the unlock key is the seed.
-    UnlockKey,
+    /// The unlock key is the seed; which ones came before.
+    UnlockKey(UnlockKeys),
     /// Salt and costs.
     Passphrase(PassphraseCosts),
     /// The split, how many shares are needed, a hash of each.
     Shares(ShareParameters),
-    /// Nothing: the file is the seed; where it lies is each manager's configuration.
-    File,
+    /// The file is the seed, and where it lies is each manager's configuration; which unlock keys
+    /// came before.
+    File(UnlockKeys),
     /// What to run.
     Command(SlotCommand),
 }
@@ -65,9 +70,8 @@ impl SlotParameters {
             return Err(form);
         }
         match kind {
-            SlotKind::UnlockKey if bytes.is_empty() => Ok(Self::UnlockKey),
-            SlotKind::File if bytes.is_empty() => Ok(Self::File),
-            SlotKind::UnlockKey | SlotKind::File => Err(form),
+            SlotKind::UnlockKey => UnlockKeys::parse(bytes).map(Self::UnlockKey).ok_or(form),
+            SlotKind::File => UnlockKeys::parse(bytes).map(Self::File).ok_or(form),
             SlotKind::Passphrase => {
                 let costs: PassphraseCosts = decode(bytes).ok_or(form)?;
                 Ok(Self::Passphrase(costs.bounded()?))
@@ -87,7 +91,7 @@ impl SlotParameters {
     /// As they stand in a recipient.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::UnlockKey | Self::File => Vec::new(),
+            Self::UnlockKey(keys) | Self::File(keys) => keys.to_bytes(),
             Self::Passphrase(costs) => encode(costs),
             Self::Shares(shares) => encode(shares),
             Self::Command(command) => encode(command),
@@ -97,10 +101,10 @@ impl SlotParameters {
     /// The kind of slot they are for.
     pub const fn kind(&self) -> SlotKind {
         match self {
-            Self::UnlockKey => SlotKind::UnlockKey,
+            Self::UnlockKey(_) => SlotKind::UnlockKey,
             Self::Passphrase(_) => SlotKind::Passphrase,
             Self::Shares(_) => SlotKind::Shares,
-            Self::File => SlotKind::File,
+            Self::File(_) => SlotKind::File,
             Self::Command(_) => SlotKind::Command,
         }
     }
@@ -131,6 +135,47 @@ fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
 fn decode<'b, T: Encode<()> + Decode<'b, ()>>(bytes: &'b [u8]) -> Option<T> {
     let value = minicbor::decode(bytes).ok()?;
     (encode(&value) == bytes).then_some(value)
+}
+
+/// Unlock keys that are or were in use, newest first: the generation of the recipients that each
+/// came with, and its id. So an older key is told from a wrong one. At most eight.
+///
+/// Bytes: `generation (u64, big endian) ‖ key id (16)`, as often as there are keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UnlockKeys(Vec<(u64, KeyId)>);
+
+impl UnlockKeys {
+    /// Bytes of one key.
+    const BYTES: usize = 8 + 16;
+
+    /// The first eight of these.
+    pub fn new(keys: impl IntoIterator<Item = (u64, KeyId)>) -> Self {
+        Self(keys.into_iter().take(UNLOCK_KEYS_REMEMBERED).collect())
+    }
+
+    /// Each with the generation it came in.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, KeyId)> {
+        self.0.iter().copied()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (keys, rest) = bytes.as_chunks::<{ Self::BYTES }>();
+        if !rest.is_empty() || keys.len() > UNLOCK_KEYS_REMEMBERED {
+            return None;
+        }
+        let key = |bytes: &[u8; Self::BYTES]| {
+            let (generation, id) = bytes.split_first_chunk::<8>()?;
+            Some((u64::from_be_bytes(*generation), KeyId::try_from(id).ok()?))
+        };
+        keys.iter().map(key).collect::<Option<_>>().map(Self)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let key = |(generation, id): (u64, KeyId)| {
+            [&generation.to_be_bytes()[..], id.as_bytes()].concat()
+        };
+        self.iter().flat_map(key).collect()
+    }
 }
 
 /// A program that prints a slot's seed: exactly 32 bytes, within a time.
@@ -236,7 +281,9 @@ mod tests {
     fn parameters_survive_their_bytes_under_their_own_kind_only() {
         let all = [
             (SlotKind::UnlockKey, vec![]),
+            (SlotKind::UnlockKey, vec![7; 2 * 24]),
             (SlotKind::File, vec![]),
+            (SlotKind::File, vec![7; 24]),
             (SlotKind::Passphrase, costs(64 << 10, 3, 1)),
             (SlotKind::Shares, shares(2, &[9; 3 * 32])),
             (SlotKind::Command, command("/usr/lib/secretd/unseal", 30)),
@@ -245,15 +292,27 @@ mod tests {
             let parameters = SlotParameters::parse(kind, &bytes).unwrap();
             assert_eq!((parameters.kind(), parameters.to_bytes()), (kind, bytes.clone()));
             for other in KINDS {
-                let is_other = other != kind && !(bytes.is_empty() && other.has_no_parameters());
-                assert_eq!(SlotParameters::parse(other, &bytes).is_err(), is_other, "{other:?}");
+                // Both of these remember unlock keys.
+                let alike = [SlotKind::UnlockKey, SlotKind::File];
+                let is_read = other == kind || alike.contains(&kind) && alike.contains(&other);
+                assert_eq!(SlotParameters::parse(other, &bytes).is_ok(), is_read, "{other:?}");
             }
         }
     }
 
-    impl SlotKind {
-        fn has_no_parameters(self) -> bool {
-            matches!(self, Self::UnlockKey | Self::File)
+    #[test]
+    fn eight_unlock_keys_are_remembered_the_newest_first() {
+        let key = |n: u8| (u64::from(n), KeyId::from_bytes([n; 16]));
+        let keys = UnlockKeys::new((1..=9).rev().map(key));
+        assert!(keys.iter().eq((2..=9).rev().map(key)));
+        let bytes = SlotParameters::UnlockKey(keys.clone()).to_bytes();
+        assert_eq!(bytes.len(), 8 * 24);
+        assert_eq!(bytes[..24], [&[0, 0, 0, 0, 0, 0, 0, 9], &[9; 16][..]].concat());
+        let read = SlotParameters::parse(SlotKind::UnlockKey, &bytes);
+        assert_eq!(read, Ok(SlotParameters::UnlockKey(keys)));
+        for wrong in [1, 23, 25, 9 * 24] {
+            let refused = SlotParameters::parse(SlotKind::UnlockKey, &vec![0; wrong]);
+            assert_eq!(refused, Err(ParametersError::Form { kind: SlotKind::UnlockKey }));
         }
     }
 
