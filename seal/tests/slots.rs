@@ -5,6 +5,9 @@
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use proto::id::{Incarnation, MemberId, NodeId, Realm};
 use seal::{
     Disk, Gathering, KeyFileContents, KeyFileOwner, LockedKeyFile, LogKey, OpenError,
@@ -250,5 +253,43 @@ fn shares_do_not_open_the_slot_of_another_split() {
             assert_eq!(combined.err(), Some(ShareError::OtherKey));
         }
         assert_eq!(locked.open(&one.slot).is_err(), refused);
+    }
+}
+
+/// A key file with a slot of each kind whose parameters say something.
+static KEY_FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let (by_passphrase, _) = passphrase_slot(TYPED);
+    let split = Split::make(2, 3).unwrap();
+    let public = || SlotSecretKey::derive_from_seed(&make_slot_seed()).public().clone();
+    let command = SlotCommand::new("/usr/lib/secretd/unseal".into(), 30).unwrap();
+    key_file(&[
+        by_passphrase,
+        Recipient::new(public(), &SlotParameters::Shares(split.parameters)),
+        Recipient::new(public(), &SlotParameters::Command(command)),
+    ])
+});
+
+proptest! {
+    #[test]
+    fn a_damaged_header_is_read_or_refused_and_nothing_else(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        cut in proptest::option::of(any::<proptest::sample::Index>()),
+    ) {
+        let mut file = KEY_FILE.clone();
+        for (at, byte) in changes {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        if let Some(cut) = cut {
+            file.truncate(cut.index(file.len()));
+        }
+        if let Ok(locked) = LockedKeyFile::parse(&file) {
+            for recipient in locked.recipients() {
+                if let Ok(parameters) = recipient.slot_parameters() {
+                    prop_assert_eq!(&parameters.to_bytes(), &recipient.parameters);
+                    prop_assert_eq!(parameters.kind(), recipient.kind);
+                }
+            }
+        }
     }
 }
