@@ -30,7 +30,7 @@ pub use crate::keyfile::{
     SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed, seal as seal_key_file,
 };
 pub use crate::passphrase::{
-    CostsError, NoMemory, Passphrase, PassphraseCosts, PassphraseError, WeakPassphrase,
+    CostsError, NewPassphraseError, NoMemory, Passphrase, PassphraseCosts, PassphraseError,
     make_passphrase,
 };
 pub use crate::payload::{Dek, DekBundle, ciphertext_digest};

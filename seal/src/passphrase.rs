@@ -46,9 +46,9 @@ pub enum PassphraseError {
     NotTypable,
 }
 
-/// A passphrase that no slot may have, though it may open one.
+/// Why a new slot cannot have a passphrase. One that is there may be opened by it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum WeakPassphrase {
+pub enum NewPassphraseError {
     /// It can be guessed.
     #[error(
         "the passphrase has {characters} characters, {PASSPHRASE_CHARACTERS_MIN} are needed: take \
@@ -124,9 +124,9 @@ fn proquints(bytes: &[u8; 2 * SYLLABLES]) -> Zeroizing<String> {
     text
 }
 
-/// What recovering a passphrase's seed needs beside the passphrase. Public.
+/// Salt and costs as they are encoded, within their bounds or not.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct PassphraseCosts {
+pub(crate) struct Fields {
     #[cbor(n(0), with = "minicbor::bytes")]
     salt: [u8; SALT_BYTES],
     #[n(1)]
@@ -136,6 +136,10 @@ pub struct PassphraseCosts {
     #[n(3)]
     lanes: u32,
 }
+
+/// What recovering a passphrase's seed needs beside the passphrase. Public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassphraseCosts(Fields);
 
 /// Costs that are out of bounds: they are not taken, and no memory for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -157,18 +161,21 @@ impl PassphraseCosts {
     /// # Errors
     ///
     /// If the passphrase has fewer than 14 characters, or memory is short.
-    pub fn make_slot(passphrase: &Passphrase<'_>) -> Result<(Self, SlotSecretKey), WeakPassphrase> {
+    pub fn make_slot(
+        passphrase: &Passphrase<'_>,
+    ) -> Result<(Self, SlotSecretKey), NewPassphraseError> {
         let characters = passphrase.0.chars().count();
         if characters < PASSPHRASE_CHARACTERS_MIN {
-            return Err(WeakPassphrase::TooShort { characters });
+            return Err(NewPassphraseError::TooShort { characters });
         }
-        let mut costs = Self {
+        let mut fields = Fields {
             salt: [0; SALT_BYTES],
             memory_kib: ARGON2_MEMORY_KIB_MIN,
             passes: ARGON2_PASSES_MIN,
             lanes: 1,
         };
-        hazmat::fill_random(&mut costs.salt);
+        hazmat::fill_random(&mut fields.salt);
+        let costs = Self(fields);
         let slot = costs.slot(passphrase)?;
         Ok((costs, slot))
     }
@@ -180,7 +187,7 @@ impl PassphraseCosts {
     ///
     /// If memory is short.
     pub fn slot(&self, passphrase: &Passphrase<'_>) -> Result<SlotSecretKey, NoMemory> {
-        let Self { salt, memory_kib, passes, lanes } = *self;
+        let Fields { salt, memory_kib, passes, lanes } = self.0;
         let costs = Costs { memory_kib, passes, lanes };
         let mut outcome = Ok(());
         let seed = KeyBytes::born(|seed| {
@@ -190,12 +197,16 @@ impl PassphraseCosts {
     }
 
     /// What was decoded, if it is within the bounds.
-    pub(crate) fn bounded(self) -> Result<Self, CostsError> {
-        let Self { memory_kib, passes, lanes, .. } = self;
+    pub(crate) fn new(fields: Fields) -> Result<Self, CostsError> {
+        let Fields { memory_kib, passes, lanes, .. } = fields;
         let within = (ARGON2_MEMORY_KIB_MIN..=ARGON2_MEMORY_KIB_MAX).contains(&memory_kib)
             && (ARGON2_PASSES_MIN..=ARGON2_PASSES_MAX).contains(&passes)
             && (1..=ARGON2_LANES_MAX).contains(&lanes);
-        if within { Ok(self) } else { Err(CostsError { memory_kib, passes, lanes }) }
+        if within { Ok(Self(fields)) } else { Err(CostsError { memory_kib, passes, lanes }) }
+    }
+
+    pub(crate) const fn fields(&self) -> &Fields {
+        &self.0
     }
 }
 
@@ -214,13 +225,13 @@ mod tests {
         let typed = "correct horse battery";
         let (costs, slot) = PassphraseCosts::make_slot(&passphrase(typed)).unwrap();
         assert_eq!(costs.slot(&passphrase(typed)).unwrap().public(), slot.public());
-        assert!(costs.clone().bounded().is_ok(), "what is made can be read");
+        assert!(PassphraseCosts::new(costs.0.clone()).is_ok(), "what is made can be read");
         for wrong in ["correct horse batterz", "Correct horse battery", "correct horse battery "] {
             assert_ne!(costs.slot(&passphrase(wrong)).unwrap().public(), slot.public());
         }
-        let other_salt = PassphraseCosts { salt: [0; SALT_BYTES], ..costs.clone() };
+        let other_salt = PassphraseCosts(Fields { salt: [0; SALT_BYTES], ..costs.0.clone() });
         assert_ne!(other_salt.slot(&passphrase(typed)).unwrap().public(), slot.public());
-        let other_costs = PassphraseCosts { passes: 4, ..costs };
+        let other_costs = PassphraseCosts(Fields { passes: 4, ..costs.0 });
         assert_ne!(other_costs.slot(&passphrase(typed)).unwrap().public(), slot.public());
     }
 
@@ -228,7 +239,7 @@ mod tests {
     fn two_slots_of_one_passphrase_have_nothing_in_common() {
         let make = || PassphraseCosts::make_slot(&passphrase("correct horse battery")).unwrap();
         let ((one, one_slot), (other, other_slot)) = (make(), make());
-        assert_ne!(one.salt, other.salt);
+        assert_ne!(one.0.salt, other.0.salt);
         assert_ne!(one_slot.public(), other_slot.public());
     }
 
@@ -237,7 +248,7 @@ mod tests {
         // Characters, not bytes: these are 26.
         let weak = passphrase("äöüäöüäöüäöüä");
         let error = PassphraseCosts::make_slot(&weak).map(|_| ()).unwrap_err();
-        assert_eq!(error, WeakPassphrase::TooShort { characters: 13 });
+        assert_eq!(error, NewPassphraseError::TooShort { characters: 13 });
         assert_eq!(
             error.to_string(),
             "the passphrase has 13 characters, 14 are needed: take a longer one, or one that is \

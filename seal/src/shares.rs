@@ -213,9 +213,9 @@ impl Share {
     }
 }
 
-/// What recovering the seed needs beside the shares. Public.
+/// Parameters as they are encoded, within their bounds or not.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ShareParameters {
+pub(crate) struct Fields {
     #[n(0)]
     split: SplitId,
     #[n(1)]
@@ -224,31 +224,41 @@ pub struct ShareParameters {
     hashes: Vec<u8>,
 }
 
+/// What recovering the seed needs beside the shares. Public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareParameters(Fields);
+
 impl ShareParameters {
     /// The split the shares are of.
     pub const fn split(&self) -> SplitId {
-        self.split
+        self.0.split
     }
 
     /// How many shares are needed.
     pub const fn needed(&self) -> u8 {
-        self.needed
+        self.0.needed
     }
 
     /// How many there are.
     pub fn of(&self) -> u8 {
-        u8::try_from(self.hashes.len() / HASH_BYTES).unwrap_or(u8::MAX)
+        u8::try_from(self.0.hashes.len() / HASH_BYTES).unwrap_or(u8::MAX)
     }
 
     /// What was decoded, if it is within the bounds: whole hashes, 2 ≤ k ≤ n ≤ 16.
-    pub(crate) fn bounded(self) -> Option<Self> {
-        let is_whole = self.hashes.len() == usize::from(self.of()) * HASH_BYTES;
-        let threshold = Threshold::new(self.needed, self.of()).filter(|_| is_whole);
-        threshold.map(|_| self)
+    pub(crate) fn new(fields: Fields) -> Option<Self> {
+        let parameters = Self(fields);
+        let (needed, of) = (parameters.needed(), parameters.of());
+        let is_whole = parameters.0.hashes.len() == usize::from(of) * HASH_BYTES;
+        let threshold = Threshold::new(needed, of).filter(|_| is_whole);
+        threshold.map(|_| parameters)
+    }
+
+    pub(crate) const fn fields(&self) -> &Fields {
+        &self.0
     }
 
     fn hash_of(&self, number: u8) -> Option<&[u8]> {
-        self.hashes.chunks_exact(HASH_BYTES).nth(usize::from(number).checked_sub(1)?)
+        self.0.hashes.chunks_exact(HASH_BYTES).nth(usize::from(number).checked_sub(1)?)
     }
 }
 
@@ -289,7 +299,7 @@ impl Split {
         let seed = polynomials.first().expect("a threshold is two or more");
         Self {
             slot: SlotSecretKey::derive(seed),
-            parameters: ShareParameters { split, needed: threshold.needed, hashes },
+            parameters: ShareParameters(Fields { split, needed: threshold.needed, hashes }),
             shares,
         }
     }
@@ -304,7 +314,7 @@ pub struct Gathering {
 impl Gathering {
     /// None yet, of a slot with these parameters.
     pub fn of(parameters: ShareParameters) -> Self {
-        let shares = Vec::with_capacity(usize::from(parameters.needed));
+        let shares = Vec::with_capacity(usize::from(parameters.needed()));
         Self { parameters, shares }
     }
 
@@ -315,7 +325,7 @@ impl Gathering {
     /// If it is of another split, wrong, there already, or one too many. The others stay.
     pub fn add(&mut self, share: Share) -> Result<u8, ShareError> {
         let (number, split, missing) = (share.number, share.split, self.missing());
-        let ShareParameters { split: expected, needed, .. } = self.parameters;
+        let (expected, needed) = (self.parameters.split(), self.parameters.needed());
         if split != expected {
             return Err(ShareError::OtherSplit { number, split, expected });
         }
@@ -335,7 +345,7 @@ impl Gathering {
 
     /// How many are still missing.
     pub fn missing(&self) -> u8 {
-        self.parameters.needed.saturating_sub(self.entered())
+        self.parameters.needed().saturating_sub(self.entered())
     }
 
     /// The numbers of those that were entered, in that order.
@@ -354,7 +364,7 @@ impl Gathering {
     /// If shares are missing, or what they make is not the slot with this public half.
     pub fn combine(&self, public: &SlotPublicKey) -> Result<SlotSecretKey, ShareError> {
         if self.missing() > 0 {
-            let (entered, needed) = (self.entered(), self.parameters.needed);
+            let (entered, needed) = (self.entered(), self.parameters.needed());
             return Err(ShareError::Missing { entered, needed });
         }
         let points: Vec<_> =

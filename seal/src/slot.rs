@@ -16,8 +16,8 @@ use proto::limits::{
 };
 
 use crate::keyfile::{Recipient, SlotKind, SlotPublicKey};
-use crate::passphrase::{CostsError, PassphraseCosts};
-use crate::shares::ShareParameters;
+use crate::passphrase::{self, CostsError, PassphraseCosts};
+use crate::shares::{self, ShareParameters};
 
 /// What recovering a slot's seed needs beside the secret. Public.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,16 +73,16 @@ impl SlotParameters {
             SlotKind::UnlockKey => UnlockKeys::parse(bytes).map(Self::UnlockKey).ok_or(form),
             SlotKind::File => UnlockKeys::parse(bytes).map(Self::File).ok_or(form),
             SlotKind::Passphrase => {
-                let costs: PassphraseCosts = decode(bytes).ok_or(form)?;
-                Ok(Self::Passphrase(costs.bounded()?))
+                let fields: passphrase::Fields = decode(bytes).ok_or(form)?;
+                Ok(Self::Passphrase(PassphraseCosts::new(fields)?))
             }
             SlotKind::Command => {
-                let command: SlotCommand = decode(bytes).ok_or(form)?;
-                Ok(Self::Command(SlotCommand::new(command.path, command.seconds)?))
+                let fields: CommandFields<'_> = decode(bytes).ok_or(form)?;
+                Ok(Self::Command(SlotCommand::new(fields.path.to_owned(), fields.seconds)?))
             }
             SlotKind::Shares => {
-                let shares: ShareParameters = decode(bytes).ok_or(form)?;
-                shares.bounded().map(Self::Shares).ok_or(form)
+                let fields: shares::Fields = decode(bytes).ok_or(form)?;
+                ShareParameters::new(fields).map(Self::Shares).ok_or(form)
             }
             SlotKind::Peers => Err(ParametersError::Unsupported { kind }),
         }
@@ -92,9 +92,11 @@ impl SlotParameters {
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::UnlockKey(keys) | Self::File(keys) => keys.to_bytes(),
-            Self::Passphrase(costs) => encode(costs),
-            Self::Shares(shares) => encode(shares),
-            Self::Command(command) => encode(command),
+            Self::Passphrase(costs) => encode(costs.fields()),
+            Self::Shares(shares) => encode(shares.fields()),
+            Self::Command(command) => {
+                encode(&CommandFields { path: &command.path, seconds: command.seconds })
+            }
         }
     }
 
@@ -182,10 +184,17 @@ impl UnlockKeys {
 ///
 /// One file and no arguments: who may change what runs is then who may change that file, which the
 /// manager checks, and a tampered key file cannot make a shell of it.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotCommand {
-    #[n(0)]
     path: String,
+    seconds: u32,
+}
+
+/// A command as it is encoded, one that may be run or not.
+#[derive(Encode, Decode)]
+struct CommandFields<'a> {
+    #[b(0)]
+    path: &'a str,
     #[n(1)]
     seconds: u32,
 }

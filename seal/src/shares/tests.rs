@@ -85,7 +85,7 @@ fn each_byte_has_a_random_polynomial_of_its_own() {
         split.shares.iter().map(|share| *share.value.bytes()).collect()
     };
     let (one, other) = (Split::make(2, 2).unwrap(), Split::make(2, 2).unwrap());
-    assert_ne!(one.parameters.split, other.parameters.split);
+    assert_ne!(one.parameters.0.split, other.parameters.0.split);
     assert_ne!(one.slot.public(), other.slot.public());
     for split in [&one, &other] {
         // Two points of a line differ by its slope times 3: as many slopes as bytes, about.
@@ -127,7 +127,7 @@ fn a_share_with_impossible_numbers_is_refused() {
 fn each_mistake_has_its_name() {
     let split = Split::make(3, 5).unwrap();
     let [one, two, three, four, five] = [0, 1, 2, 3, 4].map(|at| &split.shares[at]);
-    let id = split.parameters.split;
+    let id = split.parameters.0.split;
     let mut gathering = Gathering::of(split.parameters.clone());
     assert_eq!(gathering.missing(), 3);
     assert_eq!(gathering.add(copy_of(four)), Ok(2));
@@ -140,7 +140,7 @@ fn each_mistake_has_its_name() {
     // One of another split: an older slot's, or another cluster's.
     let older = Split::make(3, 5).unwrap();
     let other = gathering.add(copy_of(&older.shares[1])).unwrap_err();
-    let found = older.parameters.split;
+    let found = older.parameters.0.split;
     assert_eq!(other, ShareError::OtherSplit { number: 2, split: found, expected: id });
     assert_eq!(
         other.to_string(),
@@ -192,7 +192,7 @@ fn a_wrong_share_with_its_own_hash_does_not_open() {
     let mut forged = copy_of(&split.shares[1]);
     forged.value = KeyBytes::make();
     let mut parameters = split.parameters.clone();
-    parameters.hashes[32..64].copy_from_slice(&forged.hash());
+    parameters.0.hashes[32..64].copy_from_slice(&forged.hash());
     let mut gathering = Gathering::of(parameters);
     gathering.add(copy_of(&split.shares[0])).unwrap();
     gathering.add(forged).unwrap();
