@@ -385,3 +385,6 @@ pub fn joiner_config(ca_digest: [u8; 32], realm: Realm) -> Result<Arc<ClientConf
     let expectation = Expectation::Digest { ca_digest, realm };
     Ok(finish(client_builder(expectation, false)?.with_no_client_auth()))
 }
+
+#[cfg(test)]
+mod tests;
