@@ -152,3 +152,6 @@ async fn ask(
         tokio::time::sleep(pause).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
