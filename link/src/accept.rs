@@ -1,12 +1,14 @@
 //! Accepting: TCP with TLS, and unix sockets with the peer's uid, as streams for tonic's server.
 //!
 //! Every handshake runs in a task of its own, bounded in number and time, so that a silent client
-//! blocks nobody. Every accepted connection is listed with whom it belongs to and can be cut:
-//! eviction must not leave an open stream behind.
+//! blocks nobody: where too many are under way, the oldest makes room. So it is with clients that
+//! show no certificate, of which anybody can be one. Every accepted connection is listed with whom
+//! it belongs to and can be cut: eviction must not leave an open stream behind.
 //!
-//! Invariant: a connection that was cut yields errors on both directions at once.
+//! Invariants: a connection that was cut yields errors on both directions at once; who shows no
+//! certificate keeps nobody out but others who show none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +19,7 @@ use proto::identity::Subject;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,11 +31,15 @@ use crate::certificate::PeerCertificate;
 /// Time for a handshake. A LAN needs milliseconds, a loaded client a second.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handshakes at a time: each costs a signature and a key agreement.
-const HANDSHAKES_MAX: usize = 64;
+/// Handshakes at a time. One takes milliseconds, so whoever is dropped for a newcomer has had his
+/// time, unless tens of thousands come in a second; one may hold 64 KiB of what a client sent.
+const HANDSHAKES_MAX: usize = 512;
 
 /// Connections at a time: agents, operators and peers of the largest cluster fit.
 const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections at a time without a client's certificate: whoever enrols has one for a second.
+const STRANGERS_MAX: usize = 1_024;
 
 /// Accepted connections that wait for the server.
 const ACCEPTED_MAX: usize = 64;
@@ -65,6 +71,26 @@ pub struct Connections {
 struct Open {
     next: u64,
     by_id: BTreeMap<u64, (Option<Subject>, CancellationToken)>,
+    /// Remote clients without a certificate that were not cut.
+    strangers: BTreeSet<u64>,
+}
+
+/// What a port takes at a time.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    handshakes: usize,
+    handshake_within: Duration,
+    connections: usize,
+    strangers: usize,
+}
+
+impl Bounds {
+    const USUAL: Self = Self {
+        handshakes: HANDSHAKES_MAX,
+        handshake_within: HANDSHAKE_TIMEOUT,
+        connections: CONNECTIONS_MAX,
+        strangers: STRANGERS_MAX,
+    };
 }
 
 impl Connections {
@@ -88,14 +114,47 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).by_id.len()
     }
 
-    fn add(&self, subject: Option<Subject>) -> Listed {
-        let token = CancellationToken::new();
+    /// Lists a connection of this machine.
+    fn add_local(&self) -> Listed {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = open.next;
-        open.next += 1;
-        open.by_id.insert(id, (subject, token.clone()));
+        let (id, token) = open.list(None);
         drop(open);
+        self.listed(id, token)
+    }
+
+    /// Lists a connection from elsewhere, if there is room. A stranger takes the place of the
+    /// oldest one where there are too many of them.
+    fn add_remote(&self, subject: Option<Subject>, bounds: Bounds) -> Option<Listed> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.by_id.len() >= bounds.connections {
+            return None;
+        }
+        let (id, token) = open.list(subject);
+        if subject.is_none() {
+            open.strangers.insert(id);
+            while open.strangers.len() > bounds.strangers {
+                let oldest = open.strangers.pop_first();
+                if let Some((_, token)) = oldest.and_then(|id| open.by_id.get(&id)) {
+                    token.cancel();
+                }
+            }
+        }
+        drop(open);
+        Some(self.listed(id, token))
+    }
+
+    fn listed(&self, id: u64, token: CancellationToken) -> Listed {
         Listed { id, connections: self.clone(), cut: Box::pin(token.cancelled_owned()) }
+    }
+}
+
+impl Open {
+    fn list(&mut self, subject: Option<Subject>) -> (u64, CancellationToken) {
+        let id = self.next;
+        self.next += 1;
+        let token = CancellationToken::new();
+        self.by_id.insert(id, (subject, token.clone()));
+        (id, token)
     }
 }
 
@@ -119,6 +178,46 @@ impl Drop for Listed {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.by_id.remove(&self.id);
+        open.strangers.remove(&self.id);
+    }
+}
+
+/// The handshakes that are under way, oldest first.
+#[derive(Clone, Default)]
+struct Handshakes {
+    open: Arc<Mutex<(u64, BTreeMap<u64, CancellationToken>)>>,
+}
+
+impl Handshakes {
+    /// Begins one more; the oldest is dropped where there are `max` already.
+    fn begin(&self, max: usize) -> Underway {
+        let token = CancellationToken::new();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, by_id) = &mut *open;
+        let id = *next;
+        *next += 1;
+        by_id.insert(id, token.clone());
+        while by_id.len() > max {
+            if let Some((_, oldest)) = by_id.pop_first() {
+                oldest.cancel();
+            }
+        }
+        drop(open);
+        Underway { id, all: self.clone(), dropped: token }
+    }
+}
+
+/// A handshake's entry in the list; gone when it is dropped.
+struct Underway {
+    id: u64,
+    all: Handshakes,
+    dropped: CancellationToken,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let mut open = self.all.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.1.remove(&self.id);
     }
 }
 
@@ -177,6 +276,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.listed.check(cx)?;
         match &mut self.io {
             Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
@@ -220,12 +320,20 @@ pub fn accept_tls(
     connections: Connections,
     stop: CancellationToken,
 ) -> Accepted {
+    accept_within(Bounds::USUAL, listener, config, connections, stop)
+}
+
+fn accept_within(
+    bounds: Bounds,
+    listener: TcpListener,
+    config: Arc<arc_swap::ArcSwap<ServerConfig>>,
+    connections: Connections,
+    stop: CancellationToken,
+) -> Accepted {
     let (accepted, stream) = mpsc::channel(ACCEPTED_MAX);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Handshakes::default();
     tokio::spawn(async move {
         loop {
-            let permit = handshakes.clone().acquire_owned();
-            let Ok(permit) = permit.await else { return };
             let next = tokio::select! {
                 () = stop.cancelled() => return,
                 next = listener.accept() => next,
@@ -239,15 +347,19 @@ pub fn accept_tls(
                     continue;
                 }
             };
-            if connections.count() >= CONNECTIONS_MAX {
+            if connections.count() >= bounds.connections {
                 tracing::warn!(peer.addr = %address, "connection_refused_too_many");
                 continue;
             }
+            let underway = handshakes.begin(bounds.handshakes);
             let acceptor = TlsAcceptor::from(config.load_full());
             let (accepted, connections) = (accepted.clone(), connections.clone());
             tokio::spawn(async move {
-                let connection = handshake(acceptor, stream, &connections).await;
-                drop(permit);
+                let connection = tokio::select! {
+                    () = underway.dropped.cancelled() => Err(io::ErrorKind::ResourceBusy.into()),
+                    connection = handshake(acceptor, stream, &connections, bounds) => connection,
+                };
+                drop(underway);
                 match connection {
                     Ok(connection) => drop(accepted.send(Ok(connection)).await),
                     Err(error) => tracing::debug!(peer.addr = %address, %error, "handshake_failed"),
@@ -262,16 +374,19 @@ async fn handshake(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     connections: &Connections,
+    bounds: Bounds,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
     let address = stream.peer_addr()?.to_string();
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream))
+    let stream = tokio::time::timeout(bounds.handshake_within, acceptor.accept(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let certificate =
         leaf.map(|leaf| PeerCertificate::parse(leaf)).transpose().map_err(io::Error::other)?;
-    let listed = connections.add(certificate.map(|certificate| certificate.identity.subject));
+    let subject = certificate.map(|certificate| certificate.identity.subject);
+    let listed = connections.add_remote(subject, bounds);
+    let listed = listed.ok_or_else(|| io::Error::other("there are too many connections"))?;
     Ok(Connection {
         io: Io::Tls(Box::new(stream)),
         peer: Peer::Remote { certificate, address },
@@ -294,7 +409,7 @@ pub fn accept_unix(
             };
             let connection = next.and_then(|(stream, _)| {
                 let peer = Peer::Local { uid: stream.peer_cred()?.uid() };
-                Ok(Connection { io: Io::Unix(stream), peer, listed: connections.add(None) })
+                Ok(Connection { io: Io::Unix(stream), peer, listed: connections.add_local() })
             });
             match connection {
                 Ok(connection) => {
@@ -311,3 +426,6 @@ pub fn accept_unix(
     });
     ReceiverStream::new(stream)
 }
+
+#[cfg(test)]
+mod tests;

@@ -387,4 +387,4 @@ pub fn joiner_config(ca_digest: [u8; 32], realm: Realm) -> Result<Arc<ClientConf
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

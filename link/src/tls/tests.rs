@@ -35,13 +35,13 @@ impl TimeProvider for At {
 }
 
 /// A cluster's CA.
-struct Ca {
+pub(crate) struct Ca {
     key: KeyPairDer,
     certificate: CertificateDer<'static>,
 }
 
 impl Ca {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = make_key_pair().unwrap();
         let end = Timestamp(ISSUED + 10_000_000_000);
         let certificate = make_ca(&key.private, Timestamp(0), end).unwrap();
@@ -71,7 +71,7 @@ impl Ca {
     }
 
     /// A server with a certificate of this CA.
-    fn server(&self, identity: Identity) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, identity: Identity) -> Arc<ServerConfig> {
         self.server_at(identity, NOW)
     }
 
@@ -80,8 +80,13 @@ impl Ca {
         serving_at(&config, now)
     }
 
+    /// A client that has a token of this CA's cluster, and no certificate.
+    pub(crate) fn joiner(&self) -> Arc<ClientConfig> {
+        calling_at(&joiner_config(self.digest(), REALM).unwrap(), NOW)
+    }
+
     /// A client with a certificate of this CA, which expects `CLUSTER`.
-    fn client(&self, identity: Identity) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, identity: Identity) -> Arc<ClientConfig> {
         self.client_at(identity, NOW, false)
     }
 
@@ -109,11 +114,11 @@ fn identity(subject: Subject) -> Identity {
     Identity { realm: REALM, incarnation: CLUSTER.incarnation, subject }
 }
 
-fn manager() -> Identity {
+pub(crate) fn manager() -> Identity {
     identity(Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(1)))
 }
 
-fn agent() -> Identity {
+pub(crate) fn agent() -> Identity {
     identity(Subject::Agent(NodeId::from_entropy([2; 17])))
 }
 
@@ -492,7 +497,7 @@ fn a_joiner_talks_to_whom_its_token_names_and_shows_no_certificate() {
     let (ca, other) = (Ca::new(), Ca::new());
     let server = ca.server(manager());
     let joiner = |digest, realm| calling_at(&joiner_config(digest, realm).unwrap(), NOW);
-    let shaken = shake(&joiner(ca.digest(), REALM), &server).agreed();
+    let shaken = shake(&ca.joiner(), &server).agreed();
     assert!(shaken.server.peer_certificates().is_none(), "whoever has none is nobody");
 
     let unacceptable = || CertificateError::ApplicationVerificationFailure;
