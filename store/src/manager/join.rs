@@ -137,10 +137,19 @@ impl Manager {
                 }
             }
         };
-        if tokio::time::timeout(VOTES_WITHIN, votes).await.is_err() {
+        if !before(votes, tokio::time::sleep(VOTES_WITHIN)).await {
             tracing::warn!(%member, "member_does_not_vote_yet");
         }
         Ok(())
+    }
+}
+
+/// Whether something happened before its time was up; if both are there at once, it did.
+async fn before(what: impl Future<Output = ()>, time_is_up: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        biased;
+        () = what => true,
+        () = time_is_up => false,
     }
 }
 
@@ -291,4 +300,18 @@ fn open_root_keys(
         return Err(unsound());
     }
     Ok((roots, active))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_join_is_answered_once_it_votes_or_its_time_is_up() {
+        assert!(before(ready(()), pending()).await);
+        assert!(before(ready(()), ready(())).await);
+        assert!(!before(pending(), ready(())).await);
+    }
 }

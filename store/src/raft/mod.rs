@@ -24,6 +24,8 @@ mod type_config;
 mod crash;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -219,6 +221,11 @@ fn open(
         }
         _ => Ok((machine, (opened, writer, reader))),
     }
+}
+
+/// Whether a leader's majority counts as lost, so long after it last confirmed it.
+const fn is_lost(unconfirmed_for: Duration) -> bool {
+    unconfirmed_for.as_nanos() >= MAJORITY_LOST_AFTER.as_nanos()
 }
 
 /// A handle to Raft.
@@ -441,7 +448,7 @@ impl Raft {
     /// proposal is better told now.
     async fn majority_lost(&self) {
         let mut confirmed_at = Instant::now();
-        while confirmed_at.elapsed() < MAJORITY_LOST_AFTER {
+        while !is_lost(confirmed_at.elapsed()) {
             tokio::time::sleep(self.profile.lease()).await;
             if self.is_leading() {
                 confirmed_at = Instant::now();

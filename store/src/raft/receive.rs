@@ -39,6 +39,12 @@ impl VoteGuard {
     pub(super) fn new(not_before: Instant) -> Self {
         Self { not_before, receiving_snapshot: AtomicBool::new(false) }
     }
+
+    /// Whether a vote may be granted at that moment. To whom the leader itself hands over, at any:
+    /// it gives its lease up with that.
+    pub(super) fn allows(&self, at: Instant, for_transfer: bool) -> bool {
+        for_transfer || at >= self.not_before
+    }
 }
 
 fn refused(error: impl std::fmt::Display) -> Status {
@@ -115,7 +121,7 @@ impl Raft {
     }
 
     fn may_vote(&self, for_transfer: bool) -> Result<(), Status> {
-        if for_transfer || Instant::now() >= self.guard.not_before {
+        if self.guard.allows(Instant::now(), for_transfer) {
             return Ok(());
         }
         Err(Status::unavailable("the lease of a leader before the restart is not over yet"))
