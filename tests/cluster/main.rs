@@ -9,5 +9,6 @@ const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
 mod faults;
 mod lifecycle;
+mod memory;
 mod postgres;
 mod refusals;
