@@ -144,6 +144,51 @@ fn managers_come_and_go() {
 }
 
 #[test]
+fn a_manager_that_was_removed_is_told_so() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote", || {
+        lab.members().iter().all(|member| member["state"] == "voter").then_some(())
+    });
+    let told = |lab: &Lab, index: usize| {
+        until("it is told that it was removed", || {
+            let ran = lab.ctl_of(index).run(&["cluster", "status"]);
+            let text = ran.stdout + &ran.stderr;
+            text.contains("was removed from the cluster").then_some(text)
+        })
+    };
+    // While it was away: it has nobody's word but the others'.
+    lab.managers[2].daemon.kill();
+    lab.ctl().ok(&["cluster", "member", "rm", "m3"]);
+    lab.managers[2].daemon.start_again();
+    lab.await_socket(2);
+    let text = told(&lab, 2);
+    assert!(text.contains("it is said by manager 1 (m1, "), "{text}");
+    assert!(text.contains("docs/operations/replace-manager.md"), "{text}");
+    assert!(!text.contains("no majority"), "the others are well: {text}");
+    until("its log says so", || {
+        lab.managers[2].daemon.log().contains("manager_removed").then_some(())
+    });
+    // It runs on: a word is no proof.
+    lab.managers[2].daemon.assert_running();
+
+    // While it runs.
+    lab.ctl().ok(&["cluster", "member", "rm", "m2"]);
+    told(&lab, 1);
+    // Who was not removed is not told so, though it may be alone.
+    let status = lab.ctl().run(&["cluster", "status"]);
+    assert_eq!(status.status, 0, "{status:?}");
+    assert!(!status.stdout.contains("was removed"), "{status:?}");
+    assert!(!lab.managers[0].daemon.log().contains("manager_removed"));
+
+    // It can be used again.
+    lab.ctl_of(2).ok(&["cluster", "leave", "--force"]);
+    until("it is empty", || {
+        let status = lab.ctl_of(2).run(&["cluster", "status", "--json"]);
+        status.stdout.contains("\"phase\": \"empty\"").then_some(())
+    });
+}
+
+#[test]
 fn a_leader_that_is_stopped_hands_over_and_may_move() {
     let mut lab = Lab::with_managers(PROGRAMS, 3);
     until("all vote", || {

@@ -1,6 +1,7 @@
 //! Serving: everything a manager runs once its keys are open, started and stopped in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
@@ -23,6 +24,9 @@ use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, KeyIdentity, Outbox};
 use crate::service::{Denials, DiskRoom, Figures, LocalFacts, MemberWatch, Service};
+
+/// How often a manager without a leader asks the others whether they removed it.
+const LOOK_FOR_REMOVAL_EVERY: Duration = Duration::from_secs(2);
 
 /// What a manager needs to serve.
 pub(super) struct Unsealed {
@@ -140,6 +144,7 @@ impl Running {
             own,
             stop_duties.clone(),
         ));
+        duties.spawn(watch_removal(service.clone(), stop_duties.clone()));
         duties.spawn(watch_raft(raft, shared.events.clone(), stop_duties.clone()));
         duties.close();
 
@@ -186,6 +191,33 @@ async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
         .map_err(|error| ManagerError::Stopped(error.to_string()))?
         .map_err(|error| StartError::Log(error.into()))?;
     Ok(Arc::new(disk))
+}
+
+/// Tells in the log, once, when others say that the cluster removed this manager. It goes on: they
+/// may be wrong, and a leader that a majority confirms to it again proves that.
+async fn watch_removal(service: Arc<Service>, stop: CancellationToken) {
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_FOR_REMOVAL_EVERY) => {}
+        }
+        // Who leads is not asked: whoever was removed while it was away remembers a leader.
+        if service.raft.barrier().await.is_ok() {
+            told = false;
+            continue;
+        }
+        let by = service.removed_by().await;
+        if !by.is_empty() && !told {
+            tracing::error!(
+                member = %service.raft.me,
+                said_by = ?by,
+                runbook = "docs/operations/replace-manager.md",
+                "manager_removed"
+            );
+            told = true;
+        }
+    }
 }
 
 /// Ends the manager when Raft ends by itself.

@@ -40,6 +40,15 @@ impl MemberWatch {
     }
 }
 
+/// The members as they were found.
+pub(super) struct Found {
+    pub(super) members: Vec<pb::MemberInfo>,
+    /// Members who refuse this manager because the cluster removed it. Each showed the certificate
+    /// of a manager of this cluster before it was heard. It is their word: nothing but telling
+    /// people may follow from it.
+    pub(super) removed_by: Vec<MemberId>,
+}
+
 /// Asks a member what it is.
 pub(crate) async fn describe(
     raft: &Raft,
@@ -70,25 +79,41 @@ impl Service {
 
     /// Every member as it is known, with what those within reach say of themselves.
     pub(super) async fn describe_members(&self) -> Vec<pb::MemberInfo> {
-        let mut members: Vec<_> = {
+        self.find_members().await.members
+    }
+
+    /// Who says that this manager was removed: the log that it applied, or other managers.
+    pub(crate) async fn removed_by(&self) -> Vec<MemberId> {
+        self.find_members().await.removed_by
+    }
+
+    /// Every member as it is known, and what those within reach say, of this manager too.
+    pub(super) async fn find_members(&self) -> Found {
+        let me = self.raft.me;
+        let (mut members, removed_here): (Vec<_>, _) = {
             let state = self.raft.machine.state();
             let members = state.members().iter();
-            members.map(|(id, member)| render::member(&state, *id, member)).collect()
+            let members = members.map(|(id, member)| render::member(&state, *id, member));
+            (members.collect(), state.is_removed_member(me))
         };
         let leader = self.raft.leadership().borrow().leader;
         let replication = self.raft.replication();
         let asked = members.iter().map(|member| async {
             let id = MemberId(member.id);
-            if id == self.raft.me {
-                return Some(self.describe_self());
+            if id == me {
+                return Ok(self.describe_self());
             }
-            let said = describe(&self.raft, id).await.ok();
-            // Another member may answer at an address that moved.
-            said.filter(|said| said.member == id.0)
+            describe(&self.raft, id).await
         });
         let said = join_all(asked).await;
+        let mut removed_by: Vec<_> = removed_here.then_some(me).into_iter().collect();
         for (member, said) in members.iter_mut().zip(said) {
             let id = MemberId(member.id);
+            if said.as_ref().is_err_and(|failure| failure.kind == Kind::Evicted) {
+                removed_by.push(id);
+            }
+            // Another member may answer at an address that moved.
+            let said = said.ok().filter(|said| said.member == id.0);
             member.leader = leader == Some(id);
             member.matched_index = replication.get(&id).map_or(0, |r| r.matched_index);
             if let Some(said) = said {
@@ -101,7 +126,7 @@ impl Service {
                 member.matched_index = member.matched_index.max(said.applied_index);
             }
         }
-        members
+        Found { members, removed_by }
     }
 
     /// Root keys for a member, sealed to a key it made for this call.

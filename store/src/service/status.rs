@@ -3,12 +3,13 @@
 //! Answered by any manager, with or without a leader: when something is wrong is when it is asked.
 
 use link::Failure;
-use proto::id::Timestamp;
+use proto::id::{MemberId, Timestamp};
 use proto::identity::Caller;
 use proto::pb;
 use proto::task::{DesiredState, TaskState};
 use state::object::NodeState;
 
+use super::members::Found;
 use super::{Service, now};
 
 /// A disk with less room is a problem.
@@ -29,7 +30,7 @@ impl Service {
         _: pb::GetClusterStatusRequest,
     ) -> Result<pb::ClusterStatus, Failure> {
         let cluster = self.cluster()?;
-        let members = self.describe_members().await;
+        let Found { members, removed_by } = self.find_members().await;
         let leadership = *self.raft.leadership().borrow();
         let confirmed = self.raft.barrier().await.is_ok();
         let mut status = {
@@ -63,7 +64,12 @@ impl Service {
                 member.leader = false;
             }
         }
-        let mut problems = member_problems(&members, confirmed);
+        // A leader that a majority confirms to this manager is better than anybody's word.
+        let mut problems = if confirmed || removed_by.is_empty() {
+            member_problems(&members, confirmed)
+        } else {
+            vec![removal(self.raft.me, &members, &removed_by)]
+        };
         problems.append(&mut status.problems);
         if !status.autolock {
             problems.push(problem(
@@ -116,18 +122,35 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
     problems
 }
 
+fn name_of(member: &pb::MemberInfo) -> String {
+    format!("manager {} ({}, {})", member.id, member.hostname, member.address)
+}
+
+/// This manager was removed, as `by` say. What else it knows of the others is old.
+fn removal(me: MemberId, members: &[pb::MemberInfo], by: &[MemberId]) -> pb::Problem {
+    let says = |id: &MemberId| match members.iter().find(|member| member.id == id.0) {
+        Some(member) if *id != me => name_of(member),
+        _ => "its own log".to_owned(),
+    };
+    let by = by.iter().map(says).collect::<Vec<_>>().join(", ");
+    let text = format!("this manager, {me}, was removed from the cluster; it is said by {by}");
+    let hints = [
+        "it takes part no more; what is listed here is what it knew",
+        "to use this machine again: `secretctl cluster leave --force` here, then join it anew",
+        "docs/operations/replace-manager.md",
+    ];
+    problem("error", text, &hints)
+}
+
 fn member_problems(members: &[pb::MemberInfo], confirmed: bool) -> Vec<pb::Problem> {
     let mut problems = Vec::new();
     let voter = pb::MemberState::Voter as i32;
     let voters: Vec<_> = members.iter().filter(|member| member.state == voter).collect();
     let reachable = voters.iter().filter(|member| member.reachable).count();
     let needed = voters.len() / 2 + 1;
-    let name = |member: &pb::MemberInfo| {
-        format!("manager {} ({}, {})", member.id, member.hostname, member.address)
-    };
     if reachable < needed {
         let missing: Vec<_> =
-            voters.iter().filter(|member| !member.reachable).map(|m| name(m)).collect();
+            voters.iter().filter(|member| !member.reachable).map(|m| name_of(m)).collect();
         let text = format!(
             "no majority: {reachable} of {} managers reachable, {needed} needed; missing: {}",
             voters.len(),
@@ -141,13 +164,13 @@ fn member_problems(members: &[pb::MemberInfo], confirmed: bool) -> Vec<pb::Probl
     }
     for member in members {
         if !member.reachable && reachable >= needed {
-            let text = format!("{} is not reachable", name(member));
+            let text = format!("{} is not reachable", name_of(member));
             let hint = "if it is gone for good: `secretctl cluster replace DEAD NEW`";
             problems.push(problem("warning", text, &[hint]));
         }
         if member.reachable && member.disk_free_bytes > 0 && member.disk_free_bytes < DISK_LOW_BYTES
         {
-            let text = format!("the disk of {} is nearly full", name(member));
+            let text = format!("the disk of {} is nearly full", name_of(member));
             problems.push(problem("warning", text, &["docs/operations/disk-full.md"]));
         }
     }
@@ -156,4 +179,47 @@ fn member_problems(members: &[pb::MemberInfo], confirmed: bool) -> Vec<pb::Probl
         problems.push(problem("warning", text, &["`secretctl cluster join-token manager`"]));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64, reachable: bool) -> pb::MemberInfo {
+        pb::MemberInfo {
+            id,
+            hostname: format!("m{id}"),
+            address: format!("10.0.0.{id}:7443"),
+            state: pb::MemberState::Voter.into(),
+            reachable,
+            ..pb::MemberInfo::default()
+        }
+    }
+
+    #[test]
+    fn who_was_removed_is_told_by_whom_and_what_to_do() {
+        let members = [member(1, false), member(4, true), member(9, false)];
+        let problem = removal(MemberId(4), &members, &[MemberId(1), MemberId(9)]);
+        assert_eq!(
+            problem.message,
+            "this manager, 4, was removed from the cluster; it is said by manager 1 (m1, \
+             10.0.0.1:7443), manager 9 (m9, 10.0.0.9:7443)"
+        );
+        assert!(problem.hints.iter().any(|hint| hint.contains("leave --force")));
+        let problem = removal(MemberId(4), &members, &[MemberId(4)]);
+        assert!(problem.message.ends_with("it is said by its own log"), "{}", problem.message);
+    }
+
+    #[test]
+    fn a_majority_is_missing_below_half_and_one() {
+        let text = |reachable: [bool; 3]| {
+            let members =
+                [1, 2, 3].map(|id| member(id, reachable[usize::try_from(id - 1).unwrap()]));
+            member_problems(&members, false).remove(0).message
+        };
+        assert_eq!(text([true, true, false]), "there is no leader");
+        let missing = text([true, false, false]);
+        assert!(missing.starts_with("no majority: 1 of 3 managers reachable, 2 needed"));
+        assert!(missing.contains("manager 2 (m2, 10.0.0.2:7443), manager 3"), "{missing}");
+    }
 }
