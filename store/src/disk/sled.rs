@@ -138,7 +138,9 @@ impl Disk for SledDisk {
 
     fn files(&self, prefix: &str) -> Result<Vec<String>, DiskError> {
         let names = self.folder.entries()?.into_iter().filter_map(|name| name.into_string().ok());
-        let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+        // A file that is being written is not there yet.
+        let there = names.filter(|name| name.starts_with(prefix) && !name.ends_with(UNFINISHED));
+        let mut names: Vec<_> = there.collect();
         names.sort();
         Ok(names)
     }
@@ -176,5 +178,23 @@ impl NewFile for FileBeside {
             source,
         })?;
         Ok(self.folder.rename(&self.unfinished, &self.name)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_there_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(folder.path().join("data")).unwrap();
+        let disk = SledDisk::open(folder).unwrap();
+        disk.create_file("snapshot-1").unwrap().finish().unwrap();
+        let mut next = disk.create_file("snapshot-2").unwrap();
+        next.write(b"half").unwrap();
+        assert_eq!(disk.files("snapshot-").unwrap(), ["snapshot-1"]);
+        next.finish().unwrap();
+        assert_eq!(disk.files("snapshot-").unwrap(), ["snapshot-1", "snapshot-2"]);
     }
 }
