@@ -16,6 +16,8 @@
 //! Invariant: bytes that were not sealed for this member, generation and header do not open, and
 //! all fail alike.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 use proto::id::{Incarnation, KeyId, MemberId, NodeId, Realm};
 use proto::sealed::{Encapsulation, WrappedKey};
@@ -119,14 +121,14 @@ pub struct Recipient {
     pub parameters: Vec<u8>,
 }
 
-/// What a key file holds.
+/// What a key file holds. Keys are shared with who uses them, so that the file can be written anew.
 pub struct KeyFileContents {
     /// Root keys; those of a rotation in progress included.
-    pub roots: Vec<RootKey>,
+    pub roots: Vec<Arc<RootKey>>,
     /// The one new wraps are made under.
     pub active_root: KeyId,
     /// Log keys, oldest first.
-    pub logs: Vec<LogKey>,
+    pub logs: Vec<Arc<LogKey>>,
     /// The one new records are sealed under.
     pub active_log: KeyId,
     /// The private key of this manager's certificate.
@@ -381,9 +383,9 @@ fn read_body(body: &[u8]) -> Result<KeyFileContents, OpenError> {
         return Err(OpenError);
     }
     let contents = KeyFileContents {
-        roots: roots.into_iter().map(RootKey::of).collect(),
+        roots: roots.into_iter().map(|key| Arc::new(RootKey::of(key))).collect(),
         active_root,
-        logs: logs.into_iter().map(LogKey::of).collect(),
+        logs: logs.into_iter().map(|key| Arc::new(LogKey::of(key))).collect(),
         active_log,
         tls_key: SigningKeyDer::new(Zeroizing::new(Box::from(tls_key))),
     };

@@ -316,8 +316,8 @@ fn contents() -> KeyFileContents {
     KeyFileContents {
         active_root: root.id(),
         active_log: log.id(),
-        roots: vec![RootKey::make(), root],
-        logs: vec![log],
+        roots: vec![RootKey::make().into(), root.into()],
+        logs: vec![log.into()],
         tls_key: SigningKeyDer::new(zeroize::Zeroizing::new(Box::from([9; 138]))),
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Invariant: fields are added, never renamed or removed.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use proto::convert::EnumField as _;
@@ -14,6 +16,7 @@ use proto::task::{DesiredState, TaskState};
 use proto::{hex, pb};
 use serde::Serialize;
 
+pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 use crate::instant;
 
 fn at(ms: u64) -> Option<String> {

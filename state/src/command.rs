@@ -257,6 +257,22 @@ pub enum Command {
         #[n(0)]
         payload_bytes: u64,
     },
+    /// Every manager is to rotate its log key.
+    #[n(60)]
+    RotateLogKeys,
+    /// A member says which log key everything on its disk is under.
+    #[n(61)]
+    AcknowledgeLogKey {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// The rotation it finished.
+        #[n(1)]
+        epoch: u64,
+        /// Its key.
+        #[n(2)]
+        key: KeyId,
+    },
 }
 
 /// What a cluster starts with; all of it made by the founder.
@@ -608,6 +624,8 @@ impl Command {
             Self::AddTransitKey { .. } => "add_transit_key",
             Self::RetireTransitKey { .. } => "retire_transit_key",
             Self::SetQuota { .. } => "set_quota",
+            Self::RotateLogKeys => "rotate_log_keys",
+            Self::AcknowledgeLogKey { .. } => "acknowledge_log_key",
         }
     }
 
@@ -632,7 +650,8 @@ impl Command {
             Self::AcknowledgeKeys { member, .. }
             | Self::SetMemberState { member, .. }
             | Self::SetMemberAddress { member, .. }
-            | Self::RemoveMember { member } => ObjectId::Member(*member),
+            | Self::RemoveMember { member }
+            | Self::AcknowledgeLogKey { member, .. } => ObjectId::Member(*member),
             Self::InitCluster(_)
             | Self::Plan(_)
             | Self::ReportTasks(_)
@@ -642,7 +661,8 @@ impl Command {
             | Self::CheckDigest { .. }
             | Self::AddTransitKey { .. }
             | Self::RetireTransitKey { .. }
-            | Self::SetQuota { .. } => ObjectId::Cluster,
+            | Self::SetQuota { .. }
+            | Self::RotateLogKeys => ObjectId::Cluster,
         }
     }
 

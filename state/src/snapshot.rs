@@ -20,6 +20,7 @@ use proto::limits::{CIPHERTEXT_BYTES_MAX, VERSIONS_MAX};
 use sha2::Digest as _;
 
 use crate::audit::{AuditLog, AuditRecord};
+use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, Secret, Service, Task,
     Token,
@@ -77,6 +78,7 @@ mod kind {
     pub(super) const PAYLOAD_SEEN: u8 = 13;
     pub(super) const REMEMBERED: u8 = 14;
     pub(super) const AUDIT: u8 = 15;
+    pub(super) const LOG_KEYS: u8 = 60;
     pub(super) const END: u8 = 255;
 }
 
@@ -147,6 +149,9 @@ impl State {
         }
         for (record, chain) in self.audit.records() {
             out.item(kind::AUDIT, (record, *chain))?;
+        }
+        if self.log_keys != LogKeys::default() {
+            out.item(kind::LOG_KEYS, &self.log_keys)?;
         }
         out.item(kind::END, ())
     }
@@ -261,6 +266,7 @@ impl SnapshotReader {
                 state.remembered_order.push_back((principal, key));
             }
             kind::AUDIT => self.audit.push_back(decode(item)?),
+            kind::LOG_KEYS => state.log_keys = decode(item)?,
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

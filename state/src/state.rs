@@ -17,6 +17,7 @@ use proto::identity::{Principal, Subject};
 use proto::name::FoldedName;
 
 use crate::audit::AuditLog;
+use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Secret,
     Service, Task, Token,
@@ -49,6 +50,7 @@ pub struct State {
     /// The order in which answers are forgotten.
     pub(crate) remembered_order: VecDeque<(Principal, RequestKey)>,
     pub(crate) audit: AuditLog,
+    pub(crate) log_keys: LogKeys,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
@@ -90,6 +92,17 @@ impl State {
     /// The audit records kept.
     pub const fn audit(&self) -> &AuditLog {
         &self.audit
+    }
+
+    /// The managers' log keys, by their ids.
+    pub const fn log_keys(&self) -> &LogKeys {
+        &self.log_keys
+    }
+
+    /// Managers that have not finished the log key rotation that was wanted last.
+    pub fn log_keys_pending(&self) -> Vec<MemberId> {
+        let behind = |id: &&MemberId| self.log_keys.of(**id).epoch < self.log_keys.wanted;
+        self.members.keys().filter(behind).copied().collect()
     }
 
     /// A secret by its name, without regard to case.

@@ -8,6 +8,7 @@
 
 mod examples;
 mod fixtures;
+mod log_keys;
 mod properties;
 mod swarm_bodies;
 mod world;

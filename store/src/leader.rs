@@ -99,12 +99,14 @@ impl Inbox {
         }
         self.news.notify_one();
         let facts = Acknowledged::of(&report)?;
+        let log_key = log_key(&report)?;
         if let Some(said) = report.reporter {
             service.members.note(from, said);
         }
         commit_statuses(service, report.statuses).await?;
         commit_denials(service, report.denials).await?;
-        facts.commit(service, from).await
+        facts.commit(service, from).await?;
+        commit_log_key(service, from, log_key).await
     }
 
     /// What is known of the nodes' sessions.
@@ -198,6 +200,40 @@ impl Acknowledged {
         };
         service.propose(service.cluster_caller(), None, command).await.map(|_| ())
     }
+}
+
+/// The log key that a member gives word of, and for which rotation.
+fn log_key(report: &pb::ReportRequest) -> Result<Option<(u64, proto::id::KeyId)>, Failure> {
+    match report.log_key_id.as_ref() {
+        [] => Ok(None),
+        id => {
+            let id = id.try_into().map_err(|_| malformed("key id"))?;
+            Ok(Some((report.log_key_epoch, id)))
+        }
+    }
+}
+
+async fn commit_log_key(
+    service: &Service,
+    member: MemberId,
+    word: Option<(u64, proto::id::KeyId)>,
+) -> Result<(), Failure> {
+    let Some((epoch, key)) = word else { return Ok(()) };
+    let known = {
+        let state = service.raft.machine.state();
+        let known = state.log_keys().of(member);
+        state.member(member).is_none() || (known.epoch, known.key) == (epoch, Some(key))
+    };
+    if known {
+        return Ok(());
+    }
+    let command = Command::AcknowledgeLogKey { member, epoch, key };
+    let outcome = service.propose_raw(service.cluster_caller(), None, command).await?;
+    if let Err(refusal) = outcome {
+        // Nothing else of the report is held up by it.
+        tracing::warn!(%member, %refusal, "log_key_word_refused");
+    }
+    Ok(())
 }
 
 /// The leader's duties, for as long as this manager runs.

@@ -150,6 +150,7 @@ fn request(
     denials: &[state::command::Denial],
     identity: &KeyIdentity,
 ) -> pb::ReportRequest {
+    let word = service.key_desk.word();
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -183,6 +184,8 @@ fn request(
         reporter: Some(service.describe_self()),
         root_key_id: identity.root_key_id.as_bytes().to_vec().into(),
         key_file_generation: identity.key_file_generation,
+        log_key_id: word.map(|(_, key)| key.as_bytes().to_vec().into()).unwrap_or_default(),
+        log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
     }
 }
 

@@ -722,6 +722,56 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "ListAudit"));
             self.inner.unary(req, path, codec).await
         }
+        /// Every manager rotates its log key; refused while a rotation is in progress.
+        pub async fn rotate_log_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RotateLogKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateLogKeysResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateLogKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateLogKeys"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Which keys every manager holds, and what on its disk is under which.
+        pub async fn get_cluster_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::GetClusterKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ClusterKeys>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/GetClusterKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "GetClusterKeys"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -925,6 +975,22 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::ListAuditRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::ListAuditResponse>,
+            tonic::Status,
+        >;
+        /// Every manager rotates its log key; refused while a rotation is in progress.
+        async fn rotate_log_keys(
+            &self,
+            request: tonic::Request<::proto::pb::RotateLogKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateLogKeysResponse>,
+            tonic::Status,
+        >;
+        /// Which keys every manager holds, and what on its disk is under which.
+        async fn get_cluster_keys(
+            &self,
+            request: tonic::Request<::proto::pb::GetClusterKeysRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ClusterKeys>,
             tonic::Status,
         >;
     }
@@ -2220,6 +2286,96 @@ pub mod control_server {
                     };
                     Box::pin(fut)
                 }
+                "/secretd.v1.Control/RotateLogKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateLogKeysSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RotateLogKeysRequest>
+                    for RotateLogKeysSvc<T> {
+                        type Response = ::proto::pb::RotateLogKeysResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::RotateLogKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_log_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateLogKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/GetClusterKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetClusterKeysSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::GetClusterKeysRequest>
+                    for GetClusterKeysSvc<T> {
+                        type Response = ::proto::pb::ClusterKeys;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::GetClusterKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::get_cluster_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetClusterKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3405,6 +3561,28 @@ pub mod peer_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Peer", "Describe"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a member says of its keys, for `cluster keys`.
+        pub async fn describe_keys(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::DescribeKeysRequest>,
+        ) -> std::result::Result<tonic::Response<::proto::pb::HeldKeys>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Peer/DescribeKeys",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Peer", "DescribeKeys"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3520,6 +3698,11 @@ pub mod peer_server {
             tonic::Response<::proto::pb::DescribeResponse>,
             tonic::Status,
         >;
+        /// What a member says of its keys, for `cluster keys`.
+        async fn describe_keys(
+            &self,
+            request: tonic::Request<::proto::pb::DescribeKeysRequest>,
+        ) -> std::result::Result<tonic::Response<::proto::pb::HeldKeys>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct PeerServer<T> {
@@ -4121,6 +4304,51 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Peer/DescribeKeys" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeKeysSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::UnaryService<::proto::pb::DescribeKeysRequest>
+                    for DescribeKeysSvc<T> {
+                        type Response = ::proto::pb::HeldKeys;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::DescribeKeysRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::describe_keys(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeKeysSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -233,6 +233,75 @@ pub struct OutputSelector {
     #[prost(bool, tag = "7")]
     pub stderr: bool,
 }
+/// What a manager holds, by ids, and under what its disk is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldKeys {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub root_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub active_root_key_id: ::prost::bytes::Bytes,
+    /// oldest first
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub log_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub active_log_key_id: ::prost::bytes::Bytes,
+    /// key of the oldest log record; empty: there is none
+    #[prost(bytes = "bytes", tag = "5")]
+    pub oldest_record: ::prost::bytes::Bytes,
+    /// keys of vote, purge point, commit point
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub small_values: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// keys of the head file's blocks
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub head: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// keys of the snapshot files
+    #[prost(bytes = "bytes", repeated, tag = "8")]
+    pub snapshots: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// the step of a rotation it is at
+    #[prost(string, tag = "9")]
+    pub doing: ::prost::alloc::string::String,
+    /// why that step failed, when it last did
+    #[prost(string, tag = "10")]
+    pub failed: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "11")]
+    pub member: u64,
+    /// absent: none was made since it started
+    #[prost(message, optional, tag = "12")]
+    pub check: ::core::option::Option<LogCheck>,
+}
+/// What reading every record gave.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogCheck {
+    #[prost(bool, tag = "1")]
+    pub running: bool,
+    /// the first record that was read
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
+    /// the last one so far
+    #[prost(uint64, tag = "3")]
+    pub last: u64,
+    #[prost(uint64, tag = "4")]
+    pub records: u64,
+    /// of the snapshot, read to its end
+    #[prost(uint64, tag = "5")]
+    pub snapshot_bytes: u64,
+    /// empty: everything opened
+    #[prost(string, tag = "6")]
+    pub damaged: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "7")]
+    pub finished_at: u64,
+    /// the chain's link at `link_at`
+    #[prost(bytes = "bytes", tag = "8")]
+    pub link: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "9")]
+    pub link_at: u64,
+    /// the leader has that link too, and compared them
+    #[prost(bool, tag = "10")]
+    pub compared: bool,
+    /// empty: they are equal
+    #[prost(string, tag = "11")]
+    pub diverged: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnChange {
@@ -1138,6 +1207,63 @@ pub struct ListAuditResponse {
     #[prost(message, repeated, tag = "1")]
     pub records: ::prost::alloc::vec::Vec<AuditRecord>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateLogKeysRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateLogKeysResponse {
+    /// which rotation it is, counted from 1
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetClusterKeysRequest {
+    /// begin reading every record, where that is not under way; see LogCheck
+    #[prost(bool, tag = "1")]
+    pub verify: bool,
+}
+/// The receipt: what the managers say of their keys, beside what the cluster recorded.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ClusterKeys {
+    /// the active one
+    #[prost(bytes = "bytes", tag = "1")]
+    pub root_key_id: ::prost::bytes::Bytes,
+    /// the current one
+    #[prost(bytes = "bytes", tag = "2")]
+    pub transit_key_id: ::prost::bytes::Bytes,
+    /// log key rotations wanted so far
+    #[prost(uint64, tag = "3")]
+    pub log_key_epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub log_key_wanted_at: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub members: ::prost::alloc::vec::Vec<MemberKeys>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberKeys {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    /// the rotation it has given word of
+    #[prost(uint64, tag = "4")]
+    pub log_key_epoch: u64,
+    /// the key it gave word of; empty: none yet
+    #[prost(bytes = "bytes", tag = "5")]
+    pub log_key_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "6")]
+    pub log_key_since: u64,
+    /// absent: it does not answer
+    #[prost(message, optional, tag = "7")]
+    pub held: ::core::option::Option<HeldKeys>,
+    /// what a rotation waits for here; empty: nothing
+    #[prost(string, tag = "8")]
+    pub waits_for: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Availability {
@@ -1819,6 +1945,12 @@ pub struct ReportRequest {
     /// the recipients its key file is sealed for
     #[prost(uint64, tag = "8")]
     pub key_file_generation: u64,
+    /// the log key all of its disk is under; empty: nothing new
+    #[prost(bytes = "bytes", tag = "40")]
+    pub log_key_id: ::prost::bytes::Bytes,
+    /// the rotation it finished with that
+    #[prost(uint64, tag = "41")]
+    pub log_key_epoch: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeStatuses {
@@ -1879,6 +2011,12 @@ pub struct DescribeResponse {
     pub applied_index: u64,
     #[prost(uint64, tag = "8")]
     pub flush_p99_micros: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeKeysRequest {
+    /// begin reading every record, if that is not under way
+    #[prost(bool, tag = "1")]
+    pub verify: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetLocalStatusRequest {}

@@ -83,6 +83,55 @@ pub(crate) enum ClusterCommand {
         #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
         limit: u32,
     },
+
+    /// Replace keys while the cluster serves
+    ///
+    /// One rotation of a kind at a time. It goes on by itself, through restarts and elections,
+    /// until every manager has finished; `secretctl cluster keys` shows how far it is.
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+
+    /// Show which keys each manager holds, and what its disk is under
+    ///
+    /// By ids: no key is ever shown. What waits for whom comes first. For each manager: the log
+    /// keys in its key file (the one that seals is marked), the oldest one that anything on its
+    /// disk is under, and its root keys. A manager is asked, not searched: this is the receipt of
+    /// honest managers.
+    Keys {
+        /// Have each manager read all that is on its disk, and compare chains
+        ///
+        /// Every record and the snapshot are opened, beside what the manager does otherwise, and
+        /// the log's chain is compared with the leader's. Exits with 1 if anything does not open,
+        /// differs, or was not checked.
+        #[arg(long)]
+        verify: bool,
+    },
+}
+
+/// What to rotate.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateCommand {
+    /// Replace the key that each manager's disk is encrypted under
+    ///
+    /// Each manager makes a key of its own, writes under it, makes a snapshot, gives up its older
+    /// log, and destroys the old key. A manager that is down does it when it starts; until then
+    /// the rotation is in progress and another one is refused.
+    ///
+    /// Heals a log key that leaked, against whoever gets at a disk afterwards. Does not heal what
+    /// was copied before, and changes neither root keys nor values.
+    LogKey(RotateArgs),
+}
+
+/// Options of a rotation.
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// Wait until every manager has finished; so it is unless told otherwise
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) wait: bool,
+
+    /// Return once the rotation has begun
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 /// `cluster init`

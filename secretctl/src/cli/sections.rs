@@ -226,6 +226,27 @@ secretctl cluster replace m3 m4",
 # What happened since record 1200, as JSON
 secretctl cluster audit --after 1200 --json",
     ),
+    (
+        "secretctl cluster rotate",
+        "\
+# New log keys on every manager; wait until the last one has finished
+secretctl cluster rotate log-key",
+    ),
+    (
+        "secretctl cluster rotate log-key",
+        "\
+# Begin, and look at it later
+secretctl cluster rotate log-key --no-wait
+secretctl cluster keys",
+    ),
+    (
+        "secretctl cluster keys",
+        "\
+# Which keys there are, and whether anything is under an old one
+secretctl cluster keys
+# Whether all of it opens, on every manager
+secretctl cluster keys --verify",
+    ),
     ("secretctl operator", "secretctl operator add alice --role deployer"),
     (
         "secretctl operator add",

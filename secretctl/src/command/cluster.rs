@@ -1,5 +1,7 @@
-//! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status` is beside.
+//! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status`, `keys` and
+//! `rotate` are beside.
 
+mod keys;
 mod status;
 
 use proto::Kind;
@@ -33,6 +35,8 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         }
         ClusterCommand::Replace { dead, new } => replace(session, &dead, &new).await,
         ClusterCommand::Audit { after, limit } => audit(session, after, limit).await,
+        ClusterCommand::Rotate(command) => keys::rotate(session, command).await,
+        ClusterCommand::Keys { verify } => keys::keys(session, verify).await,
     }
 }
 

@@ -500,6 +500,47 @@ impl Control for Fake {
             Ok(pb::ListAuditResponse { records: records.take(limit).cloned().collect() })
         })
     }
+
+    async fn rotate_log_keys(
+        &self,
+        request: Request<pb::RotateLogKeysRequest>,
+    ) -> Answer<pb::RotateLogKeysResponse> {
+        self.answer(request, |world, _, _| {
+            let rotated = |member: &pb::MemberInfo| world.rotated.get(&member.id).copied();
+            let mut behind =
+                world.members.iter().filter(|member| rotated(member).unwrap_or(0) < world.rotation);
+            if let Some(member) = behind.next() {
+                let text = format!(
+                    "log key rotation {} is in progress: it waits for manager {}",
+                    world.rotation, member.id
+                );
+                let hint = "`secretctl cluster keys` shows how far each manager is";
+                return Err(refused(Kind::Precondition, text, hint));
+            }
+            world.rotation += 1;
+            Ok(pb::RotateLogKeysResponse { epoch: world.rotation })
+        })
+    }
+
+    /// At each look one more member has finished.
+    async fn get_cluster_keys(
+        &self,
+        request: Request<pb::GetClusterKeysRequest>,
+    ) -> Answer<pb::ClusterKeys> {
+        self.answer(request, |world, _, request| {
+            let members = world.members.iter();
+            let members = members.map(|member| world.keys_of(member, request.verify)).collect();
+            let keys = pb::ClusterKeys {
+                root_key_id: vec![3; 16].into(),
+                transit_key_id: vec![4; 16].into(),
+                log_key_epoch: world.rotation,
+                log_key_wanted_at: world.before(),
+                members,
+            };
+            world.rotate_one();
+            Ok(keys)
+        })
+    }
 }
 
 /// A token of this cluster: its secret is its id's bytes.

@@ -61,7 +61,7 @@ fn help_is_as_reviewed() {
     let mut text = String::new();
     for name in commands(&place) {
         let path = name.trim_end_matches(".1").replace("join-token", "join_token");
-        let path = path.replace("set-address", "set_address");
+        let path = path.replace("set-address", "set_address").replace("log-key", "log_key");
         let words: Vec<String> =
             path.split('-').skip(1).map(|word| word.replace('_', "-")).collect();
         let mut args = words.clone();

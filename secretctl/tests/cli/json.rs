@@ -99,6 +99,32 @@ fn shapes_are_stable() {
 }
 
 #[test]
+fn shapes_of_keys_are_stable() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let keys = json(&place, &["cluster", "keys", "--verify"], b"");
+    assert_eq!(fields(&keys), "log_key_rotation members root_key transit_key");
+    assert_eq!(fields(&keys["log_key_rotation"]), "complete number wanted_at");
+    assert_eq!(
+        fields(&keys["members"][0]),
+        "address check held hostname member reachable recorded_at recorded_log_key rotation \
+         waits_for"
+    );
+    assert_eq!(
+        fields(&keys["members"][0]["held"]),
+        "active_log_key active_root_key log_keys oldest_on_disk on_disk root_keys"
+    );
+    assert_eq!(
+        fields(&keys["members"][0]["held"]["on_disk"]),
+        "head oldest_record small_values snapshots"
+    );
+    assert_eq!(
+        fields(&keys["members"][0]["check"]),
+        "compared_at damaged diverged finished_at first last records running snapshot_bytes"
+    );
+}
+
+#[test]
 fn errors_are_json_too() {
     let (place, fake) = (Place::new(), Fake::new());
     let _serving = fake.serve_unix(&place.socket());

@@ -148,6 +148,11 @@ fn happen(fake: &Fake, what: &str) {
             let secrets = secrets.split(' ').map(str::to_owned).collect();
             world.delivered.insert(node.to_owned(), secrets);
         }
+        "silent" => world.silent = rest.split_whitespace().map(|id| id.parse().unwrap()).collect(),
+        "damage" => {
+            let (member, text) = rest.split_once(' ').unwrap();
+            world.damage.insert(member.parse().unwrap(), text.to_owned());
+        }
         "phase" => rest.clone_into(&mut world.phase),
         "foreign-ca" => world.foreign_ca = true,
         "problem" => world.problems.push(pb::Problem {

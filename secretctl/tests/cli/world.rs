@@ -58,6 +58,13 @@ pub(crate) struct World {
     pub(crate) operators: BTreeMap<String, pb::OperatorInfo>,
     pub(crate) output: Vec<pb::OutputRecord>,
     pub(crate) audit: Vec<pb::AuditRecord>,
+    /// Log key rotations that were asked for, and the last one of each member.
+    pub(crate) rotation: u64,
+    pub(crate) rotated: BTreeMap<u64, u64>,
+    /// Members that do not answer.
+    pub(crate) silent: Vec<u64>,
+    /// What a check of the records finds, by member.
+    pub(crate) damage: BTreeMap<u64, String>,
     /// Answers by request key.
     pub(crate) remembered: BTreeMap<RequestKey, pb::CreateSecretResponse>,
     /// Request keys in the order they came.
@@ -104,6 +111,10 @@ impl World {
             operators: BTreeMap::new(),
             output: Vec::new(),
             audit: Vec::new(),
+            rotation: 0,
+            rotated: BTreeMap::new(),
+            silent: Vec::new(),
+            damage: BTreeMap::new(),
             remembered: BTreeMap::new(),
             seen: Vec::new(),
             made: 0,
@@ -117,6 +128,75 @@ impl World {
         self.made += 1;
         // Large at the front, so that the ids begin differently.
         [self.made.wrapping_mul(29); 17]
+    }
+
+    /// One more member has finished the rotation that was asked for, if it answers.
+    pub(crate) fn rotate_one(&mut self) {
+        let Self { members, rotated, silent, rotation, .. } = self;
+        let behind = members.iter().find(|member| {
+            rotated.get(&member.id).copied().unwrap_or(0) < *rotation
+                && !silent.contains(&member.id)
+        });
+        if let Some(member) = behind {
+            rotated.insert(member.id, *rotation);
+        }
+    }
+
+    /// What a member says of its keys.
+    pub(crate) fn keys_of(&self, member: &pb::MemberInfo, verify: bool) -> pb::MemberKeys {
+        let id = member.id;
+        let rotated = self.rotated.get(&id).copied().unwrap_or(0);
+        let key = |epoch: u64| {
+            let (member, epoch) = (u8::try_from(id).unwrap(), u8::try_from(epoch).unwrap());
+            bytes::Bytes::from(vec![member << 4 | epoch; 16])
+        };
+        let behind = rotated < self.rotation;
+        let mut kept = vec![key(rotated)];
+        if behind {
+            kept.push(key(rotated + 1));
+        }
+        let silent = self.silent.contains(&id);
+        let check = verify.then(|| pb::LogCheck {
+            first: 1,
+            last: 41,
+            records: 41,
+            snapshot_bytes: 4096,
+            damaged: self.damage.get(&id).cloned().unwrap_or_default(),
+            finished_at: self.now,
+            link: vec![7; 32].into(),
+            link_at: 41,
+            compared: true,
+            ..Default::default()
+        });
+        let held = pb::HeldKeys {
+            member: id,
+            root_key_ids: vec![vec![3; 16].into()],
+            active_root_key_id: vec![3; 16].into(),
+            active_log_key_id: kept.last().unwrap().clone(),
+            oldest_record: kept[0].clone(),
+            small_values: vec![kept[0].clone()],
+            head: vec![kept[0].clone()],
+            snapshots: Vec::new(),
+            log_key_ids: kept,
+            doing: if behind { "makes a new log key".into() } else { String::new() },
+            failed: String::new(),
+            check,
+        };
+        let waits_for = match (behind, silent) {
+            (false, _) => String::new(),
+            (true, false) => "it makes a new log key".into(),
+            (true, true) => "it does not answer; it rotates once it runs".into(),
+        };
+        pb::MemberKeys {
+            member: id,
+            hostname: member.hostname.clone(),
+            address: member.address.clone(),
+            log_key_epoch: rotated,
+            log_key_id: key(rotated),
+            log_key_since: self.before(),
+            held: (!silent).then_some(held),
+            waits_for,
+        }
     }
 
     /// Two days ago: what was there before.

@@ -145,6 +145,7 @@ impl Context<'_> {
             return Err(Refusal::not_found("manager", &id));
         };
         self.state.removed_members.insert(id);
+        self.state.log_keys.members.remove(&id);
         let node_id = member.node_id;
         self.revoke_certificates(|subject| {
             subject == Subject::Manager(node_id, id) || subject == Subject::Boot(id)

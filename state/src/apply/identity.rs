@@ -180,6 +180,7 @@ impl Context<'_> {
             revision: self.revision(),
         };
         self.state.members.insert(id, Arc::new(member));
+        self.log_key_is_new(id);
         self.created(ObjectId::Member(id));
         Ok((Outcome::Member { id, node_id: admit.node_id }, ObjectId::Member(id)))
     }

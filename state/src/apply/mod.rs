@@ -8,6 +8,7 @@
 
 mod cluster;
 mod identity;
+mod log_keys;
 mod node;
 mod secret;
 mod service;
@@ -225,6 +226,10 @@ impl Context<'_> {
             Command::AddTransitKey { id, key } => self.add_transit_key(id, key),
             Command::RetireTransitKey { id } => self.retire_transit_key(id),
             Command::SetQuota { payload_bytes } => self.set_quota(payload_bytes),
+            Command::RotateLogKeys => self.rotate_log_keys(),
+            Command::AcknowledgeLogKey { member, epoch, key } => {
+                self.acknowledge_log_key(member, epoch, key)
+            }
         }
     }
 

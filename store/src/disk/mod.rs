@@ -23,7 +23,7 @@ use sys::file::{FileError, Folder};
 
 pub(crate) use self::head::HEAD_BLOCKS;
 #[cfg(test)]
-pub(crate) use self::simulated::SimulatedDisk;
+pub(crate) use self::simulated::{Cut, SimulatedDisk};
 pub(crate) use self::sled::{Presence, SledDisk};
 
 /// Largest value of one record, in bytes. sled turns larger messages into separate files that it

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::head::HEAD_BLOCKS;
@@ -42,6 +43,44 @@ struct Inner {
     pending: Vec<Change>,
     syncs: u64,
     fail_after_syncs: Option<u64>,
+    /// What a power cut at each durable operation would have left, if that is recorded.
+    cuts: Vec<Cut>,
+    note: Option<Arc<AtomicU64>>,
+}
+
+impl Inner {
+    /// Called before whatever makes something durable.
+    fn record(&mut self) {
+        if let Some(note) = &self.note {
+            let note = note.load(Ordering::SeqCst);
+            let (durable, pending) = (self.durable.clone(), self.pending.clone());
+            self.cuts.push(Cut { durable, pending, note });
+        }
+    }
+}
+
+/// What a power cut at one instant leaves.
+#[derive(Clone)]
+pub(crate) struct Cut {
+    durable: Contents,
+    pending: Vec<Change>,
+    /// The caller's note at that instant.
+    pub(crate) note: u64,
+}
+
+impl Cut {
+    /// Changes that were not synced.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The disk that is left if the first `survivors` of them survive.
+    pub(crate) fn disk(&self, survivors: usize) -> SimulatedDisk {
+        let mut left = self.durable.clone();
+        self.pending.iter().take(survivors).for_each(|change| left.change(change));
+        let after = Inner { visible: left.clone(), durable: left, ..Inner::default() };
+        SimulatedDisk { inner: Arc::new(Mutex::new(after)) }
+    }
 }
 
 /// A disk in memory.
@@ -69,6 +108,20 @@ impl SimulatedDisk {
         drop(inner);
         let after = Inner { visible: left.clone(), durable: left, ..Inner::default() };
         Self { inner: Arc::new(Mutex::new(after)) }
+    }
+
+    /// Keeps, from now on, what a power cut before each durable operation would leave, with what
+    /// `note` says at that instant.
+    pub(crate) fn record_cuts(&self, note: Arc<AtomicU64>) {
+        self.lock().note = Some(note);
+    }
+
+    /// What was recorded, and what a power cut now would leave.
+    pub(crate) fn cuts(&self) -> Vec<Cut> {
+        let mut inner = self.lock();
+        inner.record();
+        inner.note = None;
+        std::mem::take(&mut inner.cuts)
     }
 
     /// Changes since the last sync.
@@ -156,6 +209,7 @@ impl Disk for SimulatedDisk {
                 source: io::Error::from_raw_os_error(5),
             });
         }
+        inner.record();
         inner.syncs += 1;
         let pending = std::mem::take(&mut inner.pending);
         for change in &pending {
@@ -166,6 +220,7 @@ impl Disk for SimulatedDisk {
 
     fn write_head(&self, block: usize, bytes: &[u8]) -> Result<(), DiskError> {
         let mut inner = self.lock();
+        inner.record();
         if let Some(head) = inner.visible.heads.get_mut(block) {
             *head = bytes.to_vec();
         }
@@ -195,6 +250,7 @@ impl Disk for SimulatedDisk {
 
     fn remove_file(&self, name: &str) -> Result<(), DiskError> {
         let mut inner = self.lock();
+        inner.record();
         inner.visible.files.remove(name);
         inner.durable.files.remove(name);
         Ok(())
@@ -219,6 +275,7 @@ impl NewFile for SimulatedFile {
 
     fn finish(self: Box<Self>) -> Result<(), DiskError> {
         let mut inner = self.disk.lock();
+        inner.record();
         inner.visible.files.insert(self.name.clone(), self.bytes.clone());
         inner.durable.files.insert(self.name, self.bytes);
         Ok(())

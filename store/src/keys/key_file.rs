@@ -8,6 +8,7 @@
 //! Invariant: the file is replaced whole and durably, or not at all.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use seal::{
     KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
@@ -48,6 +49,9 @@ pub(crate) enum KeyFileError {
     /// Sealing to a recipient failed.
     #[error("the key file could not be sealed")]
     Seal,
+    /// The manager left its cluster meanwhile.
+    #[error("the key file was destroyed: this manager left its cluster")]
+    Destroyed,
 }
 
 /// What opening a key file gives.
@@ -63,6 +67,8 @@ pub(crate) struct Unlocked {
 pub(crate) struct KeyFile {
     folder: Folder,
     seed: PathBuf,
+    /// Held while the file changes; whether it was destroyed.
+    destroyed: Mutex<bool>,
 }
 
 /// How a key file is found.
@@ -77,7 +83,7 @@ pub(crate) enum Unlocking {
 
 impl KeyFile {
     pub(crate) fn new(folder: Folder, seed: PathBuf) -> Self {
-        Self { folder, seed }
+        Self { folder, seed, destroyed: Mutex::new(false) }
     }
 
     /// Opens the key file with the `file` slot.
@@ -142,8 +148,10 @@ impl KeyFile {
         })
     }
 
-    /// Removes the key file: what is sealed on this disk opens no more.
+    /// Removes the key file: what is sealed on this disk opens no more. Nothing writes it again.
     pub(crate) fn destroy(&self) -> Result<(), KeyFileError> {
+        let mut destroyed = self.destroyed.lock().unwrap_or_else(PoisonError::into_inner);
+        *destroyed = true;
         Ok(self.folder.remove_if_there(NAME)?)
     }
 
@@ -160,6 +168,10 @@ impl KeyFile {
 
     /// Writes a key file whole, durably.
     pub(crate) fn write(&self, sealed: &SealedKeyFile) -> Result<(), KeyFileError> {
+        let destroyed = self.destroyed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *destroyed {
+            return Err(KeyFileError::Destroyed);
+        }
         Ok(self.folder.replace(NAME, PRIVATE_FILE_MODE, &sealed.0)?)
     }
 }

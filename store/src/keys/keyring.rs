@@ -57,8 +57,8 @@ pub(crate) struct Keyring {
 
 impl Keyring {
     /// A keyring with the root keys of the key file.
-    pub(crate) fn new(realm: Realm, roots: Vec<RootKey>) -> Self {
-        let roots = roots.into_iter().map(|root| (root.id(), Arc::new(root))).collect();
+    pub(crate) fn new(realm: Realm, roots: Vec<Arc<RootKey>>) -> Self {
+        let roots = roots.into_iter().map(|root| (root.id(), root)).collect();
         Self {
             realm,
             roots: RwLock::new(roots),

@@ -4,9 +4,11 @@
 //! file (a later format of `slots`).
 
 pub(crate) mod credentials;
+mod held;
 mod key_file;
 mod keyring;
 
 pub(crate) use credentials::{Chain, CredentialsError};
+pub(crate) use held::HeldKeys;
 pub(crate) use key_file::{KeyFile, KeyFileError, SealedKeyFile, Unlocked, Unlocking};
 pub(crate) use keyring::{AcceptedFor, Keyring, KeyringError};

@@ -163,14 +163,16 @@ impl Manager {
         };
         let contents = KeyFileContents {
             active_root: root.id(),
-            roots: vec![root],
+            roots: vec![root.into()],
             active_log: log.id(),
-            logs: vec![log],
+            logs: vec![log.into()],
             tls_key: pair.private,
         };
-        let key_file = KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
+        let recipients = vec![recipient];
+        let key_file = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         let address = address.to_owned();
-        let unsealed = Unsealed { owner, contents, by: SlotKind::File, chain, own, address };
+        let by = SlotKind::File;
+        let unsealed = Unsealed { owner, recipients, contents, by, chain, own, address };
         Ok(Made { unsealed, init, key_file })
     }
 }

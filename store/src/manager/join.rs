@@ -93,17 +93,19 @@ impl Manager {
         let owner = KeyFileOwner { disk, node_id, generation: 1 };
         let log = LogKey::make();
         let contents = KeyFileContents {
-            roots,
+            roots: roots.into_iter().map(Arc::new).collect(),
             active_root,
             active_log: log.id(),
-            logs: vec![log],
+            logs: vec![log.into()],
             tls_key: pair.private,
         };
         chain.write(folder).map_err(file_failed)?;
-        let sealed = KeyFile::seal(&owner, &[recipient], &contents).map_err(local_failure)?;
+        let recipients = vec![recipient];
+        let sealed = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         shared.key_file.write(&sealed).map_err(local_failure)?;
         let by = SlotKind::File;
-        let unsealed = Unsealed { owner, contents, by, chain, own, address: address.clone() };
+        let unsealed =
+            Unsealed { owner, recipients, contents, by, chain, own, address: address.clone() };
         self.serve_joined(&mut running, unsealed, listener).await?;
         folder.remove_if_there(UNFINISHED).map_err(file_failed)?;
         tracing::info!(member = %disk.member, address, "cluster_joined");

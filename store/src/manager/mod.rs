@@ -12,6 +12,7 @@ mod join;
 mod leave;
 mod renew;
 mod room;
+mod rotate;
 mod serve;
 
 use std::io;
@@ -126,7 +127,7 @@ struct Shared {
     options: Options,
     protection: String,
     folder: Folder,
-    key_file: KeyFile,
+    key_file: Arc<KeyFile>,
     phase: watch::Sender<Phase>,
     /// Held by whoever changes the phase.
     running: Mutex<Option<Running>>,
@@ -163,7 +164,7 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
         let (phase, seen) = watch::channel(Phase::Starting);
         let manager = Manager(Arc::new(Shared {
             protection: protection.clone(),
-            key_file: KeyFile::new(folder.try_clone()?, options.unlock_seed.clone()),
+            key_file: Arc::new(KeyFile::new(folder.try_clone()?, options.unlock_seed.clone())),
             folder: folder.try_clone()?,
             options: options.clone(),
             phase,

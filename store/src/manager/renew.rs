@@ -17,7 +17,7 @@ use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use super::{Manager, local_failure};
-use crate::keys::{KeyFile, Unlocking, credentials};
+use crate::keys::credentials;
 use crate::raft::Purpose;
 use crate::service::{Service, certified, internal, now};
 
@@ -81,15 +81,8 @@ async fn renew(
     let _running = manager.0.running.lock().await;
     let folder = &manager.0.folder;
     credentials::stage(folder, &leaf).map_err(local_failure)?;
-    let key_file = &manager.0.key_file;
-    let Unlocking::Unlocked(mut unlocked) = key_file.unlock().map_err(local_failure)? else {
-        return Err(Failure::new(Kind::Locked, "the key file's seed is gone")
-            .because("the new certificate's key cannot be kept"));
-    };
     own.replace(leaf, ca, &pair.private).map_err(|error| internal(&error))?;
-    unlocked.contents.tls_key = pair.private;
-    let sealed = KeyFile::seal(&unlocked.owner, &unlocked.recipients, &unlocked.contents);
-    key_file.write(&sealed.map_err(local_failure)?).map_err(local_failure)?;
+    service.keys.set_tls_key(pair.private).map_err(local_failure)?;
     credentials::settle(folder).map_err(local_failure)
 }
 

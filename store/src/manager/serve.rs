@@ -6,24 +6,25 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
 use link::tls::{self, Cluster, OwnCertificate};
-use seal::{KeyFileContents, KeyFileOwner, SlotKind};
+use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind};
 use sys::file::Folder;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
-use super::{Event, Manager, ManagerError, STOP_WITHIN, renew};
+use super::{Event, Manager, ManagerError, STOP_WITHIN, renew, rotate};
 use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
 use crate::front::grpc::serve_remote;
 use crate::front::{Phase, Serving, Stage};
-use crate::keys::{Chain, Keyring, Unlocked};
+use crate::keys::{Chain, HeldKeys, Keyring, Unlocked};
 use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, KeyIdentity, Outbox};
-use crate::service::{Denials, DiskRoom, Figures, LocalFacts, MemberWatch, Service};
+use crate::service::{Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Service};
 
 /// How often a manager without a leader asks the others whether they removed it.
 const LOOK_FOR_REMOVAL_EVERY: Duration = Duration::from_secs(2);
@@ -31,6 +32,8 @@ const LOOK_FOR_REMOVAL_EVERY: Duration = Duration::from_secs(2);
 /// What a manager needs to serve.
 pub(super) struct Unsealed {
     pub(super) owner: KeyFileOwner,
+    /// Whom the key file is sealed to.
+    pub(super) recipients: Vec<Recipient>,
     pub(super) contents: KeyFileContents,
     pub(super) by: SlotKind,
     pub(super) chain: Chain,
@@ -47,8 +50,8 @@ impl Unsealed {
         address: String,
     ) -> Result<Self, ManagerError> {
         let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
-        let Unlocked { owner, contents, by, .. } = unlocked;
-        Ok(Self { owner, contents, by, chain, own, address })
+        let Unlocked { owner, recipients, contents, by } = unlocked;
+        Ok(Self { owner, recipients, contents, by, chain, own, address })
     }
 
     pub(super) fn cluster(&self) -> Cluster {
@@ -84,28 +87,29 @@ impl Running {
             .map_err(tls_failed)?;
         let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
             .map_err(tls_failed)?;
-        let Unsealed { owner, contents, by, own, address, .. } = unsealed;
-        let KeyFileContents { roots, active_root, logs, active_log, .. } = contents;
+        let Unsealed { owner, recipients, contents, by, own, address, .. } = unsealed;
+        let KeyFileContents { roots, active_root, logs, active_log, .. } = &contents;
+        let identity =
+            KeyIdentity { root_key_id: *active_root, key_file_generation: owner.generation };
+        let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
+        let log_keys = Arc::new(LogKeys::new(owner.disk, logs.clone(), *active_log));
+        let keys = Arc::new(HeldKeys::new(shared.key_file.clone(), owner, recipients, contents));
 
         let disk = open_disk(shared.folder.try_clone()?).await?;
-        let events = shared.events.clone();
-        let fatal: Fatal = Box::new(move |error| {
-            tracing::error!(%error, runbook = error.runbook(), "log_failed");
-            // Nobody listens when the manager is stopping anyway.
-            drop(events.send(Event::Fatal(error.to_string())));
-        });
         let raft = Raft::start(Start {
             disk: disk.clone(),
-            keys: Arc::new(LogKeys::new(owner.disk, logs, active_log)),
+            keys: log_keys,
             pool: Pool::new(owner.disk.member, to_peers),
             profile: shared.options.profile,
-            fatal,
+            fatal: ends_with(shared.events.clone()),
         })
         .await?;
         let connections = Connections::new();
         let service = Arc::new(Service {
             raft: raft.clone(),
-            keyring: Arc::new(Keyring::new(owner.disk.realm, roots)),
+            keyring,
+            key_desk: KeyDesk::new(keys.clone(), &raft),
+            keys,
             denials: Arc::new(Denials::default()),
             connections: connections.clone(),
             members: MemberWatch::default(),
@@ -130,8 +134,6 @@ impl Running {
 
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
-        let identity =
-            KeyIdentity { root_key_id: active_root, key_file_generation: owner.generation };
         let stop = stop_duties.clone();
         duties.spawn(report::report(service.clone(), outbox, inbox, identity, stop));
         duties.spawn(dispatcher.clone().follow_changes());
@@ -145,6 +147,7 @@ impl Running {
             stop_duties.clone(),
         ));
         duties.spawn(watch_removal(service.clone(), stop_duties.clone()));
+        duties.spawn(rotate::keep_log_key(service.clone(), stop_duties.clone()));
         duties.spawn(watch_raft(raft, shared.events.clone(), stop_duties.clone()));
         duties.close();
 
@@ -184,6 +187,15 @@ impl Running {
     }
 }
 
+/// Ends the manager when its disk fails.
+fn ends_with(events: UnboundedSender<Event>) -> Fatal {
+    Box::new(move |error| {
+        tracing::error!(%error, runbook = error.runbook(), "log_failed");
+        // Nobody listens when the manager is stopping anyway.
+        drop(events.send(Event::Fatal(error.to_string())));
+    })
+}
+
 /// Opens the store of records, off the runtime: a large one takes seconds.
 async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
     let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
@@ -221,11 +233,7 @@ async fn watch_removal(service: Arc<Service>, stop: CancellationToken) {
 }
 
 /// Ends the manager when Raft ends by itself.
-async fn watch_raft(
-    raft: Raft,
-    events: tokio::sync::mpsc::UnboundedSender<Event>,
-    stop: CancellationToken,
-) {
+async fn watch_raft(raft: Raft, events: UnboundedSender<Event>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         reason = raft.failed() => {

@@ -6,29 +6,30 @@
 //! truncations keep their place in the same queue. The head file, up to [`HEAD_LAG`] behind, says
 //! how far the log reached, so that a disk which lost its tail is told from one that never had it.
 //!
-//! Opening it is [`recovery`]. Not here: what an entry means, the in-memory tail (raft::storage),
-//! key rotation.
+//! Opening it is [`recovery`], its keys are [`keys`]. Not here: what an entry means, the in-memory
+//! tail (raft::storage), when keys rotate (raft::rotation).
 //!
 //! Invariant: nothing is reported done before it would survive a power cut; a record that is
 //! missing, moved or damaged is an error with its index, never a shorter log.
 
+mod keys;
 mod recovery;
 mod stats;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use proto::id::{KeyId, MemberId};
-use seal::{LINK_BYTES, LogKey, RecordPlace};
+use proto::id::MemberId;
+use seal::{LINK_BYTES, RecordPlace};
 
+pub(crate) use self::keys::{FileKey, LogKeyIds};
 pub(crate) use self::recovery::open;
 use self::stats::LogStats;
 use crate::disk::{Disk, DiskError, GROUP_BYTES_MAX, HEAD_BLOCKS, Key, RUNBOOK, VALUE_BYTES_MAX};
@@ -142,28 +143,7 @@ pub(crate) struct LogEntry {
 /// The keys a manager's disk is sealed under.
 pub(crate) struct LogKeys {
     pub(crate) disk: seal::Disk,
-    keys: BTreeMap<KeyId, Arc<LogKey>>,
-    active: Arc<LogKey>,
-}
-
-impl LogKeys {
-    /// # Panics
-    ///
-    /// If the active key is not among the keys: key files are checked when they are opened.
-    pub(crate) fn new(disk: seal::Disk, keys: Vec<LogKey>, active: KeyId) -> Self {
-        let keys: BTreeMap<_, _> = keys.into_iter().map(|key| (key.id(), Arc::new(key))).collect();
-        let active = keys.get(&active).expect("the active log key is among the keys").clone();
-        Self { disk, keys, active }
-    }
-
-    pub(crate) fn active(&self) -> &LogKey {
-        &self.active
-    }
-
-    /// The key that sealed these bytes, by the id in their header.
-    pub(crate) fn of(&self, sealed: &[u8]) -> Option<&LogKey> {
-        self.keys.get(&seal::sealed_under(sealed)?).map(|key| &**key)
-    }
+    held: RwLock<keys::Held>,
 }
 
 /// A place in the log, as stored.
@@ -247,6 +227,7 @@ enum Job {
     TruncateAfter(Option<RecordPlace>, Done),
     Purge(RecordPlace, Option<Link>, Done),
     LinkAt(u64, Box<dyn FnOnce(Option<Link>) + Send>),
+    Rewrite(Done),
     Stop,
 }
 
@@ -289,6 +270,12 @@ impl LogWriter {
         self.send(Job::LinkAt(index, answer));
     }
 
+    /// Queues the sealing anew of everything that is not a record. Once it is done, so is whatever
+    /// was sealed under the key before.
+    pub(crate) fn rewrite(&self, done: Done) {
+        self.send(Job::Rewrite(done));
+    }
+
     fn send(&self, job: Job) {
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
             // The writer stopped: whoever waits is told, nobody is left waiting.
@@ -297,7 +284,8 @@ impl LogWriter {
                 Job::Append(_, done)
                 | Job::Vote(_, done)
                 | Job::TruncateAfter(_, done)
-                | Job::Purge(_, _, done) => done(Err(stopped())),
+                | Job::Purge(_, _, done)
+                | Job::Rewrite(done) => done(Err(stopped())),
                 Job::LinkAt(_, answer) => answer(None),
                 Job::Committed(_) | Job::Stop => {}
             }
@@ -536,6 +524,12 @@ impl Writer {
                     self.finish_group()?;
                     answer(self.link_at(index)?);
                 }
+                Job::Rewrite(done) => {
+                    self.finish_group()?;
+                    self.waiting.push(done);
+                    self.rewrite()?;
+                    self.finish_group()?;
+                }
                 Job::Stop => {
                     *stop = true;
                     break;
@@ -763,7 +757,8 @@ impl Writer {
                 Job::Append(_, done)
                 | Job::Vote(_, done)
                 | Job::TruncateAfter(_, done)
-                | Job::Purge(_, _, done) => done(Err(failed())),
+                | Job::Purge(_, _, done)
+                | Job::Rewrite(done) => done(Err(failed())),
                 Job::LinkAt(_, answer) => answer(None),
                 Job::Committed(_) => {}
                 Job::Stop => return,

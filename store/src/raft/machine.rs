@@ -54,6 +54,8 @@ struct Machinery {
     log_bytes: AtomicU64,
     snapshot_bytes: AtomicU64,
     snapshot_wanted: Notify,
+    /// Counts snapshots that were made, whatever they cover.
+    snapshots_written: watch::Sender<u64>,
     digests: Mutex<Digests>,
 }
 
@@ -112,6 +114,7 @@ impl Machine {
             log_bytes: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(snapshot_bytes),
             snapshot_wanted: Notify::new(),
+            snapshots_written: watch::Sender::new(0),
             digests: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared), log: None })
@@ -142,6 +145,11 @@ impl Machine {
     /// Snapshot files, for sending and receiving.
     pub(crate) fn snapshots(&self) -> &Snapshots {
         &self.shared.snapshots
+    }
+
+    /// How many snapshots were made since this manager started, to be waited for.
+    pub(crate) fn snapshots_written(&self) -> watch::Receiver<u64> {
+        self.shared.snapshots_written.subscribe()
     }
 
     /// Waits until enough log has gathered for a snapshot.
@@ -400,6 +408,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             // A newer one may have been installed meanwhile: the newest stays.
             snapshots.newest()?;
             machine.shared.snapshot_bytes.store(snapshot.bytes, Ordering::Relaxed);
+            machine.shared.snapshots_written.send_modify(|count| *count += 1);
             Ok(Snapshot { meta, snapshot })
         })
         .await

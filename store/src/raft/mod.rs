@@ -16,9 +16,11 @@ mod network;
 mod pipeline;
 mod proposals;
 mod receive;
+mod rotation;
 mod snapshot;
 mod storage;
 mod type_config;
+mod verify;
 
 #[cfg(test)]
 mod crash;
@@ -51,11 +53,13 @@ use self::network::Network;
 pub(crate) use self::network::{PEER_MESSAGE_BYTES_MAX, Pool, Purpose};
 use self::proposals::Proposals;
 use self::receive::VoteGuard;
+pub(crate) use self::rotation::{KeyKeeper, Owes, Position, Rotation, Step, owes};
 pub(crate) use self::snapshot::PREFIX as SNAPSHOT_PREFIX;
 pub use self::snapshot::SnapshotFileError;
 use self::snapshot::Snapshots;
 use self::storage::{Anchors, LogStore};
 use self::type_config::{PeerNode, Proposal, TypeConfig};
+pub(crate) use self::verify::LogChecker;
 use crate::disk::Disk;
 
 /// Bytes of commands a leader has taken and not yet committed; more is refused as `unavailable`.

@@ -11,13 +11,14 @@ use std::io;
 use std::sync::Arc;
 
 use prost::Message as _;
+use proto::id::KeyId;
 use proto::limits::SNAPSHOT_CHUNK_BYTES;
 use proto::pb;
 use seal::SEALED_OVERHEAD_BYTES;
 use state::{SnapshotReader, State};
 
 use super::codec::{log_id_from_pb, log_id_to_pb, membership_to_pb, stored_membership_from_pb};
-use super::log::{Link, LogKeys};
+use super::log::{FileKey, Link, LogKeys};
 use super::type_config::SnapshotMeta;
 use crate::disk::{Disk, DiskError, NewFile, RUNBOOK};
 
@@ -117,10 +118,23 @@ pub(crate) fn head_from_pb(head: pb::SnapshotHead) -> io::Result<Head> {
     Ok(Head { meta, link })
 }
 
+/// Bytes of a file up to the end of its first chunk's header: magic, id, length, header and tag.
+const START_BYTES: usize = 16 + 16 + 4 + SEALED_OVERHEAD_BYTES;
+
+/// Under which key a snapshot file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SnapshotKey {
+    /// The last entry it covers.
+    pub(crate) index: u64,
+    /// Its key; none if the file's beginning cannot be read.
+    pub(crate) key: Option<KeyId>,
+}
+
 /// A snapshot file that is being written.
 pub(crate) struct SnapshotWriter {
     file: Box<dyn NewFile>,
     place: Snapshots,
+    key: FileKey,
     id: [u8; 16],
     number: u64,
     pending: Vec<u8>,
@@ -146,9 +160,8 @@ impl SnapshotWriter {
     }
 
     fn chunk(&mut self, last: bool) -> Result<(), DiskError> {
-        let keys = &self.place.keys;
-        let sealed =
-            keys.active().seal_chunk(keys.disk, &self.id, self.number, last, &self.pending);
+        let (disk, key) = (self.place.keys.disk, self.key.key());
+        let sealed = key.seal_chunk(disk, &self.id, self.number, last, &self.pending);
         let length = u32::try_from(sealed.len()).expect("a chunk is at most 256 KiB");
         self.file.write(&length.to_be_bytes())?;
         self.file.write(&sealed)?;
@@ -220,6 +233,46 @@ impl Snapshots {
         Self { disk, keys }
     }
 
+    /// The keys that snapshots are sealed under.
+    pub(crate) fn keys(&self) -> &LogKeys {
+        &self.keys
+    }
+
+    /// Under which key each finished file is, as its first chunk says; oldest first.
+    pub(crate) fn key_ids(&self) -> Result<Vec<SnapshotKey>, DiskError> {
+        let mut ids = Vec::new();
+        for name in self.disk.files(PREFIX)? {
+            // It may be replaced by a newer one at this moment.
+            let Some(mut file) = self.disk.open_file(&name)? else { continue };
+            let mut start = [0; START_BYTES];
+            let key = file.read_exact(&mut start).ok().and_then(|()| {
+                start.get(START_BYTES - SEALED_OVERHEAD_BYTES..).and_then(seal::sealed_under)
+            });
+            let index = name.get(PREFIX.len()..PREFIX.len() + 20);
+            let index = index.and_then(|index| index.parse().ok()).unwrap_or(0);
+            ids.push(SnapshotKey { index, key });
+        }
+        Ok(ids)
+    }
+
+    /// Opens every chunk of the newest file; how many bytes that were.
+    pub(crate) fn read_newest(&self) -> Result<u64, SnapshotFileError> {
+        let Some(name) = self.disk.files(PREFIX)?.pop() else { return Ok(0) };
+        let read = || -> Result<u64, SnapshotFileError> {
+            let (_, mut chunks) = self.open(&name)?;
+            let mut bytes = 0;
+            while let Some(chunk) = chunks.next()? {
+                bytes += chunk.len() as u64;
+            }
+            Ok(bytes)
+        };
+        match read() {
+            // A newer one took its place meanwhile, and that one was just written.
+            Err(_) if !self.disk.files(PREFIX)?.contains(&name) => Ok(0),
+            other => other,
+        }
+    }
+
     /// Whether these are the same manager's snapshots.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
@@ -239,10 +292,10 @@ impl Snapshots {
         let mut file = self.disk.create_file(&name)?;
         file.write(MAGIC)?;
         file.write(&id)?;
-        let place = self.clone();
+        let (place, key) = (self.clone(), self.keys.for_file());
         let pending = head_to_pb(meta, &link).encode_to_vec();
         let mut writer =
-            SnapshotWriter { file, place, id, number: 0, pending, bytes: 0, name, link };
+            SnapshotWriter { file, place, key, id, number: 0, pending, bytes: 0, name, link };
         writer.chunk(false)?;
         Ok(writer)
     }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::codec::{
     entry_from_log, entry_to_log, log_id_of, place_of, vote_from_bytes, vote_to_bytes,
 };
-use super::log::{Link, LogReader, LogWriter, Opened};
+use super::log::{Link, LogEntry, LogKeyIds, LogReader, LogWriter, Opened};
 use super::type_config::{Entry, LogId, TypeConfig, Vote};
 
 /// Bytes of decoded entries kept in memory: a few seconds of writes, for followers that are near.
@@ -150,6 +150,34 @@ impl LogStore {
     /// The log's writer, for its figures.
     pub(crate) fn writer(&self) -> &LogWriter {
         &self.0.writer
+    }
+
+    /// The last record that was given up, and the last one there is.
+    pub(crate) fn bounds(&self) -> (Option<u64>, Option<u64>) {
+        let tail = self.tail();
+        (tail.purged.map(|id| id.index), tail.last.map(|id| id.index))
+    }
+
+    /// Whether there must be a record.
+    pub(crate) fn is_within(&self, index: u64) -> bool {
+        let (purged, last) = self.bounds();
+        Some(index) > purged && Some(index) <= last
+    }
+
+    /// One record from the disk, and its link.
+    pub(crate) fn read_record(&self, index: u64) -> io::Result<Option<(LogEntry, Link)>> {
+        let durable = self.tail().durable;
+        if Some(index) > durable {
+            // It may be on its way: what is not there was cut off.
+            return Ok(None);
+        }
+        Ok(self.0.disk.read(index)?)
+    }
+
+    /// Under which keys the log is.
+    pub(crate) fn key_ids(&self) -> io::Result<LogKeyIds> {
+        let (purged, last) = self.bounds();
+        Ok(self.0.disk.key_ids(purged, last)?)
     }
 
     /// The oldest entry that is kept in memory.

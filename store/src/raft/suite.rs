@@ -24,7 +24,7 @@ fn build(disk: Arc<dyn Disk>) -> Built {
         incarnation: Incarnation(1),
         member: MemberId(0),
     };
-    let keys = Arc::new(LogKeys::new(place, vec![key], id));
+    let keys = Arc::new(LogKeys::new(place, vec![key.into()], id));
     let anchors = Anchors::default();
     // The suite purges past the end of a log; the links that a snapshot would have brought.
     for index in 0..100 {

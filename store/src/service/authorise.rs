@@ -58,6 +58,8 @@ table! {
     ListOperators, "list_operators": Admin Auditor;
     RemoveOperator, "remove_operator": Admin;
     ListAudit, "list_audit": Admin Auditor;
+    RotateLogKeys, "rotate_log_keys": Admin;
+    GetClusterKeys, "get_cluster_keys": Admin Auditor;
 }
 
 /// Whether a role allows a call; nobody without a role may anything.
@@ -111,7 +113,7 @@ mod tests {
                 "stream_output",
             ],
         );
-        expect(Auditor, &["list_join_tokens", "list_operators", "list_audit"]);
+        expect(Auditor, &["list_join_tokens", "list_operators", "list_audit", "get_cluster_keys"]);
     }
 
     #[test]

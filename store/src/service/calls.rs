@@ -119,6 +119,8 @@ calls! {
         ListOperatorsRequest => ListOperatorsResponse, ListOperators, list_operators;
         RemoveOperatorRequest => RemoveOperatorResponse, RemoveOperator, remove_operator;
         ListAuditRequest => ListAuditResponse, ListAudit, list_audit;
+        RotateLogKeysRequest => RotateLogKeysResponse, RotateLogKeys, rotate_log_keys;
+        GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
     }
     enrolment {
         EnrollAgentRequest => Enrolled, "enroll_agent", enroll_agent;

@@ -12,6 +12,7 @@ mod calls;
 mod denials;
 mod enroll;
 mod figures;
+mod keys;
 mod lookup;
 mod members;
 mod nodes;
@@ -43,8 +44,9 @@ pub(crate) use self::authorise::CallName;
 pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
+pub(crate) use self::keys::KeyDesk;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
-use crate::keys::Keyring;
+use crate::keys::{HeldKeys, Keyring};
 use crate::raft::{BarrierError, ProposeError, Proposed, Raft};
 
 /// The format of commands that this version proposes.
@@ -54,6 +56,8 @@ const COMMAND_FORMAT: u16 = 1;
 pub(crate) struct Service {
     pub(crate) raft: Raft,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) keys: Arc<HeldKeys>,
+    pub(crate) key_desk: KeyDesk,
     pub(crate) denials: Arc<Denials>,
     /// Remote connections, to be cut when their subject is evicted.
     pub(crate) connections: Connections,

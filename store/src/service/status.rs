@@ -18,6 +18,9 @@ const DISK_LOW_BYTES: u64 = 1 << 30;
 /// A certificate that ends sooner was not renewed in time.
 const EXPIRY_NEAR_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// A log key rotation that takes longer waits for somebody.
+const ROTATION_LONG_MS: u64 = 3600 * 1000;
+
 fn problem(severity: &str, message: impl Into<String>, hints: &[&str]) -> pb::Problem {
     let hints = hints.iter().map(|hint| (*hint).to_owned()).collect();
     pb::Problem { severity: severity.into(), message: message.into(), hints }
@@ -105,6 +108,13 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
         let text =
             format!("task {}.{} is pending: {}", task.service_name, task.slot, task.status.message);
         problems.push(problem("warning", text, &[]));
+    }
+    let pending = state.log_keys_pending();
+    if !pending.is_empty() && at.ms_since(state.log_keys().wanted_at) > ROTATION_LONG_MS {
+        let who: Vec<_> = pending.iter().map(ToString::to_string).collect();
+        let text = format!("a log key rotation waits for manager {}", who.join(", "));
+        let hint = "`secretctl cluster keys` says what for";
+        problems.push(problem("warning", text, &[hint]));
     }
     let lapsing = state.certificates().values().filter(|certificate| {
         !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS

@@ -650,6 +650,57 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(rotate)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__rotate_commands" \
+"*::: :->rotate" \
+&& ret=0
+
+    case $state in
+    (rotate)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-rotate-command-$line[1]:"
+        case $line[1] in
+            (log-key)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(--no-wait)--wait[Wait until every manager has finished; so it is unless told otherwise]' \
+'--no-wait[Return once the rotation has begun]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(keys)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--verify[Have each manager read all that is on its disk, and compare chains]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -903,6 +954,8 @@ _secretctl__subcmd__cluster_commands() {
 'member:See and change the cluster'\''s managers' \
 'replace:Put a new manager in the place of a dead one' \
 'audit:Show who changed what' \
+'rotate:Replace keys while the cluster serves' \
+'keys:Show which keys each manager holds, and what its disk is under' \
     )
     _describe -t commands 'secretctl cluster commands' commands "$@"
 }
@@ -925,6 +978,11 @@ _secretctl__subcmd__cluster__subcmd__join_commands() {
 _secretctl__subcmd__cluster__subcmd__join-token_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster join-token commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__keys_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__keys_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster keys commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__leave_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__leave_commands() {
@@ -959,6 +1017,18 @@ _secretctl__subcmd__cluster__subcmd__member__subcmd__set-address_commands() {
 _secretctl__subcmd__cluster__subcmd__replace_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster replace commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__rotate_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__rotate_commands() {
+    local commands; commands=(
+'log-key:Replace the key that each manager'\''s disk is encrypted under' \
+    )
+    _describe -t commands 'secretctl cluster rotate commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__rotate__subcmd__log-key_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__rotate__subcmd__log-key_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster rotate log-key commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__status_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__status_commands() {

@@ -93,4 +93,6 @@ control! {
     list_operators(ListOperatorsRequest) -> ListOperatorsResponse;
     remove_operator(RemoveOperatorRequest) -> RemoveOperatorResponse;
     list_audit(ListAuditRequest) -> ListAuditResponse;
+    rotate_log_keys(RotateLogKeysRequest) -> RotateLogKeysResponse;
+    get_cluster_keys(GetClusterKeysRequest) -> ClusterKeys;
 }

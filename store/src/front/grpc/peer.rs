@@ -168,4 +168,12 @@ impl Peer for Front {
         let (serving, _) = self.member(&request)?;
         Ok(Response::new(serving.service.describe_self()))
     }
+
+    async fn describe_keys(
+        &self,
+        request: Request<pb::DescribeKeysRequest>,
+    ) -> Answer<pb::HeldKeys> {
+        let (serving, _) = self.standing(&request).await?;
+        Ok(Response::new(serving.service.describe_own_keys(request.into_inner()).await?))
+    }
 }

@@ -176,9 +176,9 @@ fn make_keys(folder: &Folder) {
     let (root, log) = (RootKey::make(), LogKey::make());
     let contents = KeyFileContents {
         active_root: root.id(),
-        roots: vec![root],
+        roots: vec![root.into()],
         active_log: log.id(),
-        logs: vec![log],
+        logs: vec![log.into()],
         tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
     };
     let file = key_file(folder);

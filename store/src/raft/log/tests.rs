@@ -3,6 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 
 use proto::id::{Incarnation, Realm};
+use seal::LogKey;
 
 use super::*;
 use crate::disk::SimulatedDisk;
@@ -10,7 +11,7 @@ use crate::disk::SimulatedDisk;
 fn keys() -> Arc<LogKeys> {
     let key = LogKey::make();
     let (id, disk) = (key.id(), seal_disk(1));
-    Arc::new(LogKeys::new(disk, vec![key], id))
+    Arc::new(LogKeys::new(disk, vec![key.into()], id))
 }
 
 fn seal_disk(member: u64) -> seal::Disk {
@@ -409,7 +410,7 @@ fn another_managers_disk_does_not_open() {
     let (disk, keys) = log.closed();
     let key = LogKey::make();
     let id = key.id();
-    let strange = Arc::new(LogKeys::new(seal_disk(1), vec![key], id));
+    let strange = Arc::new(LogKeys::new(seal_disk(1), vec![key.into()], id));
     assert!(Log::open(&disk, &strange).is_err(), "another key");
     drop(keys);
 }

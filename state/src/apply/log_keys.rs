@@ -1,0 +1,62 @@
+//! Rotating the managers' log keys: wanted once at a time, done when each has given word.
+
+use proto::id::{KeyId, MemberId};
+
+use super::{Applying, Context};
+use crate::log_keys::MemberLogKey;
+use crate::object::ObjectId;
+use crate::refusal::Refusal;
+use crate::remembered::Outcome;
+
+impl Context<'_> {
+    pub(super) fn rotate_log_keys(&mut self) -> Applying {
+        if self.state.cluster.is_none() {
+            return Err(Refusal::precondition("there is no cluster yet"));
+        }
+        let pending: Vec<_> =
+            self.state.log_keys_pending().iter().map(ToString::to_string).collect();
+        if !pending.is_empty() {
+            let who = if pending.len() == 1 { "manager" } else { "managers" };
+            return Err(Refusal::precondition(format!(
+                "log key rotation {} is in progress: it waits for {who} {}",
+                self.state.log_keys.wanted,
+                pending.join(", ")
+            )));
+        }
+        self.state.log_keys.wanted += 1;
+        self.state.log_keys.wanted_at = self.now;
+        self.updated(ObjectId::Cluster);
+        Ok((Outcome::Done, ObjectId::Cluster))
+    }
+
+    pub(super) fn acknowledge_log_key(&mut self, id: MemberId, epoch: u64, key: KeyId) -> Applying {
+        if !self.state.members.contains_key(&id) {
+            return Err(Refusal::not_found("manager", &id));
+        }
+        let known = self.state.log_keys.of(id);
+        if epoch < known.epoch || epoch > self.state.log_keys.wanted {
+            return Err(Refusal::precondition(format!(
+                "manager {id} speaks of log key rotation {epoch}: {} is wanted, it had finished {}",
+                self.state.log_keys.wanted, known.epoch
+            )));
+        }
+        if epoch > known.epoch && known.key == Some(key) {
+            return Err(Refusal::precondition(format!(
+                "manager {id} has the log key that it had before"
+            )));
+        }
+        let said = MemberLogKey { epoch, key: Some(key), since: self.now };
+        self.state.log_keys.members.insert(id, said);
+        self.updated(ObjectId::Member(id));
+        Ok((Outcome::Done, ObjectId::Member(id)))
+    }
+
+    /// A manager that joins makes its log key after it was admitted: no older one is on its disk.
+    pub(super) fn log_key_is_new(&mut self, id: MemberId) {
+        let epoch = self.state.log_keys.wanted;
+        if epoch > 0 {
+            let said = MemberLogKey { epoch, key: None, since: self.now };
+            self.state.log_keys.members.insert(id, said);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the key file holds, while the manager is unlocked: so that it can be written anew.
+//!
+//! Sealing to a slot takes its public half only, so a manager that an operator unlocked can change
+//! its keys without asking again. Whom it is sealed to is what the file said when it was opened,
+//! never what lies on the disk by now. Not here: who uses the keys (keyring, raft::log).
+//!
+//! Invariant: what is held in memory is what the last successful writing made durable.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proto::id::KeyId;
+use seal::{KeyFileContents, KeyFileOwner, LogKey, Recipient, SigningKeyDer};
+
+use super::key_file::{KeyFile, KeyFileError};
+use crate::raft::KeyKeeper;
+
+struct Kept {
+    owner: KeyFileOwner,
+    recipients: Vec<Recipient>,
+    contents: KeyFileContents,
+}
+
+/// The opened key file of a manager that serves.
+pub(crate) struct HeldKeys {
+    file: Arc<KeyFile>,
+    kept: Mutex<Kept>,
+}
+
+impl HeldKeys {
+    /// Takes what opening the file gave, or what it was just made of.
+    pub(crate) fn new(
+        file: Arc<KeyFile>,
+        owner: KeyFileOwner,
+        recipients: Vec<Recipient>,
+        contents: KeyFileContents,
+    ) -> Self {
+        Self { file, kept: Mutex::new(Kept { owner, recipients, contents }) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, kept: &Kept) -> Result<(), KeyFileError> {
+        let sealed = KeyFile::seal(&kept.owner, &kept.recipients, &kept.contents)?;
+        self.file.write(&sealed)
+    }
+
+    /// Ids of the root keys, and the one that new wraps are made under.
+    pub(crate) fn root_ids(&self) -> (Vec<KeyId>, KeyId) {
+        let kept = self.kept();
+        (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
+    }
+
+    /// Keeps the private key of the next certificate.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be made durable; the one before stays.
+    pub(crate) fn set_tls_key(&self, key: SigningKeyDer) -> Result<(), KeyFileError> {
+        let mut kept = self.kept();
+        let before = std::mem::replace(&mut kept.contents.tls_key, key);
+        let written = self.write(&kept);
+        if written.is_err() {
+            kept.contents.tls_key = before;
+        }
+        written
+    }
+}
+
+impl KeyKeeper for HeldKeys {
+    fn log_ids(&self) -> (Vec<KeyId>, KeyId) {
+        let kept = self.kept();
+        (kept.contents.logs.iter().map(|key| key.id()).collect(), kept.contents.active_log)
+    }
+
+    fn log_key(&self, id: KeyId) -> Option<Arc<LogKey>> {
+        self.kept().contents.logs.iter().find(|key| key.id() == id).cloned()
+    }
+
+    fn add_log_key(&self, key: Arc<LogKey>) -> io::Result<()> {
+        let mut kept = self.kept();
+        let before = std::mem::replace(&mut kept.contents.active_log, key.id());
+        kept.contents.logs.push(key);
+        let written = self.write(&kept);
+        if written.is_err() {
+            kept.contents.logs.pop();
+            kept.contents.active_log = before;
+        }
+        written.map_err(io::Error::other)
+    }
+
+    fn destroy_log_keys(&self, gone: &[KeyId]) -> io::Result<()> {
+        let mut kept = self.kept();
+        let (active, before) = (kept.contents.active_log, kept.contents.logs.clone());
+        kept.contents.logs.retain(|key| key.id() == active || !gone.contains(&key.id()));
+        let written = self.write(&kept);
+        if written.is_err() {
+            kept.contents.logs = before;
+        }
+        written.map_err(io::Error::other)
+    }
+}
