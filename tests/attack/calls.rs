@@ -190,6 +190,8 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
             request_key: key(), operator: "alice".into()
         });
         "Control.ListAudit": list_audit(pb::ListAuditRequest { after: 0, limit: 0 });
+        "Control.RotateLogKeys": rotate_log_keys(pb::RotateLogKeysRequest { request_key: key() });
+        "Control.GetClusterKeys": get_cluster_keys(pb::GetClusterKeysRequest { verify: true });
     );
 }
 
@@ -235,6 +237,7 @@ async fn ask_as_a_manager(client: &Client, address: &str, them: &Theirs, refusal
         "Peer.Report": report(report);
         "Peer.StreamOutput": stream_output(pb::PeerOutputRequest { selector: Some(selector) });
         "Peer.Describe": describe(pb::DescribeRequest {});
+        "Peer.DescribeKeys": describe_keys(pb::DescribeKeysRequest { verify: true });
     );
     // What only the manager's own machine may ask is not even there.
     let mut local = LocalClient::new(client.channel(address));

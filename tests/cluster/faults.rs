@@ -13,7 +13,7 @@ use tests::{Ctl, Lab, until};
 use crate::PROGRAMS;
 
 /// Clients that write at the same time.
-const WRITERS: usize = 4;
+pub(crate) const WRITERS: usize = 4;
 
 /// The short form, or the full one if it was asked for.
 fn form<T>(short: T, full: T) -> T {
@@ -21,14 +21,14 @@ fn form<T>(short: T, full: T) -> T {
 }
 
 /// Clients that create secrets, each at one manager, until they are told to stop.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<BTreeMap<String, String>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    fn start(clients: Vec<Ctl>, value: &'static [u8]) -> Self {
+    pub(crate) fn start(clients: Vec<Ctl>, value: &'static [u8]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(BTreeMap::new()));
         let number = Arc::new(AtomicUsize::new(0));
@@ -54,7 +54,7 @@ impl Load {
     }
 
     /// Waits for writes that were begun after this call: each writer has at most one under way.
-    fn next(&self) {
+    pub(crate) fn next(&self) {
         let wanted = self.count() + WRITERS + 1;
         until("the next acknowledged creates", || (self.count() >= wanted).then_some(()));
     }
@@ -67,7 +67,7 @@ impl Load {
         }
     }
 
-    fn end(mut self) -> BTreeMap<String, String> {
+    pub(crate) fn end(mut self) -> BTreeMap<String, String> {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
@@ -83,7 +83,7 @@ impl Drop for Load {
 }
 
 /// Every acknowledged create is there, under the id that was told, on every manager.
-fn assert_all_there(lab: &Lab, acknowledged: &BTreeMap<String, String>) {
+pub(crate) fn assert_all_there(lab: &Lab, acknowledged: &BTreeMap<String, String>) {
     for index in 0..lab.managers.len() {
         let listed = until("a manager lists", || {
             let ran = lab.ctl_of(index).run(&["ls", "--json"]);

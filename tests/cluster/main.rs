@@ -12,3 +12,4 @@ mod lifecycle;
 mod memory;
 mod postgres;
 mod refusals;
+mod rotation;
