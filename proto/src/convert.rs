@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use crate::id::{KeyId, PayloadId, RequestKey, Timestamp, Version};
 use crate::name::Labels;
 use crate::pb;
@@ -81,7 +83,9 @@ impl TryFrom<pb::SealedPayload> for SealedPayload {
                 .map_err(|e| ParseError::new("encapsulation", e))?,
             sealed_dek: WrappedKey::new(message.sealed_dek)
                 .map_err(|e| ParseError::new("sealed_dek", e))?,
-            ciphertext: Ciphertext::new(message.ciphertext)
+            // It is kept for long: as a slice it would keep the buffer of the whole message, which
+            // for a small payload is a page or two.
+            ciphertext: Ciphertext::new(Bytes::copy_from_slice(&message.ciphertext))
                 .map_err(|e| ParseError::new("ciphertext", e))?,
         })
     }
@@ -415,6 +419,26 @@ mod tests {
 
     use super::*;
     use crate::id::SecretId;
+
+    #[test]
+    fn a_payload_does_not_keep_the_message_that_it_came_in() {
+        let sealed = |length: usize| {
+            let mut bytes = vec![0; length];
+            bytes[..2].copy_from_slice(&[crate::sealed::FORMAT, 1]);
+            Bytes::from(bytes)
+        };
+        let message = sealed(8 << 10);
+        let payload = pb::SealedPayload {
+            payload_id: vec![1; 16].into(),
+            transit_key_id: vec![2; 16].into(),
+            encapsulation: Encapsulation::x25519(&[3; 32]).as_bytes().clone(),
+            sealed_dek: sealed(100),
+            ciphertext: message.slice(..200),
+        };
+        let payload = SealedPayload::try_from(payload).unwrap();
+        assert_eq!(payload.ciphertext.as_bytes(), &message.slice(..200));
+        assert!(message.is_unique());
+    }
 
     fn reference() -> impl Strategy<Value = SecretReference> {
         (any::<[u8; 17]>(), "[a-z]{1,8}", 0_u64..3, any::<Option<u32>>(), 0_u32..=0o7777).prop_map(

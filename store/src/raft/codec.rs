@@ -154,7 +154,10 @@ fn entry_from_pb(entry: pb::Entry) -> io::Result<Entry> {
     let id = entry.id.ok_or_else(|| malformed("entry: it has no id"))?;
     let payload = match entry.payload {
         Some(pb::entry::Payload::Blank(_)) => Payload::Blank,
-        Some(pb::entry::Payload::Command(bytes)) => Payload::Normal(Proposal::from_bytes(bytes)),
+        // It stays in the tail: as a slice it would keep the buffer of the whole message.
+        Some(pb::entry::Payload::Command(bytes)) => {
+            Payload::Normal(Proposal::from_bytes(Bytes::copy_from_slice(&bytes)))
+        }
         Some(pb::entry::Payload::Membership(membership)) => {
             Payload::Membership(membership_from_pb(membership)?)
         }
