@@ -30,7 +30,9 @@ struct Encoded {
 impl Proposal {
     /// Encodes an envelope; the decoded form is kept beside it.
     pub(crate) fn new(envelope: Envelope) -> Self {
-        let bytes = minicbor::to_vec(&envelope).expect("encoding into memory cannot fail");
+        // Room for a small secret, so that encoding one does not grow and copy.
+        let mut bytes = Vec::with_capacity(1 << 10);
+        minicbor::encode(&envelope, &mut bytes).expect("encoding into memory cannot fail");
         let kept = OnceLock::new();
         drop(kept.set(Some(envelope)));
         Self(Arc::new(Encoded { bytes: bytes.into(), envelope: kept }))
