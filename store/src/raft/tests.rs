@@ -237,3 +237,45 @@ async fn a_leader_whose_majority_is_gone_notices_and_takes_no_more() {
     raft.shut_down().await;
     assert!(!soon(change).await.unwrap(), "nobody agreed to it");
 }
+
+/// A value of its own each, so that an outcome given to another proposal shows.
+fn numbered(number: u64) -> Envelope {
+    Envelope { at: Timestamp(number), ..command() }
+}
+
+#[tokio::test]
+async fn proposals_that_wait_for_one_another_share_groups() {
+    let (_place, raft) = Place::found(Profile::Lan).await;
+    let groups = |raft: &Raft| {
+        let figures: BTreeMap<_, _> = raft.log_figures().into_iter().collect();
+        (figures["groups"], figures["entries"])
+    };
+    let before = groups(&raft);
+    let all = (0..200).map(|number| raft.propose(numbered(number)));
+    let outcomes = soon(futures_util::future::join_all(all)).await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let after = groups(&raft);
+    assert_eq!(after.1 - before.1, 200);
+    // The first goes at once; what came meanwhile goes together.
+    assert!(after.0 - before.0 <= 20, "{} groups", after.0 - before.0);
+}
+
+#[tokio::test]
+async fn a_proposal_that_was_given_up_holds_no_room_and_nobody_up() {
+    let (_place, raft) = Place::found(Profile::Lan).await;
+    let room = raft.room.available_permits();
+    let (first, second) = (raft.propose(numbered(1)), raft.propose(numbered(2)));
+    let mut given_up = Box::pin(async { tokio::join!(first, second) });
+    // Both are on their way: one in a group, one in the queue behind it.
+    std::future::poll_fn(|cx| {
+        drop(given_up.as_mut().poll(cx));
+        std::task::Poll::Ready(())
+    })
+    .await;
+    assert!(raft.room.available_permits() < room);
+    drop(given_up);
+    soon(raft.propose(numbered(3))).await.unwrap().ok();
+    while raft.room.available_permits() < room {
+        tokio::task::yield_now().await;
+    }
+}
