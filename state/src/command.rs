@@ -273,6 +273,16 @@ pub enum Command {
         #[n(2)]
         key: KeyId,
     },
+    /// Key files are to be sealed to others.
+    #[n(29)]
+    SetRecipients {
+        /// As the caller saw it: changes are one after the other.
+        #[n(0)]
+        generation: u64,
+        /// All of them, from now on.
+        #[n(1)]
+        recipients: Vec<SlotRecipient>,
+    },
 }
 
 /// What a cluster starts with; all of it made by the founder.
@@ -626,6 +636,7 @@ impl Command {
             Self::SetQuota { .. } => "set_quota",
             Self::RotateLogKeys => "rotate_log_keys",
             Self::AcknowledgeLogKey { .. } => "acknowledge_log_key",
+            Self::SetRecipients { .. } => "set_recipients",
         }
     }
 
@@ -662,7 +673,8 @@ impl Command {
             | Self::AddTransitKey { .. }
             | Self::RetireTransitKey { .. }
             | Self::SetQuota { .. }
-            | Self::RotateLogKeys => ObjectId::Cluster,
+            | Self::RotateLogKeys
+            | Self::SetRecipients { .. } => ObjectId::Cluster,
         }
     }
 

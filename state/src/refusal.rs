@@ -42,6 +42,14 @@ pub enum Refusal {
         /// Where it is now.
         current: Revision,
     },
+    /// Whom key files are sealed to was changed since it was read.
+    #[error(
+        "whom key files are sealed to was changed meanwhile: they are at generation {generation}"
+    )]
+    RecipientsChanged {
+        /// Counts the changes.
+        generation: u64,
+    },
     /// A bound was reached.
     #[error("{what} would exceed the limit of {limit}")]
     Limit {
@@ -107,7 +115,7 @@ impl Refusal {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } => Kind::Exists,
             Self::InUse { .. } => Kind::InUse,
-            Self::Stale { .. } => Kind::Conflict,
+            Self::Stale { .. } | Self::RecipientsChanged { .. } => Kind::Conflict,
             Self::Limit { .. } => Kind::TooLarge,
             Self::NotUsable { .. } => Kind::Denied,
             Self::Token { .. } => Kind::Unauthenticated,

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proto::id::{MemberId, RequestKey, Revision, Timestamp, Version};
 use proto::identity::{Caller, Principal, Subject};
+use proto::limits::{RECIPIENTS_MAX, SLOT_PARAMETERS_BYTES_MAX};
 use proto::name::Labels;
 use proto::task::{DesiredState, TaskState, TaskStatus};
 use state::command::{Command, CreateSecret, Envelope, NodeNews, NodeStatuses, UpdateNode};
-use state::object::{Availability, Digest, NodeReport, NodeState, RequestMark};
+use state::object::{
+    Availability, Blob, Digest, NodeReport, NodeState, RequestMark, SlotRecipient,
+};
 use state::{Scope, SnapshotReader, State, apply, assignments, entitled, plan};
 
 use crate::world::*;
@@ -27,6 +30,8 @@ enum Act {
     RemoveNode { n: u8, force: bool },
     Report { n: u8, pick: u8, state: u8 },
     NodeSays { n: u8, text: String },
+    Recipients { count: u8, size: u16, stale: bool },
+    Sealed { generation: u8 },
     Plan,
     Wait(u16),
 }
@@ -51,6 +56,9 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0_u8..4, any::<u8>(), 0_u8..13)
             .prop_map(|(n, pick, state)| Act::Report { n, pick, state }),
         1 => (0_u8..4, ".{0,8}").prop_map(|(n, text)| Act::NodeSays { n, text }),
+        1 => (0_u8..20, 0_u16..1200, prop::bool::weighted(0.3))
+            .prop_map(|(count, size, stale)| Act::Recipients { count, size, stale }),
+        1 => (0_u8..9).prop_map(|generation| Act::Sealed { generation }),
         5 => Just(Act::Plan),
         1 => (0_u16..500).prop_map(Act::Wait),
     ]
@@ -148,6 +156,25 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
             state: None,
             report: Some(NodeReport { message: text.clone(), agent_version: text.clone() }),
         }]),
+        Act::Recipients { count, size, stale } => {
+            let generation = world.state.cluster().unwrap().recipients_generation;
+            let slot = |n: u8| SlotRecipient {
+                kind: "unlock-key".into(),
+                member: None,
+                public_key: Blob(vec![n; 34].into()),
+                parameters: Blob(vec![n; usize::from(*size)].into()),
+            };
+            Command::SetRecipients {
+                generation: generation + u64::from(*stale),
+                recipients: (0..*count).map(slot).collect(),
+            }
+        }
+        Act::Sealed { generation } => Command::AcknowledgeKeys {
+            member: MemberId(1),
+            root: ROOT,
+            key_file_generation: (*generation).into(),
+            level_max: state::command::LEVEL,
+        },
         Act::Plan => {
             world.settle();
             return None;
@@ -354,6 +381,27 @@ proptest! {
                 assert!(stopping, "slot {slot} of {} is empty", service.spec.name);
             }
         }
+    }
+
+    #[test]
+    fn recipients_change_one_after_the_other_within_bounds(
+        acts in prop::collection::vec(act(), 1..60),
+    ) {
+        let cluster = |state: &State| state.cluster().unwrap().clone();
+        run(&acts, |act, before, world, refused| {
+            let (before, now) = (cluster(before), cluster(&world.state));
+            let Act::Recipients { count, size, stale } = act else {
+                assert_eq!(before.recipients, now.recipients, "nothing else changes them");
+                assert_eq!(before.recipients_generation, now.recipients_generation);
+                return;
+            };
+            let within = (1..=RECIPIENTS_MAX).contains(&usize::from(*count))
+                && "unlock-key".len() + 34 + usize::from(*size) <= SLOT_PARAMETERS_BYTES_MAX;
+            assert_eq!(refused, *stale || !within, "{act:?}");
+            let generation = before.recipients_generation + u64::from(!refused);
+            assert_eq!(now.recipients_generation, generation);
+            assert!(refused || now.recipients.len() == usize::from(*count));
+        });
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use proto::id::{KeyId, MemberId};
 use proto::identity::Subject;
-use proto::limits::ADDRESS_BYTES_MAX;
+use proto::limits::{ADDRESS_BYTES_MAX, RECIPIENTS_MAX, SLOT_PARAMETERS_BYTES_MAX};
 use proto::name::Labels;
 
 use super::{Applying, Context};
 use crate::audit::AuditRecord;
 use crate::command::{Denial, InitCluster, LEVEL};
 use crate::object::{
-    Availability, Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId, TransitKey,
+    Availability, Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId,
+    SlotRecipient, TransitKey,
 };
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
@@ -232,6 +233,35 @@ impl Context<'_> {
 
     pub(super) fn set_quota(&mut self, payload_bytes: u64) -> Applying {
         self.cluster_mut()?.payload_quota_bytes = payload_bytes;
+        self.updated(ObjectId::Cluster);
+        Ok((Outcome::Done, ObjectId::Cluster))
+    }
+    /// Key files are sealed to these from now on; each member says when its own is.
+    pub(super) fn set_recipients(
+        &mut self,
+        generation: u64,
+        recipients: Vec<SlotRecipient>,
+    ) -> Applying {
+        let current = self.cluster()?.recipients_generation;
+        if generation != current {
+            return Err(Refusal::RecipientsChanged { generation: current });
+        }
+        if recipients.is_empty() {
+            return Err(Refusal::precondition("a key file that nobody can open is a lost disk"));
+        }
+        if recipients.len() > RECIPIENTS_MAX {
+            return Err(Refusal::limit("the number of slots", RECIPIENTS_MAX));
+        }
+        let large = |slot: &SlotRecipient| {
+            let bytes = slot.kind.len() + slot.public_key.0.len() + slot.parameters.0.len();
+            bytes > SLOT_PARAMETERS_BYTES_MAX
+        };
+        if recipients.iter().any(large) {
+            return Err(Refusal::limit("the size of a slot", SLOT_PARAMETERS_BYTES_MAX));
+        }
+        let cluster = self.cluster_mut()?;
+        cluster.recipients_generation = generation + 1;
+        cluster.recipients = recipients;
         self.updated(ObjectId::Cluster);
         Ok((Outcome::Done, ObjectId::Cluster))
     }

@@ -230,6 +230,9 @@ impl Context<'_> {
             Command::AcknowledgeLogKey { member, epoch, key } => {
                 self.acknowledge_log_key(member, epoch, key)
             }
+            Command::SetRecipients { generation, recipients } => {
+                self.set_recipients(generation, recipients)
+            }
         }
     }
 
