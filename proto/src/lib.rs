@@ -15,6 +15,7 @@ pub mod kind;
 pub mod limits;
 pub mod name;
 pub mod sealed;
+mod secret;
 pub mod spec;
 pub mod task;
 pub mod token;

@@ -65,6 +65,14 @@ impl SlotSecretKey {
     }
 }
 
+impl SlotPublicKey {
+    /// Whether a key file can be sealed to it: a point of low order agrees with nobody, and
+    /// whoever takes a recipient in must know that before all managers have to follow.
+    pub fn can_be_sealed_to(&self) -> bool {
+        KeyBytes::try_born(|key| hazmat::encapsulate(self.key(), b"", key).map(|_| ())).is_ok()
+    }
+}
+
 /// A fresh random seed for a slot, to be kept outside the key file; wiped on drop.
 pub fn make_slot_seed() -> Zeroizing<[u8; KEY_BYTES]> {
     let mut seed = Zeroizing::new([0; KEY_BYTES]);
@@ -97,6 +105,15 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::UnlockKey, Self::Passphrase, Self::Shares, Self::File, Self::Command, Self::Peers];
+
+    /// The kind of a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name in messages and in `unlocked_by`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -408,4 +425,30 @@ fn read_keys(rest: &mut &[u8]) -> Result<(Vec<KeyBytes>, KeyId), OpenError> {
     let (active, next) = after.split_first_chunk::<16>().ok_or(OpenError)?;
     *rest = next;
     Ok((keys, KeyId::from_bytes(*active)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_that_agrees_with_nobody_is_no_recipient() {
+        let fine = SlotSecretKey::derive_from_seed(&make_slot_seed());
+        assert!(fine.public().can_be_sealed_to());
+        // Of low order (RFC 7748 §6.1): every private key agrees on zeros with it.
+        for first in [0, 1] {
+            let mut point = [0; 32];
+            point[0] = first;
+            let encoded = Encapsulation::x25519(&point).as_bytes().clone();
+            assert!(!SlotPublicKey::parse(encoded).unwrap().can_be_sealed_to());
+        }
+    }
+
+    #[test]
+    fn kinds_are_known_by_their_names() {
+        for kind in SlotKind::ALL {
+            assert_eq!(SlotKind::of_name(kind.as_str()), Some(kind));
+        }
+        assert_eq!(SlotKind::of_name("keys"), None);
+    }
 }

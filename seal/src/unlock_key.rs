@@ -7,11 +7,12 @@
 //!
 //! Not here: asking for it and printing it (secretctl), keeping it (nobody).
 //! Invariant: the seed is wiped on drop, has no `Debug`, `Clone` or `Display`, and leaves as text
-//! by [`UnlockKey::expose`] only.
+//! by [`UnlockKey::expose`] only, as bytes by [`UnlockKey::expose_seed`].
 
 use proto::id::KeyId;
 use zeroize::Zeroizing;
 
+use crate::hazmat::KEY_BYTES;
 use crate::key::KeyBytes;
 use crate::keyfile::SlotSecretKey;
 use crate::spelling::{self, Kind, SpellingError};
@@ -47,6 +48,11 @@ impl UnlockKey {
     /// The key in clear, 76 characters that fit one line of a terminal: to be shown once.
     pub fn expose(&self) -> Zeroizing<String> {
         spelling::write(&KIND, self.seed.bytes())
+    }
+
+    /// The seed in clear, for the manager that it is to open: over its own machine's socket only.
+    pub fn expose_seed(&self) -> &[u8; KEY_BYTES] {
+        self.seed.bytes()
     }
 
     /// The slot that it opens.

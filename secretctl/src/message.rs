@@ -10,9 +10,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 
@@ -60,6 +63,15 @@ impl Printer {
                 Error::Output(error)
             }
         })
+    }
+
+    /// A key in clear, with a newline, by the descriptor itself: the buffer of the standard library
+    /// would keep it. That nobody reads it is an error here.
+    #[expect(clippy::unused_self, reason = "printing is the printer's business")]
+    pub(crate) fn secret(self, text: &str) -> Result<(), Error> {
+        let line = Zeroizing::new(format!("{text}\n"));
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        stdout.and_then(|mut file| file.write_all(line.as_bytes())).map_err(Error::Output)
     }
 
     /// Data as JSON, readable.

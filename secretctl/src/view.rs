@@ -310,6 +310,11 @@ pub(crate) struct OutputLine {
     pub(crate) dropped: u64,
 }
 
+/// An id that may be missing.
+pub(crate) fn some_hex(id: &[u8]) -> Option<String> {
+    (!id.is_empty()).then(|| hex::encode(id))
+}
+
 /// A manager as a member.
 #[derive(Serialize)]
 pub(crate) struct Member {
@@ -326,6 +331,10 @@ pub(crate) struct Member {
     pub(crate) disk_free_bytes: u64,
     pub(crate) memory_protection: String,
     pub(crate) unlocked_by: String,
+    pub(crate) key_file_generation: u64,
+    /// The unlock key that its key file needs.
+    pub(crate) unlock_key_id: Option<String>,
+    pub(crate) unlock_seed_left: Option<String>,
 }
 
 impl From<pb::MemberInfo> for Member {
@@ -349,6 +358,9 @@ impl From<pb::MemberInfo> for Member {
             disk_free_bytes: info.disk_free_bytes,
             memory_protection: info.memory_protection,
             unlocked_by: info.unlocked_by,
+            key_file_generation: info.key_file_generation,
+            unlock_key_id: some_hex(&info.unlock_key_id),
+            unlock_seed_left: Some(info.unlock_seed_left).filter(|path| !path.is_empty()),
         }
     }
 }
@@ -438,6 +450,8 @@ pub(crate) struct Cluster {
     pub(crate) ca_digest: String,
     pub(crate) root_key_id: String,
     pub(crate) transit_key_id: String,
+    pub(crate) recipients_generation: u64,
+    pub(crate) unlock_key_id: Option<String>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -469,6 +483,8 @@ impl From<pb::ClusterStatus> for Cluster {
             ca_digest: hex::encode(&status.ca_digest),
             root_key_id: hex::encode(&status.root_key_id),
             transit_key_id: hex::encode(&status.transit_key_id),
+            recipients_generation: status.recipients_generation,
+            unlock_key_id: some_hex(&status.unlock_key_id),
         }
     }
 }
@@ -484,6 +500,8 @@ pub(crate) struct LocalManager {
     pub(crate) member: u64,
     pub(crate) node_id: String,
     pub(crate) address: String,
+    pub(crate) slots: Vec<String>,
+    pub(crate) unlock_key_id: Option<String>,
 }
 
 /// A manager that became a member.
@@ -494,6 +512,36 @@ pub(crate) struct Joined {
     pub(crate) member: u64,
     pub(crate) address: String,
     pub(crate) ca_digest: Option<String>,
+    /// In clear, this once.
+    pub(crate) unlock_key: Option<String>,
+    pub(crate) unlock_key_id: Option<String>,
+}
+
+/// An unlock key that was just made: in clear, this once.
+#[derive(Serialize)]
+pub(crate) struct NewUnlockKey<'a> {
+    pub(crate) unlock_key: &'a str,
+    pub(crate) unlock_key_id: String,
+}
+
+/// How far the managers followed a change of the locking.
+#[derive(Serialize)]
+pub(crate) struct Locking {
+    pub(crate) autolock: bool,
+    pub(crate) unlock_key_id: Option<String>,
+    pub(crate) recipients_generation: u64,
+    /// Whether every manager followed.
+    pub(crate) done: bool,
+    pub(crate) followed: Vec<Member>,
+    pub(crate) pending: Vec<Member>,
+}
+
+/// A manager that was unlocked.
+#[derive(Serialize)]
+pub(crate) struct Unlocked {
+    pub(crate) slot: String,
+    pub(crate) key_id: String,
+    pub(crate) phase: String,
 }
 
 /// A cluster that runs until interrupted.

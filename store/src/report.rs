@@ -82,6 +82,11 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// There is something to tell that is not kept here: what keys this manager holds.
+    pub(crate) fn tell(&self) {
+        self.news.notify_one();
+    }
+
     /// Queues statuses; `done` is called once they are committed.
     pub(crate) fn statuses(&self, node: NodeId, statuses: Vec<TaskStatus>, done: Done) {
         self.lock().statuses.push(Pending { node, statuses, done });
@@ -112,7 +117,6 @@ pub(crate) async fn report(
     service: Arc<Service>,
     outbox: Arc<Outbox>,
     inbox: Arc<Inbox>,
-    identity: KeyIdentity,
     stop: CancellationToken,
 ) {
     loop {
@@ -123,7 +127,7 @@ pub(crate) async fn report(
         }
         let pending = outbox.take_statuses();
         let denials = service.denials.take();
-        let request = request(&service, &outbox, &pending, &denials, &identity);
+        let request = request(&service, &outbox, &pending, &denials);
         let told = tokio::time::timeout(REPORT_TIMEOUT, tell(&service, &inbox, request)).await;
         match told {
             Ok(Ok(())) => pending.into_iter().for_each(|pending| (pending.done)()),
@@ -136,21 +140,14 @@ pub(crate) async fn report(
     }
 }
 
-/// What this manager holds durably: the leader records it.
-#[derive(Clone)]
-pub(crate) struct KeyIdentity {
-    pub(crate) root_key_id: proto::id::KeyId,
-    pub(crate) key_file_generation: u64,
-}
-
 fn request(
     service: &Service,
     outbox: &Outbox,
     pending: &[Pending],
     denials: &[state::command::Denial],
-    identity: &KeyIdentity,
 ) -> pb::ReportRequest {
     let word = service.key_desk.word();
+    let holds = service.keys.identity();
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -182,8 +179,8 @@ fn request(
             })
             .collect(),
         reporter: Some(service.describe_self()),
-        root_key_id: identity.root_key_id.as_bytes().to_vec().into(),
-        key_file_generation: identity.key_file_generation,
+        root_key_id: holds.root.as_bytes().to_vec().into(),
+        key_file_generation: holds.generation,
         log_key_id: word.map(|(_, key)| key.as_bytes().to_vec().into()).unwrap_or_default(),
         log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
     }

@@ -177,6 +177,10 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
         "Control.ReplaceMember": replace_member(pb::ReplaceMemberRequest {
             request_key: key(), dead: 1, new: 2
         });
+        "Control.UpdateLocking": update_locking(pb::UpdateLockingRequest {
+            request_key: key(), change: pb::LockingChange::Off.into(), recipients_generation: 1,
+            ..Default::default()
+        });
         "Control.CreateJoinToken": create_join_token(pb::CreateJoinTokenRequest {
             request_key: key(), role: "manager".into(), ..Default::default()
         });
@@ -245,6 +249,7 @@ async fn ask_as_a_manager(client: &Client, address: &str, them: &Theirs, refusal
         "Local.GetLocalStatus": get_local_status(pb::GetLocalStatusRequest {});
         "Local.Init": init(pb::InitRequest::default());
         "Local.Join": join(pb::JoinRequest::default());
+        "Local.Unlock": unlock(pb::UnlockRequest { seed: vec![0; 32].into() });
         "Local.Leave": leave(pb::LeaveRequest { force: true });
     );
 }

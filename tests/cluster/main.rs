@@ -9,6 +9,7 @@ const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
 mod faults;
 mod lifecycle;
+mod locking;
 mod memory;
 mod postgres;
 mod refusals;

@@ -554,6 +554,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "ReplaceMember"));
             self.inner.unary(req, path, codec).await
         }
+        /// Turns locking on or off, or changes the unlock key; only its public half is sent.
+        pub async fn update_locking(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::UpdateLockingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UpdateLockingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/UpdateLocking",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "UpdateLocking"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn create_join_token(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::CreateJoinTokenRequest>,
@@ -926,6 +951,14 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::ReplaceMemberRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::ReplaceMemberResponse>,
+            tonic::Status,
+        >;
+        /// Turns locking on or off, or changes the unlock key; only its public half is sent.
+        async fn update_locking(
+            &self,
+            request: tonic::Request<::proto::pb::UpdateLockingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UpdateLockingResponse>,
             tonic::Status,
         >;
         async fn create_join_token(
@@ -1956,6 +1989,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReplaceMemberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/UpdateLocking" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateLockingSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::UpdateLockingRequest>
+                    for UpdateLockingSvc<T> {
+                        type Response = ::proto::pb::UpdateLockingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::UpdateLockingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::update_locking(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateLockingSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4552,6 +4630,28 @@ pub mod local_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Local", "Join"));
             self.inner.unary(req, path, codec).await
         }
+        /// Opens the key file of a locked manager with a slot's seed. Never over a network.
+        pub async fn unlock(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::UnlockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UnlockResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Local/Unlock");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Local", "Unlock"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Leaves the cluster for good; the data folder is of no use afterwards.
         pub async fn leave(
             &mut self,
@@ -4610,6 +4710,14 @@ pub mod local_server {
             request: tonic::Request<::proto::pb::JoinRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::JoinResponse>,
+            tonic::Status,
+        >;
+        /// Opens the key file of a locked manager with a slot's seed. Never over a network.
+        async fn unlock(
+            &self,
+            request: tonic::Request<::proto::pb::UnlockRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UnlockResponse>,
             tonic::Status,
         >;
         /// Leaves the cluster for good; the data folder is of no use afterwards.
@@ -4813,6 +4921,51 @@ pub mod local_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = JoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Local/Unlock" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnlockSvc<T: Local>(pub Arc<T>);
+                    impl<
+                        T: Local,
+                    > tonic::server::UnaryService<::proto::pb::UnlockRequest>
+                    for UnlockSvc<T> {
+                        type Response = ::proto::pb::UnlockResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::UnlockRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Local>::unlock(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnlockSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -967,6 +967,15 @@ pub struct MemberInfo {
     /// the slot that opened its key file
     #[prost(string, tag = "13")]
     pub unlocked_by: ::prost::alloc::string::String,
+    /// the recipients its key file is sealed to
+    #[prost(uint64, tag = "14")]
+    pub key_file_generation: u64,
+    /// the unlock key that its key file needs; empty: none
+    #[prost(bytes = "bytes", tag = "15")]
+    pub unlock_key_id: ::prost::bytes::Bytes,
+    /// a seed that opens nothing any more and could not be removed
+    #[prost(string, tag = "16")]
+    pub unlock_seed_left: ::prost::alloc::string::String,
 }
 /// What is wrong, most urgent first; empty when nothing is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1022,6 +1031,31 @@ pub struct ClusterStatus {
     pub root_key_id: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "20")]
     pub transit_key_id: ::prost::bytes::Bytes,
+    /// counts changes of whom key files are sealed to
+    #[prost(uint64, tag = "21")]
+    pub recipients_generation: u64,
+    /// the unlock key in use; empty: none
+    #[prost(bytes = "bytes", tag = "22")]
+    pub unlock_key_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateLockingRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(enumeration = "LockingChange", tag = "2")]
+    pub change: i32,
+    /// KEM id (2 bytes, big endian), public key; empty for off
+    #[prost(bytes = "bytes", tag = "3")]
+    pub unlock_public_key: ::prost::bytes::Bytes,
+    /// as the caller saw it: another one is refused
+    #[prost(uint64, tag = "4")]
+    pub recipients_generation: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateLockingResponse {
+    /// what every key file has to reach
+    #[prost(uint64, tag = "1")]
+    pub recipients_generation: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveMemberRequest {
@@ -1350,6 +1384,38 @@ impl MemberState {
             "MEMBER_STATE_LEARNER" => Some(Self::Learner),
             "MEMBER_STATE_VOTER" => Some(Self::Voter),
             "MEMBER_STATE_LEAVING" => Some(Self::Leaving),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LockingChange {
+    Unspecified = 0,
+    On = 1,
+    Off = 2,
+    Rotate = 3,
+}
+impl LockingChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LOCKING_CHANGE_UNSPECIFIED",
+            Self::On => "LOCKING_CHANGE_ON",
+            Self::Off => "LOCKING_CHANGE_OFF",
+            Self::Rotate => "LOCKING_CHANGE_ROTATE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOCKING_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "LOCKING_CHANGE_ON" => Some(Self::On),
+            "LOCKING_CHANGE_OFF" => Some(Self::Off),
+            "LOCKING_CHANGE_ROTATE" => Some(Self::Rotate),
             _ => None,
         }
     }
@@ -1911,7 +1977,7 @@ pub struct FetchRootKeysRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub public_key: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FetchRootKeysResponse {
     #[prost(bytes = "bytes", tag = "1")]
     pub encapsulation: ::prost::bytes::Bytes,
@@ -1922,6 +1988,24 @@ pub struct FetchRootKeysResponse {
     /// of sealed_keys, in their order
     #[prost(bytes = "bytes", repeated, tag = "4")]
     pub root_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// whom the new member's key file is sealed to
+    #[prost(message, repeated, tag = "5")]
+    pub recipients: ::prost::alloc::vec::Vec<SlotRecipient>,
+    #[prost(uint64, tag = "6")]
+    pub recipients_generation: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SlotRecipient {
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// 0: all
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+    /// empty: each manager has its own
+    #[prost(bytes = "bytes", tag = "3")]
+    pub public_key: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub parameters: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReportRequest {
@@ -2011,6 +2095,8 @@ pub struct DescribeResponse {
     pub applied_index: u64,
     #[prost(uint64, tag = "8")]
     pub flush_p99_micros: u64,
+    #[prost(string, tag = "9")]
+    pub unlock_seed_left: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescribeKeysRequest {
@@ -2041,6 +2127,18 @@ pub struct LocalStatus {
     pub memory_protection: ::prost::alloc::string::String,
     #[prost(string, tag = "9")]
     pub unlocked_by: ::prost::alloc::string::String,
+    /// counts changes of the recipients: those of the key file
+    #[prost(uint64, tag = "10")]
+    pub key_file_generation: u64,
+    /// kinds of the slots that open the key file
+    #[prost(string, repeated, tag = "11")]
+    pub slots: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the unlock key that opens it; empty: none does
+    #[prost(bytes = "bytes", tag = "12")]
+    pub unlock_key_id: ::prost::bytes::Bytes,
+    /// where a locked manager looks for its seed; empty: nowhere
+    #[prost(string, tag = "13")]
+    pub seed_path: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
@@ -2052,6 +2150,9 @@ pub struct InitRequest {
     pub hostname: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]
     pub payload_quota_bytes: u64,
+    /// KEM id (2 bytes, big endian), public key; empty: no locking
+    #[prost(bytes = "bytes", tag = "4")]
+    pub unlock_public_key: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitResponse {
@@ -2085,6 +2186,22 @@ pub struct JoinResponse {
     pub member: u64,
     #[prost(string, tag = "3")]
     pub address: ::prost::alloc::string::String,
+}
+/// Its `Debug` shows nothing (proto/src/secret.rs).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct UnlockRequest {
+    /// 32 bytes
+    #[prost(bytes = "bytes", tag = "1")]
+    pub seed: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockResponse {
+    /// the kind of the slot that it is
+    #[prost(string, tag = "1")]
+    pub slot: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub key_id: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {

@@ -1,5 +1,6 @@
 //! `cluster`: making one, joining, its managers, its tokens, what is wrong with it.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,41 @@ pub(crate) enum ClusterCommand {
     /// The manager, secretd, must be running and not yet part of a cluster. It makes the
     /// cluster's keys and its CA, and becomes the first member.
     Init(InitArgs),
+
+    /// Turn locking on or off
+    ///
+    /// With locking off, each manager opens its own keys at start, with a seed that lies in a file
+    /// beside its data or where `--unlock-seed` says. With locking on, a manager that starts waits
+    /// for `secretctl cluster unlock`: whoever has its disk has nothing that opens it. Turning it
+    /// on makes an unlock key here and shows it once; only its public half is sent, so the cluster
+    /// cannot show it again. The managers that answer are waited for; one that is down follows when
+    /// it starts.
+    Update(ClusterUpdateArgs),
+
+    /// Open the manager on this machine, which is locked
+    ///
+    /// Asks for the unlock key on the terminal, without echo, or reads it from standard input;
+    /// never an argument, which others could see. The key goes to this machine's manager over its
+    /// unix socket and over no network. A typing slip is noticed here, before anything is sent; of
+    /// a key that does not open this manager it is said which key it is and which is needed.
+    Unlock {
+        /// How long to wait until the manager serves
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "1m")]
+        wait: Duration,
+
+        /// Taken only to say that it is not taken, without repeating it
+        #[arg(hide = true, value_name = "KEY")]
+        typed: Option<OsString>,
+    },
+
+    /// Replace the unlock key
+    ///
+    /// With `--rotate`, makes a new key here, shows it once and has every manager seal its keys to
+    /// it instead. Those that answer are waited for; one that is down is named: it still opens with
+    /// the key before, once, and follows when it has started. Until then keep both. Without
+    /// `--rotate` there is nothing to show: the cluster has the key's public half only.
+    UnlockKey(UnlockKeyArgs),
 
     /// Make the manager on this machine a member of a cluster
     ///
@@ -150,6 +186,49 @@ pub(crate) struct InitArgs {
     /// Every manager keeps all of them in memory.
     #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
     pub(crate) payload_quota: u64,
+
+    /// Lock managers: show an unlock key once, which every start of a manager needs
+    ///
+    /// The key is made here, and only its public half is sent. See `secretctl cluster update`.
+    #[arg(long)]
+    pub(crate) autolock: bool,
+}
+
+/// `cluster update`
+#[derive(Debug, Args)]
+pub(crate) struct ClusterUpdateArgs {
+    /// Whether a manager that starts waits for the unlock key
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub(crate) autolock: SwitchArg,
+
+    /// How long to wait until the managers that answer have followed
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+          default_value = "1m")]
+    pub(crate) wait: Duration,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SwitchArg {
+    /// It is done
+    #[value(alias = "true")]
+    On,
+    /// It is not done
+    #[value(alias = "false")]
+    Off,
+}
+
+/// `cluster unlock-key`
+#[derive(Debug, Args)]
+pub(crate) struct UnlockKeyArgs {
+    /// Make a new unlock key in place of the present one
+    #[arg(long)]
+    pub(crate) rotate: bool,
+
+    /// How long to wait until the managers that answer have followed
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+          default_value = "1m")]
+    pub(crate) wait: Duration,
 }
 
 /// `cluster join`

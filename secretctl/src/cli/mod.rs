@@ -20,8 +20,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use cluster::{
-    ClusterCommand, InitArgs, JoinArgs, JoinRoleArg, JoinTokenArgs, MemberCommand, RotateArgs,
-    RotateCommand, TokenCommand,
+    ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs, JoinRoleArg, JoinTokenArgs,
+    MemberCommand, RotateArgs, RotateCommand, SwitchArg, TokenCommand, UnlockKeyArgs,
 };
 #[cfg(feature = "cluster")]
 pub(crate) use demo::{DemoArgs, DevArgs};

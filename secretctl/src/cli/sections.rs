@@ -177,7 +177,35 @@ secretctl node rm --force n1",
 secretctl cluster init --advertise-address 10.0.0.4:7443
 secretctl cluster join-token agent",
     ),
-    ("secretctl cluster init", "secretctl cluster init --advertise-address 10.0.0.4:7443"),
+    (
+        "secretctl cluster init",
+        "\
+secretctl cluster init --advertise-address 10.0.0.4:7443
+# Locked from the start; the unlock key is shown once
+secretctl cluster init --autolock",
+    ),
+    (
+        "secretctl cluster update",
+        "\
+# From now on a manager that starts needs the unlock key, which is shown once
+secretctl cluster update --autolock on
+# And not any more
+secretctl cluster update --autolock off",
+    ),
+    (
+        "secretctl cluster unlock",
+        "\
+# On the manager's own machine; asks for the key
+secretctl cluster unlock
+# From a password manager
+pass show secretd/unlock-key | secretctl cluster unlock",
+    ),
+    (
+        "secretctl cluster unlock-key",
+        "\
+# The key leaked, is lost while a manager runs, or somebody who knew it left
+secretctl cluster unlock-key --rotate",
+    ),
     (
         "secretctl cluster join",
         "\

@@ -1,13 +1,15 @@
-//! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status`, `keys` and
-//! `rotate` are beside.
+//! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status`, `keys`,
+//! `rotate` and what is about locking are beside.
 
 mod keys;
+mod locking;
 mod status;
 
 use proto::Kind;
 use proto::id::Timestamp;
 use proto::identity::Role;
 use proto::pb;
+use seal::UnlockKey;
 
 use super::{Session, Tally, read_token, secret};
 use crate::cli::{
@@ -24,6 +26,10 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         ClusterCommand::Init(args) => init(session, args).await,
         ClusterCommand::Join(args) => join(session, args).await,
         ClusterCommand::Leave { force } => leave(session, force).await,
+        ClusterCommand::Update(args) => locking::update(session, args).await,
+        ClusterCommand::Unlock { typed: Some(_), .. } => Err(locking::typed_as_argument()),
+        ClusterCommand::Unlock { wait, typed: None } => locking::unlock(session, wait).await,
+        ClusterCommand::UnlockKey(args) => locking::unlock_key(session, args).await,
         ClusterCommand::Status { check } => status::run(session, check).await,
         ClusterCommand::JoinToken(args) => join_token(session, args).await,
         ClusterCommand::Token(TokenCommand::Ls) => token_ls(session).await,
@@ -42,10 +48,13 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
 
 async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
     let connection = Connection::own_machine(&session.global)?;
+    let key = args.autolock.then(UnlockKey::make);
+    let public = key.as_ref().map(locking::public_half);
     let request = pb::InitRequest {
         advertise_address: args.advertise_address,
         hostname: args.hostname,
         payload_quota_bytes: args.payload_quota,
+        unlock_public_key: public.unwrap_or_default(),
     };
     let made = ask!(connection, local.init(request))?;
     let view = view::Joined {
@@ -54,6 +63,8 @@ async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
         member: made.member,
         address: made.address,
         ca_digest: Some(proto::hex::encode(&made.ca_digest)),
+        unlock_key: key.as_ref().map(|key| key.expose().to_string()),
+        unlock_key_id: key.as_ref().map(|key| key.id().to_string()),
     };
     if session.printer.json {
         return session.printer.json(&view);
@@ -63,6 +74,9 @@ async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
         "this machine is manager {} of a new cluster, at {}",
         view.member, view.address
     ));
+    if let Some(key) = &key {
+        locking::show(session, key)?;
+    }
     session.printer.hint(
         "admit nodes with `secretctl cluster join-token agent`, managers with `secretctl cluster \
          join-token manager`",
@@ -93,6 +107,8 @@ async fn join(session: &Session, args: JoinArgs) -> Result<(), Error> {
         member: joined.member,
         address: joined.address,
         ca_digest: None,
+        unlock_key: None,
+        unlock_key_id: None,
     };
     if session.printer.json {
         return session.printer.json(&view);

@@ -376,6 +376,40 @@ impl Control for Fake {
         })
     }
 
+    async fn update_locking(
+        &self,
+        request: Request<pb::UpdateLockingRequest>,
+    ) -> Answer<pb::UpdateLockingResponse> {
+        self.answer(request, |world, _, request| {
+            if request.recipients_generation != world.recipients_generation {
+                return Err(Failure::new(Kind::Conflict, "it was changed meanwhile"));
+            }
+            let key = |public: bytes::Bytes| {
+                let public = seal::SlotPublicKey::parse(public).unwrap();
+                assert!(public.can_be_sealed_to());
+                public.id().as_bytes().to_vec().into()
+            };
+            let before = world.unlock_key_id.clone();
+            world.unlock_key_id = match request.change() {
+                pb::LockingChange::Off => {
+                    assert!(request.unlock_public_key.is_empty());
+                    bytes::Bytes::new()
+                }
+                _ => key(request.unlock_public_key),
+            };
+            world.recipients_generation += 1;
+            let generation = world.recipients_generation;
+            for member in &mut world.members {
+                if member.reachable {
+                    member.key_file_generation = generation;
+                } else {
+                    member.unlock_key_id = before.clone();
+                }
+            }
+            Ok(pb::UpdateLockingResponse { recipients_generation: generation })
+        })
+    }
+
     async fn set_member_address(
         &self,
         request: Request<pb::SetMemberAddressRequest>,
@@ -565,6 +599,8 @@ impl Local for Fake {
                 phase: world.phase.clone(),
                 version: "0.1.0".into(),
                 address: "10.0.0.1:7443".into(),
+                slots: vec!["unlock-key".into()],
+                unlock_key_id: world.unlock_key_id.clone(),
                 ..Default::default()
             })
         })
@@ -578,6 +614,10 @@ impl Local for Fake {
                 return Err(refused(Kind::Precondition, message, hint));
             }
             world.phase = "serving".into();
+            if !request.unlock_public_key.is_empty() {
+                let public = seal::SlotPublicKey::parse(request.unlock_public_key).unwrap();
+                world.unlock_key_id = public.id().as_bytes().to_vec().into();
+            }
             Ok(pb::InitResponse {
                 realm: world.realm.as_bytes().to_vec().into(),
                 node_id: world.members[0].node_id.clone(),
@@ -597,6 +637,20 @@ impl Local for Fake {
                 member: 7,
                 address: request.advertise_address,
             })
+        })
+    }
+
+    async fn unlock(&self, request: Request<pb::UnlockRequest>) -> Answer<pb::UnlockResponse> {
+        self.answer(request, |world, _, request| {
+            let seed = request.seed.as_ref().try_into().unwrap();
+            let id = seal::SlotSecretKey::derive_from_seed(seed).public().id();
+            if world.unlock_key_id != id.as_bytes()[..] {
+                let hint = "look for the other one";
+                return Err(refused(Kind::Denied, "this unlock key was replaced", hint));
+            }
+            world.phase = "serving".into();
+            let key_id = id.as_bytes().to_vec().into();
+            Ok(pb::UnlockResponse { slot: "unlock-key".into(), key_id })
         })
     }
 

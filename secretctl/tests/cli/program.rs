@@ -53,6 +53,8 @@ impl Place {
     pub(crate) fn normal(&self, text: &str) -> String {
         let text = text.replace(&self.path().display().to_string(), "DIR");
         let text = replace_words(&text, |word| word.starts_with("SECTKN-1-"), "TOKEN");
+        let text = replace_words(&text, |word| word.starts_with("SECKEY-1-"), "UNLOCKKEY");
+        let text = replace_ids(&text);
         let text = replace_instants(&text);
         let own = format!("local/{}", rustix::process::geteuid().as_raw());
         text.replace(&own, "local/UID")
@@ -81,6 +83,20 @@ fn replace_words(text: &str, matches: impl Fn(&str) -> bool, with: &str) -> Stri
         .map(|piece| {
             let word = piece.trim_end_matches(is_end);
             if matches(word) { format!("{with}{}", &piece[word.len()..]) } else { piece.to_owned() }
+        })
+        .collect()
+}
+
+/// Ids of keys that are made anew in each run: those of which no two bytes are alike in a row.
+fn replace_ids(text: &str) -> String {
+    let is_id = |word: &str| {
+        let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        word.len() == 32 && word.chars().all(is_hex) && word[..2] != word[2..4]
+    };
+    text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
+        .map(|piece| {
+            let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            if is_id(word) { format!("KEYID{}", &piece[word.len()..]) } else { piece.to_owned() }
         })
         .collect()
 }

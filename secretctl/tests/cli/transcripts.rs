@@ -154,6 +154,14 @@ fn happen(fake: &Fake, what: &str) {
             world.damage.insert(member.parse().unwrap(), text.to_owned());
         }
         "phase" => rest.clone_into(&mut world.phase),
+        "unlock-key" => {
+            let key = seal::UnlockKey::parse(rest.as_bytes()).unwrap();
+            world.unlock_key_id = key.id().as_bytes().to_vec().into();
+        }
+        "down" => {
+            let member = world.members.iter_mut().find(|member| member.hostname == rest);
+            member.unwrap().reachable = false;
+        }
         "foreign-ca" => world.foreign_ca = true,
         "problem" => world.problems.push(pb::Problem {
             severity: "error".into(),

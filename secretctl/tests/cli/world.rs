@@ -41,6 +41,9 @@ pub(crate) struct World {
     /// What a manager of another cluster would sign with.
     pub(crate) foreign_ca: bool,
     pub(crate) phase: String,
+    /// The unlock key in use, and how often the locking changed.
+    pub(crate) unlock_key_id: bytes::Bytes,
+    pub(crate) recipients_generation: u64,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
     /// Values by name, opened as the manager's own keys can.
@@ -96,6 +99,8 @@ impl World {
             now,
             foreign_ca: false,
             phase: "serving".into(),
+            unlock_key_id: bytes::Bytes::new(),
+            recipients_generation: 1,
             faults: VecDeque::new(),
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),
@@ -237,6 +242,8 @@ impl World {
             disk_free_bytes: 1 << 30,
             memory_protection: "memfd_secret".into(),
             unlocked_by: "file".into(),
+            key_file_generation: self.recipients_generation,
+            ..Default::default()
         });
     }
 
@@ -259,10 +266,12 @@ impl World {
             payload_bytes: 128 * self.secrets.len() as u64,
             payload_quota_bytes: 1 << 30,
             level: 1,
-            autolock: false,
+            autolock: !self.unlock_key_id.is_empty(),
             ca_digest: vec![2; 32].into(),
             root_key_id: vec![3; 16].into(),
             transit_key_id: vec![4; 16].into(),
+            recipients_generation: self.recipients_generation,
+            unlock_key_id: self.unlock_key_id.clone(),
         }
     }
 

@@ -108,6 +108,14 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     page.gauge("secretd_sessions", "Agents' sessions held by this manager.", sessions);
     let connections = service.connections.count() as u64;
     page.gauge("secretd_connections", "Connections to this manager's port.", connections);
+    let (autolock, behind) = service.locking_figures();
+    let help = "1 if this manager cannot open its key file by itself after a restart.";
+    page.gauge("secretd_autolock", help, u64::from(autolock));
+    let help = "Changes of the locking that this manager's key file has not followed.";
+    page.gauge("secretd_key_file_behind", help, behind);
+    let slot = format!("slot=\"{}\"", service.local.unlocked_by);
+    let help = "1 for the slot that opened this manager's key file.";
+    page.one("secretd_unlocked_by", "gauge", help, &[(slot, 1)]);
     {
         let state = raft.machine.state();
         for (what, count) in [

@@ -13,6 +13,7 @@ use proto::Kind;
 use tokio::sync::watch;
 
 use crate::dispatcher::Dispatcher;
+use crate::keys::Needed;
 use crate::leader::Inbox;
 use crate::service::Service;
 
@@ -34,7 +35,7 @@ pub(crate) enum Phase {
     /// Not part of a cluster.
     Empty,
     /// Its key file waits to be opened.
-    Locked,
+    Locked(Arc<Needed>),
     /// At work.
     Serving(Arc<Serving>),
     /// On its way out.
@@ -47,7 +48,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Empty => "empty",
-            Self::Locked => "locked",
+            Self::Locked(_) => "locked",
             Self::Serving(_) => "serving",
             Self::Stopping => "stopping",
         }
@@ -82,15 +83,28 @@ impl Stage {
                     .hint("make one here: `secretctl cluster init`")
                     .hint("or join one: `secretctl cluster join --token - HOST:PORT`"))
             }
-            Phase::Locked => Err(Failure::new(Kind::Locked, "this manager is locked")
-                .because("its key file waits for its unlock seed")
-                .hint(
-                    "put the seed where `--unlock-seed` says: the manager looks again by itself",
-                )),
+            Phase::Locked(needed) => Err(locked(&needed)),
             Phase::Stopping => {
                 Err(Failure::new(Kind::Unavailable, "this manager is stopping")
                     .hint("ask another one"))
             }
         }
     }
+}
+
+/// What whoever calls a locked manager is told.
+fn locked(needed: &Needed) -> Failure {
+    let failure = Failure::new(Kind::Locked, "this manager is locked");
+    if let Some(path) = &needed.seed {
+        return failure
+            .because(format!("its key file waits for its unlock seed, {}", path.display()))
+            .hint("put the seed there: the manager looks again by itself");
+    }
+    let failure = match needed.unlock_key() {
+        Some(id) => failure.because(format!("its key file opens with the unlock key {id}")),
+        None => failure,
+    };
+    failure
+        .hint("on its own machine: `secretctl cluster unlock`")
+        .hint("or ask another manager: what the cluster knows, they know")
 }

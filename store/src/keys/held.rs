@@ -1,8 +1,9 @@
 //! What the key file holds, while the manager is unlocked: so that it can be written anew.
 //!
 //! Sealing to a slot takes its public half only, so a manager that an operator unlocked can change
-//! its keys without asking again. Whom it is sealed to is what the file said when it was opened,
-//! never what lies on the disk by now. Not here: who uses the keys (keyring, raft::log).
+//! its keys and its recipients without asking again. Whom it is sealed to is what the file said
+//! when it was opened, never what lies on the disk by now. Not here: who uses the keys (keyring,
+//! raft::log), who the recipients are to be (recipients).
 //!
 //! Invariant: what is held in memory is what the last successful writing made durable.
 
@@ -25,6 +26,15 @@ struct Kept {
 pub(crate) struct HeldKeys {
     file: Arc<KeyFile>,
     kept: Mutex<Kept>,
+}
+
+/// What a manager holds durably: the leader records it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyIdentity {
+    /// The active root key.
+    pub(crate) root: KeyId,
+    /// The generation of the recipients that the file is sealed to.
+    pub(crate) generation: u64,
 }
 
 impl HeldKeys {
@@ -51,6 +61,38 @@ impl HeldKeys {
     pub(crate) fn root_ids(&self) -> (Vec<KeyId>, KeyId) {
         let kept = self.kept();
         (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
+    }
+
+    /// Where the file is, and its seed.
+    pub(crate) fn file(&self) -> &KeyFile {
+        &self.file
+    }
+
+    /// What the file holds, by id, and for whom.
+    pub(crate) fn identity(&self) -> KeyIdentity {
+        let kept = self.kept();
+        KeyIdentity { root: kept.contents.active_root, generation: kept.owner.generation }
+    }
+
+    /// Seals the file to other recipients.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be made durable; those before stay.
+    pub(crate) fn seal_to(
+        &self,
+        generation: u64,
+        recipients: Vec<Recipient>,
+    ) -> Result<(), KeyFileError> {
+        let mut kept = self.kept();
+        let generation = std::mem::replace(&mut kept.owner.generation, generation);
+        let recipients = std::mem::replace(&mut kept.recipients, recipients);
+        let written = self.write(&kept);
+        if written.is_err() {
+            kept.owner.generation = generation;
+            kept.recipients = recipients;
+        }
+        written
     }
 
     /// Keeps the private key of the next certificate.

@@ -1,20 +1,27 @@
 //! The key file of a manager's data folder, and the slot that opens it.
 //!
-//! `keys` in the data folder is sealed to the operators' slots. In this version the `file` slot
-//! opens it: a seed in a private file whose path is configured, so that it can live on another
-//! mount, in a credential or on a TPM-backed filesystem. Status says which slot opened it, and that
-//! the `file` slot protects a stolen disk only as far as that file is elsewhere.
+//! `keys` in the data folder is sealed to the operators' slots. The `file` slot opens it by itself:
+//! a seed in a private file whose path is configured, so that it can live on another mount, in a
+//! credential or on a TPM-backed filesystem; it protects a stolen disk only as far as that file is
+//! elsewhere. Every other slot needs an operator, who brings its seed.
+//!
+//! Not here: what it holds while it is open (`held`), who the recipients are (`recipients`), when
+//! they are followed (`manager::reseal`).
 //!
 //! Invariant: the file is replaced whole and durably, or not at all.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use proto::id::KeyId;
 use seal::{
     KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
     SlotSecretKey,
 };
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
+
+use super::recipients::UnlockKeys;
 
 /// Its name in the data folder.
 const NAME: &str = "keys";
@@ -52,6 +59,9 @@ pub(crate) enum KeyFileError {
     /// The manager left its cluster meanwhile.
     #[error("the key file was destroyed: this manager left its cluster")]
     Destroyed,
+    /// A recipient of a kind that this version does not know.
+    #[error("key files are to be sealed to a slot of the kind `{}`, which this version does not know: docs/operations/upgrade.md", .0)]
+    UnknownSlot(String),
 }
 
 /// What opening a key file gives.
@@ -78,7 +88,41 @@ pub(crate) enum Unlocking {
     /// It was opened.
     Unlocked(Box<Unlocked>),
     /// It is there, and no slot at hand opens it.
-    Locked,
+    Locked(Needed),
+}
+
+/// What a locked manager waits for. None of it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needed {
+    /// The slots its key file is sealed to: kind and id.
+    pub(crate) slots: Vec<(SlotKind, KeyId)>,
+    /// Where its seed is looked for, if one would open it.
+    pub(crate) seed: Option<PathBuf>,
+    /// Counts changes of the recipients: those of this file.
+    pub(crate) generation: u64,
+}
+
+impl Needed {
+    /// The unlock key that opens the file.
+    pub(crate) fn unlock_key(&self) -> Option<KeyId> {
+        self.slots.iter().find(|(kind, _)| *kind == SlotKind::UnlockKey).map(|(_, id)| *id)
+    }
+}
+
+/// A slot's key does not open the key file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpeningError {
+    /// The file itself failed.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+    /// It is sealed to other slots.
+    #[error("the key is none of this manager's")]
+    Stranger {
+        /// The unlock key that is needed, if one is.
+        needed: Option<KeyId>,
+        /// Whether the key that was given was this manager's before.
+        former: bool,
+    },
 }
 
 impl KeyFile {
@@ -86,35 +130,54 @@ impl KeyFile {
         Self { folder, seed, destroyed: Mutex::new(false) }
     }
 
-    /// Opens the key file with the `file` slot.
-    pub(crate) fn unlock(&self) -> Result<Unlocking, KeyFileError> {
+    fn read(&self) -> Result<Option<LockedKeyFile>, KeyFileError> {
         let bytes = match self.folder.read_private(NAME, KEY_FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(Unlocking::Empty),
+            Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let path = self.folder.path().join(NAME);
-        let locked = LockedKeyFile::parse(&bytes).map_err(|_| KeyFileError::Damaged { path })?;
+        LockedKeyFile::parse(&bytes).map(Some).map_err(|_| self.damaged())
+    }
+
+    fn damaged(&self) -> KeyFileError {
+        KeyFileError::Damaged { path: self.folder.path().join(NAME) }
+    }
+
+    /// Opens the key file with the `file` slot, if it has one.
+    pub(crate) fn unlock(&self) -> Result<Unlocking, KeyFileError> {
+        let Some(locked) = self.read()? else { return Ok(Unlocking::Empty) };
+        let slots = locked.recipients().iter().map(|r| (r.kind, r.public.id())).collect();
+        let generation = locked.owner().generation;
         let has_file_slot = locked.recipients().iter().any(|r| r.kind == SlotKind::File);
         if !has_file_slot {
-            return Ok(Unlocking::Locked);
+            return Ok(Unlocking::Locked(Needed { slots, seed: None, generation }));
         }
         let slot = match self.read_seed() {
             Ok(slot) => slot,
             Err(KeyFileError::File(error)) if error.is_not_found() => {
-                tracing::warn!(path = %self.seed.display(), "unlock_seed_not_found");
-                return Ok(Unlocking::Locked);
+                let seed = Some(self.seed.clone());
+                return Ok(Unlocking::Locked(Needed { slots, seed, generation }));
             }
             Err(error) => return Err(error),
         };
         let contents =
             locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
-        Ok(Unlocking::Unlocked(Box::new(Unlocked {
-            owner: *locked.owner(),
-            recipients: locked.recipients().to_vec(),
-            contents,
-            by: SlotKind::File,
-        })))
+        Ok(Unlocking::Unlocked(Box::new(unlocked(&locked, contents, SlotKind::File))))
+    }
+
+    /// Opens the key file with a slot's key that an operator brought.
+    pub(crate) fn unlock_with(&self, slot: &SlotSecretKey) -> Result<Unlocked, OpeningError> {
+        let locked = self.read()?.ok_or(KeyFileError::Destroyed)?;
+        let id = slot.public().id();
+        let Some(by) = locked.recipients().iter().find(|r| r.public.id() == id) else {
+            let parameters = locked.recipients().iter().map(|r| &*r.parameters);
+            let former = parameters.flat_map(UnlockKeys::read).any(|(_, known)| known == id);
+            let mut keys = locked.recipients().iter().filter(|r| r.kind == SlotKind::UnlockKey);
+            let needed = keys.next().map(|r| r.public.id());
+            return Err(OpeningError::Stranger { needed, former });
+        };
+        let contents = locked.open(slot).map_err(|_| self.damaged())?;
+        Ok(unlocked(&locked, contents, by.kind))
     }
 
     fn read_seed(&self) -> Result<SlotSecretKey, KeyFileError> {
@@ -126,26 +189,49 @@ impl KeyFile {
         Ok(SlotSecretKey::derive_from_seed(seed))
     }
 
+    /// The folder of the seed, and its name there.
+    fn seed_place(&self) -> Result<(Folder, &str), KeyFileError> {
+        let parent = self.seed.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let name = self.seed.file_name().and_then(std::ffi::OsStr::to_str);
+        let name = name.ok_or_else(|| KeyFileError::NotASeed { path: self.seed.clone() })?;
+        Ok((Folder::open(parent.unwrap_or_else(|| Path::new(".")))?, name))
+    }
+
     /// The `file` slot as a recipient; its seed is made if there is none yet.
-    pub(crate) fn file_slot(&self) -> Result<Recipient, KeyFileError> {
+    pub(crate) fn file_slot(&self, parameters: Vec<u8>) -> Result<Recipient, KeyFileError> {
         let slot = match self.read_seed() {
             Ok(slot) => slot,
             Err(KeyFileError::File(error)) if error.is_not_found() => {
                 let seed = seal::make_slot_seed();
-                let parent = self.seed.parent().unwrap_or_else(|| Path::new("."));
-                let name = self.seed.file_name().and_then(std::ffi::OsStr::to_str);
-                let name =
-                    name.ok_or_else(|| KeyFileError::NotASeed { path: self.seed.clone() })?;
-                Folder::open(parent)?.replace(name, PRIVATE_FILE_MODE, &*seed)?;
+                let (folder, name) = self.seed_place()?;
+                folder.replace(name, PRIVATE_FILE_MODE, &*seed)?;
                 SlotSecretKey::derive_from_seed(&seed)
             }
             Err(error) => return Err(error),
         };
-        Ok(Recipient {
-            kind: SlotKind::File,
-            public: slot.public().clone(),
-            parameters: Vec::new(),
-        })
+        Ok(Recipient { kind: SlotKind::File, public: slot.public().clone(), parameters })
+    }
+
+    /// Overwrites and removes the seed, once nothing is sealed to it any more; whether there was
+    /// one. A copy of an older key file still opens with a copy of it.
+    pub(crate) fn destroy_seed(&self) -> Result<bool, KeyFileError> {
+        if !self.has_seed() {
+            return Ok(false);
+        }
+        let (folder, name) = self.seed_place()?;
+        overwrite(&self.seed).map_err(|source| folder.write_failed(name, source))?;
+        folder.remove(name)?;
+        Ok(true)
+    }
+
+    /// Whether there is a seed where one is looked for.
+    pub(crate) fn has_seed(&self) -> bool {
+        self.seed.symlink_metadata().is_ok()
+    }
+
+    /// Where the seed is looked for.
+    pub(crate) fn seed_path(&self) -> &Path {
+        &self.seed
     }
 
     /// Removes the key file: what is sealed on this disk opens no more. Nothing writes it again.
@@ -174,6 +260,20 @@ impl KeyFile {
         }
         Ok(self.folder.replace(NAME, PRIVATE_FILE_MODE, &sealed.0)?)
     }
+}
+
+fn unlocked(locked: &LockedKeyFile, contents: KeyFileContents, by: SlotKind) -> Unlocked {
+    let recipients = locked.recipients().to_vec();
+    Unlocked { owner: *locked.owner(), recipients, contents, by }
+}
+
+/// Writes zeros over a file in place, durably.
+fn overwrite(path: &Path) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::File::options().write(true).open(path)?;
+    let length = file.metadata()?.len().min(SEED_BYTES as u64);
+    file.write_all(&vec![0; usize::try_from(length).unwrap_or(SEED_BYTES)])?;
+    file.sync_all()
 }
 
 /// A key file on its way to the disk.

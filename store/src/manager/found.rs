@@ -14,7 +14,7 @@ use proto::pb;
 use rustls_pki_types::CertificateDer;
 use seal::{Disk, KeyFileContents, KeyFileOwner, LogKey, RootKey, SlotKind};
 use state::command::{Command, InitCluster};
-use state::object::{Blob, SlotRecipient};
+use state::object::SlotRecipient;
 use sys::file::{FileError, PRIVATE_FILE_MODE};
 use tokio::net::TcpListener;
 
@@ -22,8 +22,8 @@ use super::serve::{Running, Unsealed};
 use super::{ADDRESS, Manager, UNFINISHED, listen, local_failure};
 use crate::ca;
 use crate::front::Phase;
-use crate::keys::{Chain, KeyFile, SealedKeyFile};
-use crate::service::{check_address, internal, now, parse_failure};
+use crate::keys::{Chain, KeyFile, SealedKeyFile, recipients};
+use crate::service::{check_address, internal, now, parse_failure, unlock_key};
 
 /// The founder's member id. Every later one is the index of the entry that admitted it.
 const FOUNDER: MemberId = MemberId(1);
@@ -100,7 +100,8 @@ impl Manager {
 
     /// Makes the keys of a cluster and of its founder, and the CA.
     fn make(&self, request: &pb::InitRequest, address: &str) -> Result<Made, Failure> {
-        let recipient = self.0.key_file.file_slot().map_err(local_failure)?;
+        let (list, by) = first_recipients(request)?;
+        let recipients = self.0.key_file.recipients(&list, FOUNDER).map_err(local_failure)?;
         let at = now();
         let hostname = match request.hostname.as_str() {
             "" => sys::host::hostname(),
@@ -146,12 +147,7 @@ impl Manager {
             root: root.id(),
             transit_id,
             transit,
-            recipients: vec![SlotRecipient {
-                kind: SlotKind::File.as_str().into(),
-                member: Some(FOUNDER),
-                public_key: Blob(recipient.public.as_bytes().clone()),
-                parameters: Blob(recipient.parameters.clone().into()),
-            }],
+            recipients: list,
             payload_quota_bytes: quota,
             member: FOUNDER,
             node_id,
@@ -168,11 +164,19 @@ impl Manager {
             logs: vec![log.into()],
             tls_key: pair.private,
         };
-        let recipients = vec![recipient];
         let key_file = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         let address = address.to_owned();
-        let by = SlotKind::File;
         let unsealed = Unsealed { owner, recipients, contents, by, chain, own, address };
         Ok(Made { unsealed, init, key_file })
     }
+}
+
+/// Whom key files are sealed to from the start: an operator's unlock key, or each manager's seed.
+fn first_recipients(request: &pb::InitRequest) -> Result<(Vec<SlotRecipient>, SlotKind), Failure> {
+    let own = vec![recipients::own_seed()];
+    if request.unlock_public_key.is_empty() {
+        return Ok((own, SlotKind::File));
+    }
+    let public = unlock_key(&request.unlock_public_key)?;
+    Ok((recipients::with_unlock_key(&own, &public, 1), SlotKind::UnlockKey))
 }

@@ -14,13 +14,14 @@ use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
 use proto::id::{Incarnation, KeyId, MemberId, NodeId, RequestKey};
 use proto::identity::{Role, Subject};
+use proto::limits::RECIPIENTS_MAX;
 use proto::name::Hostname;
 use proto::sealed::{Encapsulation, WrappedKey};
 use proto::token::JoinToken;
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
 use seal::{Disk, Fetch, FetchSecretKey, KeyFileContents, KeyFileOwner, LogKey, RootKey, SlotKind};
-use state::object::MemberState;
+use state::object::{Blob, MemberState, SlotRecipient};
 use sys::file::{FileError, PRIVATE_FILE_MODE};
 use tokio::net::TcpListener;
 
@@ -49,6 +50,15 @@ struct Admitted {
     disk: Disk,
     node_id: NodeId,
     addresses: Vec<String>,
+}
+
+/// What a new member's key file holds, and whom it is sealed to from the start: it never lies on
+/// the disk under a seed that the cluster does not want there.
+struct Fetched {
+    roots: Vec<Arc<RootKey>>,
+    active_root: KeyId,
+    recipients: Vec<SlotRecipient>,
+    generation: u64,
 }
 
 fn refuse(kind: Kind, message: &str) -> Failure {
@@ -81,29 +91,29 @@ impl Manager {
         let address = shared.advertised(&request.advertise_address, listening)?;
         check_address(&address)?;
         shared.clear_unfinished().map_err(local_failure)?;
-        let recipient = shared.key_file.file_slot().map_err(local_failure)?;
 
         let folder = &shared.folder;
         let file_failed = |error: FileError| local_failure(error);
         folder.replace(UNFINISHED, PRIVATE_FILE_MODE, b"join").map_err(file_failed)?;
         folder.replace(ADDRESS, PRIVATE_FILE_MODE, address.as_bytes()).map_err(file_failed)?;
         let admitted = enroll(&token, &request, &address).await?;
-        let (roots, active_root) = fetch_root_keys(&admitted).await?;
+        let fetched = fetch_root_keys(&admitted).await?;
         let Admitted { pair, chain, own, disk, node_id, .. } = admitted;
-        let owner = KeyFileOwner { disk, node_id, generation: 1 };
+        let recipients = shared.key_file.recipients(&fetched.recipients, disk.member);
+        let recipients = recipients.map_err(local_failure)?;
+        let owner = KeyFileOwner { disk, node_id, generation: fetched.generation };
         let log = LogKey::make();
         let contents = KeyFileContents {
-            roots: roots.into_iter().map(Arc::new).collect(),
-            active_root,
+            roots: fetched.roots,
+            active_root: fetched.active_root,
             active_log: log.id(),
             logs: vec![log.into()],
             tls_key: pair.private,
         };
         chain.write(folder).map_err(file_failed)?;
-        let recipients = vec![recipient];
+        let by = recipients.first().map_or(SlotKind::File, |slot| slot.kind);
         let sealed = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         shared.key_file.write(&sealed).map_err(local_failure)?;
-        let by = SlotKind::File;
         let unsealed =
             Unsealed { owner, recipients, contents, by, chain, own, address: address.clone() };
         self.serve_joined(&mut running, unsealed, listener).await?;
@@ -252,7 +262,7 @@ fn admitted(
 }
 
 /// Fetches the root keys from whichever manager knows this one by now.
-async fn fetch_root_keys(admitted: &Admitted) -> Result<(Vec<RootKey>, KeyId), Failure> {
+async fn fetch_root_keys(admitted: &Admitted) -> Result<Fetched, Failure> {
     let Disk { realm, incarnation, member } = admitted.disk;
     let cluster = Cluster { realm, incarnation };
     let config = tls::client_config(admitted.own.clone(), &admitted.chain.ca, cluster, true)
@@ -283,7 +293,7 @@ fn open_root_keys(
     fetch: &Fetch,
     secret: &FetchSecretKey,
     answer: pb::FetchRootKeysResponse,
-) -> Result<(Vec<RootKey>, KeyId), Failure> {
+) -> Result<Fetched, Failure> {
     let unsound = || refuse(Kind::Internal, "the root keys in the manager's answer do not open");
     if answer.sealed_keys.len() > ROOTS_MAX || answer.sealed_keys.len() != answer.root_key_ids.len()
     {
@@ -294,14 +304,25 @@ fn open_root_keys(
     let roots = sealed.map(|(sealed, id)| {
         let id = KeyId::try_from(&**id).map_err(|_| unsound())?;
         let sealed = WrappedKey::new(sealed).map_err(|_| unsound())?;
-        fetch.open(secret, &encapsulation, &sealed, id).map_err(|_| unsound())
+        fetch.open(secret, &encapsulation, &sealed, id).map(Arc::new).map_err(|_| unsound())
     });
     let roots = roots.collect::<Result<Vec<_>, _>>()?;
     let active = KeyId::try_from(&*answer.active_key_id).map_err(|_| unsound())?;
     if !roots.iter().any(|root| root.id() == active) {
         return Err(unsound());
     }
-    Ok((roots, active))
+    if answer.recipients.is_empty() || answer.recipients.len() > RECIPIENTS_MAX {
+        return Err(unsound());
+    }
+    let recipients = answer.recipients.into_iter().map(|slot| SlotRecipient {
+        kind: slot.kind,
+        member: (slot.member != 0).then_some(MemberId(slot.member)),
+        public_key: Blob(slot.public_key),
+        parameters: Blob(slot.parameters),
+    });
+    let recipients = recipients.collect();
+    let generation = answer.recipients_generation;
+    Ok(Fetched { roots, active_root: active, recipients, generation })
 }
 
 #[cfg(test)]

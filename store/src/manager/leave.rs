@@ -44,9 +44,10 @@ impl Manager {
                     }
                 }
             }
-            Phase::Locked if request.force => {}
-            Phase::Locked => {
+            Phase::Locked(_) if request.force => {}
+            Phase::Locked(_) => {
                 return Err(Failure::new(Kind::Locked, "this manager is locked")
+                    .hint("unlock it first: `secretctl cluster unlock`")
                     .hint("`--force` leaves without telling the others"));
             }
             Phase::Starting => {

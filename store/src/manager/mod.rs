@@ -11,9 +11,11 @@ mod found;
 mod join;
 mod leave;
 mod renew;
+mod reseal;
 mod room;
 mod rotate;
 mod serve;
+mod unlock;
 
 use std::io;
 use std::net::SocketAddr;
@@ -132,6 +134,8 @@ struct Shared {
     /// Held by whoever changes the phase.
     running: Mutex<Option<Running>>,
     events: mpsc::UnboundedSender<Event>,
+    /// What an operator opened while the manager was locked, on its way to who serves with it.
+    opened: unlock::Opened,
 }
 
 /// A handle for the local front.
@@ -170,6 +174,7 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
             phase,
             running: Mutex::new(None),
             events,
+            opened: unlock::Opened::default(),
         }));
         let doors = Doors::open(&manager, &Stage::new(seen)).await?;
         let ended = tokio::select! {
@@ -280,8 +285,8 @@ fn read_text(folder: &Folder, name: &str) -> Result<Option<String>, FileError> {
 }
 
 impl Manager {
-    /// Opens the key file, now or once its seed is there, and serves; returns only when that
-    /// fails.
+    /// Opens the key file, now or once its seed is there or an operator opened it, and serves;
+    /// returns only when that fails.
     async fn unlock(&self) -> Result<std::convert::Infallible, ManagerError> {
         let shared = &self.0;
         let mut told_locked = false;
@@ -289,16 +294,24 @@ impl Manager {
             let mut running = shared.running.lock().await;
             let unlocked = match shared.key_file.unlock()? {
                 Unlocking::Unlocked(unlocked) => unlocked,
-                Unlocking::Locked => {
+                Unlocking::Locked(needed) => {
                     if !told_locked {
-                        tracing::warn!("manager_locked");
+                        let slots: Vec<_> = needed.slots.iter().map(|s| s.0.as_str()).collect();
+                        let key = needed.unlock_key().map(|id| id.to_string());
+                        let seed = needed.seed.as_ref().map(|path| path.display().to_string());
+                        tracing::warn!(?slots, key, seed, "manager_locked");
                         told(Standing::Ready);
                         told_locked = true;
                     }
-                    shared.phase.send_replace(Phase::Locked);
+                    shared.phase.send_replace(Phase::Locked(Arc::new(needed)));
                     drop(running);
-                    tokio::time::sleep(UNLOCK_EVERY).await;
-                    continue;
+                    // Whether the time passed or there are news, what counts is what is there.
+                    drop(tokio::time::timeout(UNLOCK_EVERY, shared.opened.news()).await);
+                    running = shared.running.lock().await;
+                    match shared.opened.take() {
+                        Some(unlocked) => unlocked,
+                        None => continue,
+                    }
                 }
                 Unlocking::Empty => {
                     shared.clear_unfinished()?;
@@ -309,6 +322,7 @@ impl Manager {
                     return std::future::pending().await;
                 }
             };
+            shared.phase.send_replace(Phase::Starting);
             shared.check_log_is_there()?;
             let address = read_text(&shared.folder, ADDRESS)?.unwrap_or_default();
             let listener = listen(shared.listen_address(&address)).await?;
@@ -412,8 +426,9 @@ impl Shared {
                 Err(Failure::new(Kind::Precondition, "this manager is part of a cluster already")
                     .hint("to leave it for good: `secretctl cluster leave`"))
             }
-            Phase::Locked => Err(Failure::new(Kind::Locked, "this manager is locked")
-                .because("it is part of a cluster already")),
+            Phase::Locked(_) => Err(Failure::new(Kind::Locked, "this manager is locked")
+                .because("it is part of a cluster already")
+                .hint("to open it: `secretctl cluster unlock`")),
             Phase::Stopping => Err(Failure::new(Kind::Unavailable, "this manager is stopping")),
         }
     }
@@ -459,11 +474,21 @@ impl LocalCalls for Manager {
             memory_protection: self.0.protection.clone(),
             ..pb::LocalStatus::default()
         };
-        if let Phase::Serving(serving) = &*self.0.phase.borrow() {
+        let phase = self.0.phase.borrow();
+        if let Phase::Locked(needed) = &*phase {
+            status.slots = needed.slots.iter().map(|(kind, _)| kind.as_str().into()).collect();
+            status.key_file_generation = needed.generation;
+            let key = needed.unlock_key().map(|id| id.as_bytes().to_vec().into());
+            status.unlock_key_id = key.unwrap_or_default();
+            let seed = needed.seed.as_ref().map(|path| path.display().to_string());
+            status.seed_path = seed.unwrap_or_default();
+        }
+        if let Phase::Serving(serving) = &*phase {
             let service = &serving.service;
             status.member = service.raft.me.0;
             status.address.clone_from(&serving.address);
             status.unlocked_by.clone_from(&service.local.unlocked_by);
+            status.key_file_generation = service.keys.identity().generation;
             let state = service.raft.machine.state();
             if let Some(cluster) = state.cluster() {
                 status.realm = cluster.realm.as_bytes().to_vec().into();
@@ -482,6 +507,14 @@ impl LocalCalls for Manager {
 
     async fn join(&self, request: pb::JoinRequest) -> Result<pb::JoinResponse, Failure> {
         self.join_cluster(request).await
+    }
+
+    async fn unlock(
+        &self,
+        uid: u32,
+        request: pb::UnlockRequest,
+    ) -> Result<pb::UnlockResponse, Failure> {
+        self.unlock_with(uid, request).await
     }
 
     async fn leave(

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
-use super::{Event, Manager, ManagerError, STOP_WITHIN, renew, rotate};
+use super::{Event, Manager, ManagerError, STOP_WITHIN, renew, reseal, rotate};
 use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
 use crate::front::grpc::serve_remote;
@@ -23,7 +23,7 @@ use crate::front::{Phase, Serving, Stage};
 use crate::keys::{Chain, HeldKeys, Keyring, Unlocked};
 use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
-use crate::report::{self, KeyIdentity, Outbox};
+use crate::report::{self, Outbox};
 use crate::service::{Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Service};
 
 /// How often a manager without a leader asks the others whether they removed it.
@@ -88,9 +88,7 @@ impl Running {
         let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
             .map_err(tls_failed)?;
         let Unsealed { owner, recipients, contents, by, own, address, .. } = unsealed;
-        let KeyFileContents { roots, active_root, logs, active_log, .. } = &contents;
-        let identity =
-            KeyIdentity { root_key_id: *active_root, key_file_generation: owner.generation };
+        let KeyFileContents { roots, logs, active_log, .. } = &contents;
         let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
         let log_keys = Arc::new(LogKeys::new(owner.disk, logs.clone(), *active_log));
         let keys = Arc::new(HeldKeys::new(shared.key_file.clone(), owner, recipients, contents));
@@ -134,8 +132,8 @@ impl Running {
 
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
-        let stop = stop_duties.clone();
-        duties.spawn(report::report(service.clone(), outbox, inbox, identity, stop));
+        duties.spawn(reseal::follow(service.clone(), outbox.clone(), stop_duties.clone()));
+        duties.spawn(report::report(service.clone(), outbox, inbox, stop_duties.clone()));
         duties.spawn(dispatcher.clone().follow_changes());
         duties.spawn(dispatcher.watch_quorum());
         let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;

@@ -32,7 +32,7 @@ impl Place {
         let id = key.id();
         let realm = Realm::from_bytes([1; 16]);
         let place = seal::Disk { realm, incarnation: Incarnation(1), member: ME };
-        let keys = Arc::new(LogKeys::new(place, vec![key], id));
+        let keys = Arc::new(LogKeys::new(place, vec![key.into()], id));
         Self { disk: SimulatedDisk::new(), keys }
     }
 

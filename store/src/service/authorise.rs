@@ -51,6 +51,7 @@ table! {
     RemoveMember, "remove_member": Admin;
     SetMemberAddress, "set_member_address": Admin;
     ReplaceMember, "replace_member": Admin;
+    UpdateLocking, "update_locking": Admin;
     CreateJoinToken, "create_join_token": Admin;
     ListJoinTokens, "list_join_tokens": Admin Auditor;
     RevokeJoinToken, "revoke_join_token": Admin;

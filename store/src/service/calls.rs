@@ -112,6 +112,7 @@ calls! {
         RemoveMemberRequest => MemberInfo, RemoveMember, remove_member;
         SetMemberAddressRequest => MemberInfo, SetMemberAddress, set_member_address;
         ReplaceMemberRequest => ReplaceMemberResponse, ReplaceMember, replace_member;
+        UpdateLockingRequest => UpdateLockingResponse, UpdateLocking, update_locking;
         CreateJoinTokenRequest => CreateJoinTokenResponse, CreateJoinToken, create_join_token;
         ListJoinTokensRequest => ListJoinTokensResponse, ListJoinTokens, list_join_tokens;
         RevokeJoinTokenRequest => RevokeJoinTokenResponse, RevokeJoinToken, revoke_join_token;

@@ -12,7 +12,7 @@ use proto::{Kind, pb};
 use state::command::Command;
 use state::object::MemberState;
 
-use super::{Service, mark, no_leader, refused, render};
+use super::{Service, locking, mark, no_leader, refused, render};
 use crate::raft::{Purpose, Raft};
 
 /// Time for a manager to answer what it is: it is on the same network.
@@ -74,6 +74,7 @@ impl Service {
             unlocked_by: self.local.unlocked_by.clone(),
             applied_index: self.raft.applied_index(),
             flush_p99_micros: self.raft.sync_p99_micros(),
+            unlock_seed_left: self.unlock_seed_left(),
         }
     }
 
@@ -123,6 +124,7 @@ impl Service {
                 member.disk_free_bytes = said.disk_free_bytes;
                 member.memory_protection = said.memory_protection;
                 member.unlocked_by = said.unlocked_by;
+                member.unlock_seed_left = said.unlock_seed_left;
                 member.matched_index = member.matched_index.max(said.applied_index);
             }
         }
@@ -160,6 +162,8 @@ impl Service {
             sealed_keys: sealed.iter().map(|key| key.as_bytes().clone()).collect(),
             root_key_ids: roots.iter().map(|root| root.id().as_bytes().to_vec().into()).collect(),
             active_key_id: cluster.active_root.as_bytes().to_vec().into(),
+            recipients: locking::for_member(&cluster.recipients, member),
+            recipients_generation: cluster.recipients_generation,
         })
     }
 

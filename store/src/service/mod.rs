@@ -13,6 +13,7 @@ mod denials;
 mod enroll;
 mod figures;
 mod keys;
+mod locking;
 mod lookup;
 mod members;
 mod nodes;
@@ -45,6 +46,7 @@ pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
 pub(crate) use self::keys::KeyDesk;
+pub(crate) use self::locking::unlock_key;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
 use crate::keys::{HeldKeys, Keyring};
 use crate::raft::{BarrierError, ProposeError, Proposed, Raft};
@@ -56,6 +58,7 @@ const COMMAND_FORMAT: u16 = 1;
 pub(crate) struct Service {
     pub(crate) raft: Raft,
     pub(crate) keyring: Arc<Keyring>,
+    /// What the key file holds, and for whom.
     pub(crate) keys: Arc<HeldKeys>,
     pub(crate) key_desk: KeyDesk,
     pub(crate) denials: Arc<Denials>,
@@ -346,6 +349,9 @@ pub(crate) fn refused(refusal: &Refusal) -> Failure {
         }
         Refusal::Token { .. } => failure.hint("make a new one: `secretctl cluster join-token`"),
         Refusal::Limit { .. } => failure.hint("docs/operations/limits.md"),
+        Refusal::RecipientsChanged { .. } => {
+            failure.hint("somebody else changed the locking meanwhile: `secretctl cluster status`")
+        }
         Refusal::TransitRetired => failure.hint("run the command again: it seals anew"),
         _ => failure,
     }

@@ -11,6 +11,8 @@ use state::object::{
     VersionState,
 };
 
+use crate::keys::recipients::unlock_key_at;
+
 pub(super) fn secret(state: &State, id: SecretId, secret: &Secret) -> pb::SecretInfo {
     let versions = secret.versions.iter().map(|(version, value)| pb::SecretVersionInfo {
         version: version.0,
@@ -133,6 +135,8 @@ pub(super) fn member(state: &State, id: MemberId, member: &Member) -> pb::Member
         MemberState::Leaving => pb::MemberState::Leaving,
     };
     let hostname = state.node(member.node_id).map(|node| node.hostname.to_string());
+    let generation = member.key_file_generation;
+    let key = state.cluster().and_then(|cluster| unlock_key_at(&cluster.recipients, generation));
     pb::MemberInfo {
         id: id.0,
         node_id: member.node_id.to_string(),
@@ -140,6 +144,8 @@ pub(super) fn member(state: &State, id: MemberId, member: &Member) -> pb::Member
         address: member.address.clone(),
         state: member_state.into(),
         level_max: member.level_max.into(),
+        key_file_generation: generation,
+        unlock_key_id: key.map(|id| id.as_bytes().to_vec().into()).unwrap_or_default(),
         ..pb::MemberInfo::default()
     }
 }

@@ -3,14 +3,15 @@
 //! Answered by any manager, with or without a leader: when something is wrong is when it is asked.
 
 use link::Failure;
-use proto::id::{MemberId, Timestamp};
+use proto::id::{KeyId, MemberId, Timestamp};
 use proto::identity::Caller;
 use proto::pb;
 use proto::task::{DesiredState, TaskState};
-use state::object::NodeState;
+use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::{Service, now};
+use crate::keys::recipients;
 
 /// A disk with less room is a problem.
 const DISK_LOW_BYTES: u64 = 1 << 30;
@@ -55,7 +56,11 @@ impl Service {
                 payload_bytes: state.payload_bytes(),
                 payload_quota_bytes: cluster.payload_quota_bytes,
                 level: cluster.level.into(),
-                autolock: cluster.recipients.iter().all(|slot| slot.kind != "file"),
+                autolock: recipients::locks(&cluster.recipients),
+                recipients_generation: cluster.recipients_generation,
+                unlock_key_id: recipients::unlock_key(&cluster.recipients)
+                    .map(|id| id.as_bytes().to_vec().into())
+                    .unwrap_or_default(),
                 ca_digest: cluster.authority.digest.0.to_vec().into(),
                 root_key_id: cluster.active_root.as_bytes().to_vec().into(),
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
@@ -73,6 +78,7 @@ impl Service {
         } else {
             vec![removal(self.raft.me, &members, &removed_by)]
         };
+        problems.extend(locking_problems(&members, &cluster));
         problems.append(&mut status.problems);
         if !status.autolock {
             problems.push(problem(
@@ -86,6 +92,36 @@ impl Service {
         status.problems = problems;
         Ok(status)
     }
+}
+
+/// Who has not followed the last change of the locking, and what that means.
+fn locking_problems(members: &[pb::MemberInfo], cluster: &Cluster) -> Vec<pb::Problem> {
+    let mut problems = Vec::new();
+    for member in members {
+        let name = format!("manager {} ({})", member.id, member.hostname);
+        // Who is joining has no key file yet.
+        let joins = member.state == pb::MemberState::Joining as i32;
+        if !joins && member.key_file_generation < cluster.recipients_generation {
+            let opens = match KeyId::try_from(&*member.unlock_key_id) {
+                Ok(id) => format!("with the unlock key {id}"),
+                Err(_) if member.key_file_generation == 0 => "as when it joined".to_owned(),
+                Err(_) => "by itself, with its seed".to_owned(),
+            };
+            let text = if member.reachable {
+                format!("{name} has not sealed its key file anew yet")
+            } else {
+                format!("{name} was down when the locking changed: it still opens {opens}")
+            };
+            let hint = "once it has started, it follows by itself; see its log if it does not";
+            problems.push(problem("warning", text, &[hint]));
+        }
+        if !member.unlock_seed_left.is_empty() {
+            let text = format!("{name} could not remove its seed: {}", member.unlock_seed_left);
+            let hint = "remove it by hand: it opens older copies of the key file";
+            problems.push(problem("warning", text, &[hint]));
+        }
+    }
+    problems
 }
 
 fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {

@@ -44,6 +44,8 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         Err(Error::Failed(failure)) if failure.kind == Kind::Unimplemented => return Ok(None),
         Err(error) => return Err(error),
     };
+    let locked = locked_hints(&status);
+    let locked: Vec<&str> = locked.iter().map(String::as_str).collect();
     let (message, hints): (&str, &[&str]) = match status.phase.as_str() {
         "serving" => return Ok(None),
         "empty" => (
@@ -53,13 +55,7 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
                 "or join one with `secretctl cluster join`",
             ],
         ),
-        "locked" => (
-            "this manager is locked",
-            &[
-                "put its seed where secretd's `--unlock-seed` says: it looks again by itself",
-                "docs/operations/replace-manager.md, if the seed is lost",
-            ],
-        ),
+        "locked" => ("this manager is locked", &locked),
         "starting" => ("this manager is starting", &["look again in a moment"]),
         "stopping" => ("this manager is stopping", &["see its log for the reason"]),
         _ => ("this manager is in a phase that this program does not know", &["upgrade secretctl"]),
@@ -78,6 +74,8 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         member: status.member,
         node_id: status.node_id,
         address: status.address,
+        slots: status.slots,
+        unlock_key_id: view::some_hex(&status.unlock_key_id),
     };
     if session.printer.json {
         session.printer.json(&view)?;
@@ -91,10 +89,26 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
             card.line("member", view.member.to_string());
         }
         card.line("address", view.address.clone());
+        card.line("unlock key", view.unlock_key_id.clone().unwrap_or_default());
         text.push_str(&card.render());
         session.printer.data(&text)?;
     }
     Ok(Some(view.problems.len()))
+}
+
+/// What a locked manager waits for.
+fn locked_hints(status: &pb::LocalStatus) -> Vec<String> {
+    if !status.seed_path.is_empty() {
+        return vec![
+            format!("put its seed at {}: it looks again by itself", status.seed_path),
+            "docs/operations/replace-manager.md, if the seed is lost".into(),
+        ];
+    }
+    vec![
+        "open it with `secretctl cluster unlock`".into(),
+        "docs/operations/unlock.md; if the key is lost, docs/operations/rotate-unlock-key.md"
+            .into(),
+    ]
 }
 
 fn problems(problems: &[Problem]) -> String {
@@ -140,6 +154,7 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
         format!("{} of {} bytes", cluster.payload_bytes, cluster.payload_quota_bytes),
     );
     card.line("locking", if cluster.autolock { "on" } else { "off" });
+    card.line("unlock key", cluster.unlock_key_id.clone().unwrap_or_default());
     if !session.printer.quiet {
         card.line("CA", cluster.ca_digest.clone());
         card.line("root key", cluster.root_key_id.clone());

@@ -70,9 +70,6 @@ _secretctl() {
             secretctl__subcmd__cluster,join-token)
                 cmd="secretctl__subcmd__cluster__subcmd__join__subcmd__token"
                 ;;
-            secretctl__subcmd__cluster,keys)
-                cmd="secretctl__subcmd__cluster__subcmd__keys"
-                ;;
             secretctl__subcmd__cluster,leave)
                 cmd="secretctl__subcmd__cluster__subcmd__leave"
                 ;;
@@ -82,14 +79,20 @@ _secretctl() {
             secretctl__subcmd__cluster,replace)
                 cmd="secretctl__subcmd__cluster__subcmd__replace"
                 ;;
-            secretctl__subcmd__cluster,rotate)
-                cmd="secretctl__subcmd__cluster__subcmd__rotate"
-                ;;
             secretctl__subcmd__cluster,status)
                 cmd="secretctl__subcmd__cluster__subcmd__status"
                 ;;
             secretctl__subcmd__cluster,token)
                 cmd="secretctl__subcmd__cluster__subcmd__token"
+                ;;
+            secretctl__subcmd__cluster,unlock)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock"
+                ;;
+            secretctl__subcmd__cluster,unlock-key)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__key"
+                ;;
+            secretctl__subcmd__cluster,update)
+                cmd="secretctl__subcmd__cluster__subcmd__update"
                 ;;
             secretctl__subcmd__cluster__subcmd__member,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__ls"
@@ -99,9 +102,6 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster__subcmd__member,set-address)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__set__subcmd__address"
-                ;;
-            secretctl__subcmd__cluster__subcmd__rotate,log-key)
-                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key"
                 ;;
             secretctl__subcmd__cluster__subcmd__token,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__token__subcmd__ls"
@@ -211,7 +211,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init join leave status join-token token member replace audit rotate keys"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key join leave status join-token token member replace audit"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -271,7 +271,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__init)
-            opts="-q -h --advertise-address --hostname --payload-quota --context --socket --timeout --json --quiet --help"
+            opts="-q -h --advertise-address --hostname --payload-quota --autolock --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,32 +361,6 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --context)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --socket)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        secretctl__subcmd__cluster__subcmd__keys)
-            opts="-q -h --verify --context --socket --timeout --json --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -562,58 +536,6 @@ _secretctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        secretctl__subcmd__cluster__subcmd__rotate)
-            opts="-q -h --context --socket --timeout --json --quiet --help log-key"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --context)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --socket)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key)
-            opts="-q -h --wait --no-wait --context --socket --timeout --json --quiet --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --context)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --socket)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         secretctl__subcmd__cluster__subcmd__status)
             opts="-q -h --check --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -699,6 +621,100 @@ _secretctl() {
                 return 0
             fi
             case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock)
+            opts="-q -h --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__key)
+            opts="-q -h --rotate --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__update)
+            opts="-q -h --autolock --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --autolock)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -444,6 +444,50 @@ _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--autolock[Lock managers\: show an unlock key once, which every start of a manager needs]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(update)
+_arguments "${_arguments_options[@]}" : \
+'--autolock=[Whether a manager that starts waits for the unlock key]:ON|OFF:((on\:"It is done"
+off\:"It is not done"))' \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(unlock)
+_arguments "${_arguments_options[@]}" : \
+'--wait=[How long to wait until the manager serves]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'::typed -- Taken only to say that it is not taken, without repeating it:_default' \
+&& ret=0
+;;
+(unlock-key)
+_arguments "${_arguments_options[@]}" : \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--rotate[Make a new unlock key in place of the present one]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \
@@ -946,6 +990,9 @@ _secretctl_commands() {
 _secretctl__subcmd__cluster_commands() {
     local commands; commands=(
 'init:Make a new cluster with the manager on this machine' \
+'update:Turn locking on or off' \
+'unlock:Open the manager on this machine, which is locked' \
+'unlock-key:Replace the unlock key' \
 'join:Make the manager on this machine a member of a cluster' \
 'leave:Take the manager on this machine out of its cluster, for good' \
 'status:Show what is wrong, then who the managers are' \
@@ -1052,6 +1099,21 @@ _secretctl__subcmd__cluster__subcmd__token__subcmd__ls_commands() {
 _secretctl__subcmd__cluster__subcmd__token__subcmd__rm_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster token rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-key_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-key_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-key commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__update_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__update_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster update commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__completion_commands] )) ||
 _secretctl__subcmd__completion_commands() {

@@ -86,6 +86,7 @@ control! {
     remove_member(RemoveMemberRequest) -> MemberInfo;
     set_member_address(SetMemberAddressRequest) -> MemberInfo;
     replace_member(ReplaceMemberRequest) -> ReplaceMemberResponse;
+    update_locking(UpdateLockingRequest) -> UpdateLockingResponse;
     create_join_token(CreateJoinTokenRequest) -> CreateJoinTokenResponse;
     list_join_tokens(ListJoinTokensRequest) -> ListJoinTokensResponse;
     revoke_join_token(RevokeJoinTokenRequest) -> RevokeJoinTokenResponse;

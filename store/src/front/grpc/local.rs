@@ -1,4 +1,4 @@
-//! What only this machine may ask: making, joining and leaving a cluster.
+//! What only this machine may ask: making, joining, unlocking and leaving a cluster.
 
 use std::future::Future;
 
@@ -27,6 +27,12 @@ pub(crate) trait LocalCalls: Clone + Send + Sync + 'static {
         &self,
         request: pb::JoinRequest,
     ) -> impl Future<Output = Result<pb::JoinResponse, Failure>> + Send;
+    /// Opens a locked manager's key file.
+    fn unlock(
+        &self,
+        uid: u32,
+        request: pb::UnlockRequest,
+    ) -> impl Future<Output = Result<pb::UnlockResponse, Failure>> + Send;
     /// Leaves it for good.
     fn leave(
         &self,
@@ -80,6 +86,14 @@ impl<C: LocalCalls> Local for Front<C> {
     ) -> Result<Response<pb::JoinResponse>, Status> {
         self.admit(&request)?;
         Ok(Response::new(self.calls.join(request.into_inner()).await?))
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        let uid = self.admit(&request)?;
+        Ok(Response::new(self.calls.unlock(uid, request.into_inner()).await?))
     }
 
     async fn leave(

@@ -182,7 +182,7 @@ fn make_keys(folder: &Folder) {
         tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
     };
     let file = key_file(folder);
-    let slot = file.file_slot().unwrap();
+    let slot = file.file_slot(Vec::new()).unwrap();
     file.write(&KeyFile::seal(&owner(), &[slot], &contents).unwrap()).unwrap();
 }
 
@@ -193,7 +193,7 @@ fn open_keys(folder: &Folder) -> Result<Arc<LogKeys>, String> {
             let KeyFileContents { logs, active_log, .. } = unlocked.contents;
             Ok(Arc::new(LogKeys::new(unlocked.owner.disk, logs, active_log)))
         }
-        Unlocking::Empty | Unlocking::Locked => Err("the key file is not there".into()),
+        Unlocking::Empty | Unlocking::Locked(_) => Err("the key file is not there".into()),
     }
 }
 

@@ -1,0 +1,355 @@
+//! `cluster update`, `unlock` and `unlock-key`: keys that only operators hold.
+//!
+//! An unlock key is made here, shown once and kept nowhere; the cluster gets its public half. It is
+//! shown before that is sent: a key that nobody could read must never lock anything. Not here: how
+//! a key is spelled (`seal`).
+//!
+//! Invariant: a key leaves this program on standard output, or over the unix socket of this
+//! machine, and in no other way.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::Kind;
+use proto::pb;
+use seal::UnlockKey;
+use sys::tty::TtyError;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::super::{Session, counted, listed};
+use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
+use crate::connection::{Connection, ask, request_key};
+use crate::error::Error;
+use crate::{value, view};
+
+/// Between two looks at how far the managers are.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest line that is read as an unlock key, in bytes. A key has 76.
+const KEY_BYTES_MAX: usize = 256;
+
+pub(super) fn public_half(key: &UnlockKey) -> Bytes {
+    key.slot().public().as_bytes().clone()
+}
+
+/// Shows a key that was just made, this once.
+pub(super) fn show(session: &Session, key: &UnlockKey) -> Result<(), Error> {
+    let text = key.expose();
+    let shown = if session.printer.json {
+        let view = view::NewUnlockKey { unlock_key: &text, unlock_key_id: key.id().to_string() };
+        let line = serde_json::to_string(&view).map(Zeroizing::new);
+        session.printer.secret(&line.map_err(|error| Error::Output(io::Error::other(error)))?)
+    } else {
+        session.printer.secret(&text)
+    };
+    shown?;
+    session.printer.progress(&format!(
+        "this is the unlock key {}; it is not shown again, and the cluster does not have it",
+        key.id()
+    ));
+    session.printer.hint(
+        "keep it where no manager can read it, in two places: every start of a manager needs it",
+    );
+    Ok(())
+}
+
+pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result<(), Error> {
+    let change = match args.autolock {
+        SwitchArg::On => pb::LockingChange::On,
+        SwitchArg::Off => pb::LockingChange::Off,
+    };
+    let connection = session.connect().await?;
+    let status = status(&connection).await?;
+    if status.autolock == (args.autolock == SwitchArg::On) {
+        let (state, hint) = match args.autolock {
+            SwitchArg::On => {
+                ("on", "to change the unlock key: `secretctl cluster unlock-key --rotate`")
+            }
+            SwitchArg::Off => ("off", "managers open their own key files at start"),
+        };
+        let failure = Error::failed(Kind::Precondition, format!("autolock is {state} already"));
+        return Err(failure.hint(hint).into());
+    }
+    change_locking(session, &connection, change, &status, args.wait).await
+}
+
+pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let status = status(&connection).await?;
+    let Some(id) = view::some_hex(&status.unlock_key_id) else {
+        return Err(Error::failed(Kind::Precondition, "there is no unlock key: autolock is off")
+            .hint("to make one: `secretctl cluster update --autolock on`")
+            .into());
+    };
+    if !args.rotate {
+        return Err(Error::failed(Kind::Precondition, "the unlock key cannot be shown")
+            .because(format!(
+                "the cluster has the public half of key {id} only; the key was shown once, when \
+                 it was made"
+            ))
+            .hint("if it is lost: `secretctl cluster unlock-key --rotate`, while a manager serves")
+            .into());
+    }
+    change_locking(session, &connection, pb::LockingChange::Rotate, &status, args.wait).await
+}
+
+async fn status(connection: &Connection) -> Result<pb::ClusterStatus, Error> {
+    ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {}))
+}
+
+/// Makes and shows the key, if the change needs one, has it done, and waits until it is.
+async fn change_locking(
+    session: &Session,
+    connection: &Connection,
+    change: pb::LockingChange,
+    seen: &pb::ClusterStatus,
+    wait: Duration,
+) -> Result<(), Error> {
+    let behind = Followed::of(seen, seen.recipients_generation).waited_for();
+    if !behind.is_empty() {
+        let failure = "another change of the locking is under way";
+        return Err(Error::failed(Kind::Precondition, failure)
+            .because(format!("not sealed anew yet: {}", listed(&behind)))
+            .hint("wait a moment; if it stays so, see that manager's log")
+            .into());
+    }
+    let key = (change != pb::LockingChange::Off).then(UnlockKey::make);
+    if let Some(key) = &key {
+        show(session, key)?;
+    }
+    let request = pb::UpdateLockingRequest {
+        request_key: request_key(),
+        change: change.into(),
+        unlock_public_key: key.as_ref().map(public_half).unwrap_or_default(),
+        recipients_generation: seen.recipients_generation,
+    };
+    let done = match ask!(connection, control.update_locking(request)) {
+        Ok(done) => done,
+        Err(Error::Failed(mut failure)) if key.is_some() => {
+            failure.hints.push(if failure.kind.is_retryable() {
+                "keep the key that was shown: it may be in use; `secretctl cluster status` shows \
+                 the id of the one that is"
+                    .into()
+            } else {
+                "nothing was changed: the key that was shown opens nothing, forget it".into()
+            });
+            return Err(Error::Failed(failure));
+        }
+        Err(error) => return Err(error),
+    };
+    let followed = tokio::select! {
+        followed = follow(session, connection, done.recipients_generation, wait) => followed?,
+        _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
+            "the managers go on by themselves: `secretctl cluster status`".into(),
+        ))),
+    };
+    if session.printer.json {
+        return session.printer.json_line(&followed);
+    }
+    tell(session, change, &followed);
+    Ok(())
+}
+
+/// Which members have followed a change.
+struct Followed {
+    done: Vec<view::Member>,
+    pending: Vec<view::Member>,
+}
+
+fn name(member: &view::Member) -> String {
+    format!("manager {} ({})", member.id, member.hostname)
+}
+
+impl Followed {
+    fn of(status: &pb::ClusterStatus, generation: u64) -> Self {
+        let members = status.members.iter().cloned().map(view::Member::from);
+        // Who is joining has no key file yet, and gets one for the present recipients.
+        let members = members.filter(|member| member.state != "joining");
+        let (done, pending) = members.partition(|one| one.key_file_generation >= generation);
+        Self { done, pending }
+    }
+
+    /// Those that answer, and so will follow in a moment.
+    fn waited_for(&self) -> Vec<String> {
+        self.pending.iter().filter(|member| member.reachable).map(name).collect()
+    }
+}
+
+/// Waits until every manager that answers has sealed its key file anew.
+async fn follow(
+    session: &Session,
+    connection: &Connection,
+    generation: u64,
+    wait: Duration,
+) -> Result<view::Locking, Error> {
+    let deadline = Instant::now() + wait;
+    let mut told = usize::MAX;
+    loop {
+        let status = status(connection).await?;
+        let followed = Followed::of(&status, generation);
+        let waited_for = followed.waited_for();
+        if told != followed.done.len() {
+            told = followed.done.len();
+            let all = counted(told + followed.pending.len(), "manager");
+            session.printer.progress(&format!("{told} of {all} sealed anew"));
+        }
+        // The manager that answers may not have applied the change itself yet.
+        if waited_for.is_empty() && status.recipients_generation >= generation {
+            return Ok(view::Locking {
+                autolock: status.autolock,
+                unlock_key_id: view::some_hex(&status.unlock_key_id),
+                recipients_generation: generation,
+                done: followed.pending.is_empty(),
+                followed: followed.done,
+                pending: followed.pending,
+            });
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::failed(Kind::Timeout, "not every manager has followed in time")
+                .because(format!("not sealed anew: {}", listed(&waited_for)))
+                .hint("the change is made, and they go on by themselves: see their logs")
+                .hint("`secretctl cluster status` shows who is behind")
+                .into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn tell(session: &Session, change: pb::LockingChange, followed: &view::Locking) {
+    let printer = session.printer;
+    for member in &followed.pending {
+        let opens = match &member.unlock_key_id {
+            Some(id) => format!("with the unlock key {id}"),
+            None if member.key_file_generation == 0 => "as when it joined".to_owned(),
+            None => "by itself, with its seed".to_owned(),
+        };
+        let name = name(member);
+        printer.warning(&format!("{name} was down: until it starts once, it still opens {opens}"));
+    }
+    if !followed.pending.is_empty() {
+        printer.hint("start them, or remove those that are gone: `secretctl cluster member rm`");
+    }
+    match change {
+        pb::LockingChange::Off => {
+            printer.progress("autolock is off: managers open their own key files at start");
+        }
+        _ if followed.done => printer.progress("done: no manager opens by anything else"),
+        _ => printer.progress("done on all managers that answer"),
+    }
+    printer.hint("what this heals and what not: docs/operations/rotate-unlock-key.md");
+}
+
+/// A key that was given as an argument is known to others; it is not used.
+pub(super) fn typed_as_argument() -> Error {
+    let failure = Error::usage("an unlock key is never an argument")
+        .because("other users of this machine can see it, and your shell remembers it");
+    Error::Usage(
+        failure
+            .hint("run `secretctl cluster unlock` alone: it asks, or reads standard input")
+            .hint("if that was the key: unlock, then `secretctl cluster unlock-key --rotate`"),
+    )
+}
+
+pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Error> {
+    let connection = Connection::own_machine(&session.global)?;
+    let status = local_status(&connection).await?;
+    let not_locked = |message: &str, hint: &str| {
+        Err(Error::failed(Kind::Precondition, message).hint(hint).into())
+    };
+    match status.phase.as_str() {
+        "locked" => {}
+        "serving" => {
+            let hint = "`secretctl cluster status` shows how it is";
+            return not_locked("this manager is not locked", hint);
+        }
+        "empty" => {
+            let hint = "there is nothing to unlock: `secretctl cluster init` makes one";
+            return not_locked("this manager is part of no cluster", hint);
+        }
+        phase => {
+            return not_locked(&format!("this manager is {phase}"), "look again in a moment");
+        }
+    }
+    if !status.seed_path.is_empty() {
+        let hint = format!("put it at {}: the manager looks again by itself", status.seed_path);
+        return not_locked("this manager waits for its seed, not for an unlock key", &hint);
+    }
+    let key = read_key(view::some_hex(&status.unlock_key_id).as_deref())?;
+    let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(key.expose_seed()) };
+    drop(key);
+    let unlocked = ask!(connection, local.unlock(request))?;
+    session.printer.progress("unlocked; the manager reads its log");
+    let deadline = Instant::now() + wait;
+    loop {
+        let phase = local_status(&connection).await?.phase;
+        if phase == "serving" {
+            break;
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::failed(Kind::Timeout, "the manager does not serve yet")
+                .because(format!("it is {phase}"))
+                .hint("its key file is open: see its log, or look at `secretctl cluster status`")
+                .into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    if session.printer.json {
+        return session.printer.json(&view::Unlocked {
+            slot: unlocked.slot,
+            key_id: proto::hex::encode(&unlocked.key_id),
+            phase: "serving".into(),
+        });
+    }
+    session.printer.progress("this manager serves again");
+    Ok(())
+}
+
+async fn local_status(connection: &Connection) -> Result<pb::LocalStatus, Error> {
+    ask!(connection, local.get_local_status(pb::GetLocalStatusRequest {}))
+}
+
+/// The unlock key, from the terminal or standard input.
+fn read_key(id: Option<&str>) -> Result<UnlockKey, Error> {
+    let mut buffer = Zeroizing::new(vec![0; KEY_BYTES_MAX]);
+    let unread = |reason: String| {
+        Error::failed(Kind::Invalid, "the unlock key could not be read")
+            .because(reason)
+            .hint("pipe it, or type it where there is a terminal")
+    };
+    let length = if io::stdin().is_terminal() {
+        let prompt = id.map_or_else(|| "unlock key: ".into(), |id| format!("unlock key {id}: "));
+        match sys::tty::read_secret(&prompt, &mut buffer) {
+            Ok(length) => length,
+            Err(TtyError::Interrupted) => return Err(Error::Interrupted(None)),
+            Err(error) => return Err(unread(error.to_string()).into()),
+        }
+    } else {
+        let stdin = value::stdin().map_err(|error| unread(error.to_string()))?;
+        read_up_to(stdin, &mut buffer).map_err(|error| unread(error.to_string()))?
+    };
+    let text = buffer.get(..length).unwrap_or_default();
+    UnlockKey::parse(text).map_err(|error| {
+        let failure = Error::failed(Kind::Invalid, error.to_string());
+        let failure = failure.hint("nothing was sent to the manager");
+        match id {
+            Some(id) => failure.hint(format!("it needs the unlock key {id}")).into(),
+            None => failure.into(),
+        }
+    })
+}
+
+/// Reads until the end, or until the buffer is full: more than a key is none.
+fn read_up_to(mut from: impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match from.read(rest) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}

@@ -1,0 +1,416 @@
+//! Managers that lock: what a restart needs, what opens what, and what does not any more.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+
+use seal::{LockedKeyFile, UnlockKey};
+use tests::{Lab, until};
+
+use crate::PROGRAMS;
+
+/// Exit status of a refusal, and of what may pass later.
+const REFUSED: i32 = 1;
+const LATER: i32 = 69;
+
+/// The unlock key among what a command printed.
+fn key_in(stdout: &str) -> String {
+    let mut words = stdout.split_whitespace().filter(|word| word.starts_with("SECKEY-1-"));
+    let key = words.next().expect("it shows a key").to_owned();
+    assert_eq!(words.next(), None, "it is shown once");
+    key
+}
+
+fn id(key: &str) -> String {
+    UnlockKey::parse(key.as_bytes()).unwrap().id().to_string()
+}
+
+fn seed(lab: &Lab, index: usize) -> PathBuf {
+    lab.managers[index].data.join("unlock-seed")
+}
+
+fn start(lab: &mut Lab, index: usize) {
+    lab.managers[index].daemon.start_again();
+    lab.await_socket(index);
+}
+
+fn restart(lab: &mut Lab, index: usize) {
+    lab.managers[index].daemon.stop();
+    start(lab, index);
+}
+
+/// What a manager says of itself over its socket, once that satisfies.
+fn await_status(
+    lab: &Lab,
+    index: usize,
+    what: &str,
+    is: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    until(&format!("manager {index}: {what}"), || {
+        let ran = lab.ctl_of(index).run(&["--timeout", "2s", "cluster", "status", "--json"]);
+        let status = serde_json::from_str(&ran.stdout).ok()?;
+        is(&status).then_some(status)
+    })
+}
+
+fn await_locked(lab: &Lab, index: usize) -> serde_json::Value {
+    await_status(lab, index, "locked", |status| status["phase"] == "locked")
+}
+
+fn await_serving(lab: &Lab, index: usize) -> serde_json::Value {
+    await_status(lab, index, "serving", |status| {
+        status["phase"] == "serving" && status["leader"].is_u64()
+    })
+}
+
+/// What a manager is told when it is tried with a key that does not open it.
+fn refused(lab: &Lab, index: usize, key: &str) -> String {
+    lab.ctl_of(index).refused(REFUSED, &["cluster", "unlock"], key.as_bytes())
+}
+
+fn unlock(lab: &Lab, index: usize, key: &str) {
+    lab.ctl_of(index).ok_with(&["cluster", "unlock"], format!("{key}\n").as_bytes());
+}
+
+/// Whether anything in a data folder that is a key file opens with a key.
+fn opens(data: &Path, key: &str) -> bool {
+    let slot = UnlockKey::parse(key.as_bytes()).unwrap().slot();
+    let mut key_files = 0;
+    let mut opened = false;
+    for entry in std::fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let bytes = std::fs::read(path).unwrap();
+        if let Ok(locked) = LockedKeyFile::parse(&bytes) {
+            key_files += 1;
+            opened |= locked.open(&slot).is_ok();
+        }
+    }
+    assert_eq!(key_files, 1, "there is one key file");
+    opened
+}
+
+/// Ports that a process listens on, by the kernel's word.
+fn ports_of(pid: u32) -> Vec<u16> {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    let mut ports = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap();
+        for line in table.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let listens = fields[3] == "0A";
+            if listens && sockets.contains(&format!("socket:[{}]", fields[9])) {
+                let (_, port) = fields[1].rsplit_once(':').unwrap();
+                ports.push(u16::from_str_radix(port, 16).unwrap());
+            }
+        }
+    }
+    ports
+}
+
+fn http(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The files below a folder that hold one of some texts, with which.
+fn files_with<'a>(folder: &Path, wanted: &[(&'a str, &[u8])]) -> Vec<(&'a str, PathBuf)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() {
+                let bytes = std::fs::read(&path).unwrap();
+                let holds = |text: &[u8]| memchr::memmem::find(&bytes, text).is_some();
+                let here = wanted.iter().filter(|(_, text)| holds(text));
+                found.extend(here.map(|(what, _)| (*what, path.clone())));
+            }
+        }
+    }
+    found
+}
+
+/// No file of the laboratory, logs included, and no argument of its programs shows a key.
+fn assert_nowhere(lab: &Lab, key: &str) {
+    let parsed = UnlockKey::parse(key.as_bytes()).unwrap();
+    let seed = parsed.expose_seed();
+    let spelled = key.strip_prefix("SECKEY-1-").unwrap();
+    let hex = proto::hex::encode(seed);
+    let debug = format!("{seed:?}");
+    let debug = debug.trim_matches(['[', ']']);
+    let control = lab.file("control", format!("before {spelled} after").as_bytes());
+    let wanted = [
+        ("the word", spelled.as_bytes()),
+        ("the seed", &seed[..]),
+        ("the seed in hexadecimal", hex.as_bytes()),
+        ("the seed as a list", debug.as_bytes()),
+    ];
+    assert_eq!(files_with(lab.path(), &wanted), [("the word", control.clone())]);
+    std::fs::remove_file(control).unwrap();
+    for manager in lab.managers.iter().filter(|manager| manager.daemon.runs()) {
+        for of in ["cmdline", "environ"] {
+            let bytes = std::fs::read(format!("/proc/{}/{of}", manager.daemon.pid())).unwrap();
+            let shows = bytes.windows(spelled.len()).any(|window| window == spelled.as_bytes());
+            assert!(!shows, "{of}");
+        }
+    }
+}
+
+#[test]
+fn a_locked_manager_waits_for_its_key_and_then_serves_all_it_had() {
+    let mut lab = Lab::new(PROGRAMS);
+    // Everything that is logged at all: no key may be in it.
+    lab.log = "trace".into();
+    let port = free_port();
+    lab.start_manager(&["--http", &format!("127.0.0.1:{port}")]);
+    let made = lab.ctl_of(0).run(&["cluster", "init", "--autolock", "--hostname", "m1"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let key = key_in(&made.stdout);
+    assert!(made.stderr.contains(&id(&key)), "its id is said: {}", made.stderr);
+    assert!(!seed(&lab, 0).exists(), "there is no seed that would open it");
+    assert!(opens(&lab.managers[0].data, &key));
+    lab.ctl().ok_with(&["create", "db_password", "-"], b"value");
+    let before = lab.ctl().json(&["ls"]);
+    let address = lab.address();
+    assert!(http(port, "/metrics").contains("\nsecretd_autolock 1\n"));
+
+    restart(&mut lab, 0);
+    let status = await_locked(&lab, 0);
+    assert_eq!(status["unlock_key_id"], id(&key), "{status}");
+    // Nothing but the unix socket, and the port that watches: no call reaches it over a network.
+    assert!(TcpStream::connect(&address).is_err(), "{address} is closed");
+    assert_eq!(ports_of(lab.managers[0].daemon.pid()), [port]);
+    assert!(http(port, "/livez").starts_with("HTTP/1.1 200"));
+    let ready = http(port, "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("locked"), "{ready}");
+    assert!(http(port, "/metrics").contains("secretd_phase{phase=\"locked\"} 1"));
+    for arguments in [
+        &["ls"][..],
+        &["create", "other", "-"],
+        &["service", "ls"],
+        &["cluster", "update", "--autolock", "off"],
+        &["cluster", "unlock-key", "--rotate"],
+        &["cluster", "init"],
+    ] {
+        let said = lab.ctl_of(0).refused(LATER, arguments, b"x");
+        assert!(said.contains("this manager is locked"), "{arguments:?}: {said}");
+        assert!(said.contains("secretctl cluster unlock"), "{arguments:?}: {said}");
+    }
+
+    // A slip is noticed before anything is sent; a wrong key by the manager; each says what it is.
+    let mut slip = key.clone().into_bytes();
+    let last = slip.len() - 1;
+    slip[last] = if slip[last] == b'A' { b'B' } else { b'A' };
+    let said = refused(&lab, 0, std::str::from_utf8(&slip).unwrap());
+    assert!(said.contains("typing slip") && said.contains("nothing was sent"), "{said}");
+    assert!(!lab.managers[0].daemon.log().contains("unlock_refused"));
+    let wrong = UnlockKey::make().expose().to_string();
+    let said = refused(&lab, 0, &wrong);
+    assert!(said.contains("does not open this manager"), "{said}");
+    assert!(said.contains(&id(&wrong)) && said.contains(&id(&key)), "{said}");
+    assert!(lab.managers[0].daemon.log().contains("unlock_refused"));
+    assert!(lab.ctl_of(0).refused(REFUSED, &["cluster", "unlock"], b"").contains("not an unlock"));
+    await_locked(&lab, 0);
+    // Not as an argument, and not over a network.
+    let said = lab.ctl_of(0).refused(2, &["cluster", "unlock", &key], b"");
+    assert!(said.contains("never an argument") && !said.contains(&key), "{said}");
+
+    unlock(&lab, 0, &key);
+    assert_eq!(lab.ctl_of(0).json(&["ls"]), before);
+    let status = await_serving(&lab, 0);
+    assert_eq!(status["members"][0]["unlocked_by"], "unlock-key", "{status}");
+    assert_eq!(status["unlock_key_id"], id(&key));
+    let said = refused(&lab, 0, &key);
+    assert!(said.contains("this manager is not locked"), "{said}");
+    assert_nowhere(&lab, &key);
+}
+
+#[test]
+fn autolock_is_turned_on_and_off_while_it_serves() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.ctl().ok_with(&["create", "kept", "-"], b"value");
+    let ctl = lab.ctl();
+    let off = |arguments: &[&str], reason: &str| {
+        let said = ctl.refused(REFUSED, arguments, b"");
+        assert!(said.contains(reason), "{said}");
+    };
+    off(&["cluster", "update", "--autolock", "off"], "autolock is off already");
+    off(&["cluster", "unlock-key", "--rotate"], "autolock is off");
+    off(&["cluster", "unlock-key"], "autolock is off");
+    assert!(seed(&lab, 0).exists());
+    let mut keys: Vec<String> = Vec::new();
+    for _ in 0..2 {
+        let key = key_in(&lab.ctl().ok(&["cluster", "update", "--autolock", "on"]));
+        assert!(!seed(&lab, 0).exists(), "its seed is destroyed");
+        assert!(opens(&lab.managers[0].data, &key));
+        let status = await_serving(&lab, 0);
+        assert_eq!(status["autolock"], true);
+        assert_eq!(status["unlock_key_id"], id(&key));
+        let said = lab.ctl().refused(REFUSED, &["cluster", "update", "--autolock", "on"], b"");
+        assert!(said.contains("autolock is on already"), "{said}");
+        let said = lab.ctl().refused(REFUSED, &["cluster", "unlock-key"], b"");
+        assert!(said.contains("cannot be shown") && said.contains(&id(&key)), "{said}");
+
+        restart(&mut lab, 0);
+        await_locked(&lab, 0);
+        // The key of the time before is told from one that was never this cluster's.
+        if let Some(before) = keys.last() {
+            let said = refused(&lab, 0, before);
+            assert!(said.contains("this unlock key was replaced"), "{said}");
+        }
+        unlock(&lab, 0, &key);
+        lab.ctl().ok(&["cluster", "update", "--autolock", "off"]);
+        assert!(seed(&lab, 0).exists(), "it has a seed again");
+        assert!(!opens(&lab.managers[0].data, &key), "and the unlock key opens nothing");
+        restart(&mut lab, 0);
+        let status = await_serving(&lab, 0);
+        assert_eq!(status["members"][0]["unlocked_by"], "file", "{status}");
+        assert_eq!(lab.ctl().json(&["ls"])[0]["name"], "kept");
+        keys.push(key);
+    }
+    assert_ne!(keys[0], keys[1]);
+    let audit = lab.ctl().json(&["cluster", "audit"]);
+    let changes = audit.as_array().unwrap().iter().filter(|one| one["action"] == "set_recipients");
+    assert_eq!(changes.filter(|one| one["outcome"] == "ok").count(), 4, "{audit}");
+    for key in &keys {
+        assert_nowhere(&lab, key);
+    }
+}
+
+#[test]
+fn a_manager_that_was_down_is_named_follows_once_it_starts_and_the_old_key_is_done() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote, and have said what opens them", || {
+        let members = lab.members();
+        let mut members = members.iter();
+        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
+    });
+    lab.ctl().ok_with(&["create", "kept", "-"], b"value");
+    let followed = |lab: &Lab, generation: u64| {
+        await_status(lab, 0, "all key files are sealed anew", |status| {
+            let mut members = status["members"].as_array().unwrap().iter();
+            members.all(|member| member["key_file_generation"] == generation)
+        })
+    };
+
+    // Down while locking is turned on: it still opens by itself, once, and follows.
+    lab.managers[2].daemon.stop();
+    let ran = lab.ctl().run(&["cluster", "update", "--autolock", "on"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stderr.contains("(m3) was down: until it starts once, it still opens by itself"));
+    let first = key_in(&ran.stdout);
+    assert!(!seed(&lab, 0).exists() && !seed(&lab, 1).exists());
+    assert!(seed(&lab, 2).exists());
+    start(&mut lab, 2);
+    await_serving(&lab, 2);
+    followed(&lab, 2);
+    until("its seed is destroyed", || (!seed(&lab, 2).exists()).then_some(()));
+
+    // Down while the key is replaced: it needs the old one, once.
+    lab.managers[2].daemon.stop();
+    let ran = lab.ctl().run(&["cluster", "unlock-key", "--rotate"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let second = key_in(&ran.stdout);
+    let named = format!(
+        "(m3) was down: until it starts once, it still opens with the unlock key {}",
+        id(&first)
+    );
+    assert!(ran.stderr.contains(&named), "{}", ran.stderr);
+    let status = lab.ctl().json(&["cluster", "status"]);
+    assert!(
+        status["problems"].to_string().contains("it still opens with the unlock key"),
+        "{status}"
+    );
+    for index in [0, 1] {
+        assert!(!opens(&lab.managers[index].data, &first), "manager {index}");
+        assert!(opens(&lab.managers[index].data, &second), "manager {index}");
+    }
+    assert!(opens(&lab.managers[2].data, &first));
+    start(&mut lab, 2);
+    let status = await_locked(&lab, 2);
+    assert_eq!(status["unlock_key_id"], id(&first));
+    let said = refused(&lab, 2, &second);
+    assert!(said.contains("if the key was changed while this manager was down"), "{said}");
+    assert!(said.contains(&id(&first)) && said.contains(&id(&second)), "{said}");
+    unlock(&lab, 2, &first);
+    followed(&lab, 3);
+
+    // From now on the old key opens nothing, on any of them: not the folder, and no start.
+    for index in 0..3 {
+        assert!(!opens(&lab.managers[index].data, &first), "manager {index}");
+    }
+    restart(&mut lab, 2);
+    let said = refused(&lab, 2, &first);
+    assert!(said.contains("this unlock key was replaced"), "{said}");
+    assert!(said.contains(&format!("needs the later key {}", id(&second))), "{said}");
+    unlock(&lab, 2, &second);
+    assert_eq!(lab.ctl_of(2).json(&["ls"])[0]["name"], "kept");
+
+    // With nobody down, it says that it is done; for programs, in JSON.
+    until("all answer", || {
+        lab.members().iter().all(|member| member["reachable"] == true).then_some(())
+    });
+    let ran = lab.ctl().run(&["--json", "cluster", "unlock-key", "--rotate"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let (made, came) = ran.stdout.split_once('\n').unwrap();
+    let made: serde_json::Value = serde_json::from_str(made).unwrap();
+    let third = made["unlock_key"].as_str().unwrap().to_owned();
+    assert_eq!(made["unlock_key_id"], id(&third));
+    let came: serde_json::Value = serde_json::from_str(came).unwrap();
+    assert_eq!(came["done"], true, "{came}");
+    assert_eq!(came["followed"].as_array().unwrap().len(), 3);
+    for index in 0..3 {
+        assert!(opens(&lab.managers[index].data, &third));
+        assert!(!opens(&lab.managers[index].data, &second));
+    }
+    for key in [&first, &second, &third] {
+        assert_nowhere(&lab, key);
+    }
+}
+
+#[test]
+fn a_manager_that_joins_is_locked_from_the_start_and_a_locked_one_leaves_by_force() {
+    let mut lab = Lab::new(PROGRAMS);
+    lab.start_manager(&[]);
+    let made = lab.ctl_of(0).ok(&["cluster", "init", "--autolock", "--hostname", "m1"]);
+    let key = key_in(&made);
+    let joined = lab.join();
+    assert!(!seed(&lab, joined).exists(), "no seed was ever made");
+    assert!(opens(&lab.managers[joined].data, &key));
+    await_status(&lab, 0, "it votes", |status| {
+        let members = status["members"].as_array().unwrap();
+        members.len() == 2 && members.iter().all(|member| member["state"] == "voter")
+    });
+    let id = lab.members()[1]["id"].to_string();
+
+    restart(&mut lab, joined);
+    await_locked(&lab, joined);
+    let said = lab.ctl_of(joined).refused(LATER, &["cluster", "leave"], b"");
+    assert!(said.contains("this manager is locked") && said.contains("--force"), "{said}");
+    unlock(&lab, joined, &key);
+    await_serving(&lab, joined);
+
+    lab.ctl_of(0).ok(&["cluster", "member", "rm", &id]);
+    restart(&mut lab, joined);
+    await_locked(&lab, joined);
+    lab.ctl_of(joined).ok(&["cluster", "leave", "--force"]);
+    await_status(&lab, joined, "it is empty", |status| status["phase"] == "empty");
+    lab.ctl_of(joined).ok(&["cluster", "init"]);
+    assert!(seed(&lab, joined).exists(), "its new cluster does not lock");
+}
