@@ -256,6 +256,7 @@ fn autolock_is_turned_on_and_off_while_it_serves() {
     assert!(seed(&lab, 0).exists());
     let mut keys: Vec<String> = Vec::new();
     for _ in 0..2 {
+        std::fs::copy(seed(&lab, 0), lab.path().join("seed")).unwrap();
         let key = key_in(&lab.ctl().ok(&["cluster", "update", "--autolock", "on"]));
         assert!(!seed(&lab, 0).exists(), "its seed is destroyed");
         assert!(opens(&lab.managers[0].data, &key));
@@ -267,16 +268,22 @@ fn autolock_is_turned_on_and_off_while_it_serves() {
         let said = lab.ctl().refused(REFUSED, &["cluster", "unlock-key"], b"");
         assert!(said.contains("cannot be shown") && said.contains(&id(&key)), "{said}");
 
-        restart(&mut lab, 0);
+        // As if it had died between sealing anew and removing the seed: that opens nothing, and goes.
+        lab.managers[0].daemon.stop();
+        std::fs::copy(lab.path().join("seed"), seed(&lab, 0)).unwrap();
+        start(&mut lab, 0);
         await_locked(&lab, 0);
+        assert!(seed(&lab, 0).exists());
         // The key of the time before is told from one that was never this cluster's.
         if let Some(before) = keys.last() {
             let said = refused(&lab, 0, before);
             assert!(said.contains("this unlock key was replaced"), "{said}");
         }
         unlock(&lab, 0, &key);
+        until("its seed is removed", || (!seed(&lab, 0).exists()).then_some(()));
         lab.ctl().ok(&["cluster", "update", "--autolock", "off"]);
-        assert!(seed(&lab, 0).exists(), "it has a seed again");
+        let (new, old) = (seed(&lab, 0), lab.path().join("seed"));
+        assert_ne!(std::fs::read(new).unwrap(), std::fs::read(old).unwrap(), "it has a new seed");
         assert!(!opens(&lab.managers[0].data, &key), "and the unlock key opens nothing");
         restart(&mut lab, 0);
         let status = await_serving(&lab, 0);
@@ -382,6 +389,79 @@ fn a_manager_that_was_down_is_named_follows_once_it_starts_and_the_old_key_is_do
     for key in [&first, &second, &third] {
         assert_nowhere(&lab, key);
     }
+}
+
+#[test]
+fn of_several_who_change_the_key_at_a_time_one_wins_or_they_take_turns() {
+    let lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote, and have said what opens them", || {
+        let members = lab.members();
+        let mut members = members.iter();
+        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
+    });
+    lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
+    // The key that is in use was shown by a command that succeeded.
+    let rotating: Vec<_> = (0..3)
+        .map(|index| {
+            let ctl = lab.ctl_of(index);
+            std::thread::spawn(move || ctl.run(&["cluster", "unlock-key", "--rotate"]))
+        })
+        .collect();
+    let ran: Vec<_> = rotating.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let in_use = lab.ctl().json(&["cluster", "status"])["unlock_key_id"].clone();
+    let mut winners = Vec::new();
+    for ran in &ran {
+        match ran.status {
+            0 => winners.push(key_in(&ran.stdout)),
+            status => {
+                let late = ["was changed meanwhile", "under way"];
+                let late = late.iter().any(|text| ran.stderr.contains(text));
+                assert!(status == REFUSED && late, "{ran:?}");
+            }
+        }
+    }
+    let winner = winners.iter().find(|key| in_use == id(key)).expect("it was shown");
+    for index in 0..3 {
+        assert!(opens(&lab.managers[index].data, winner), "manager {index}");
+        let others = winners.iter().filter(|key| *key != winner);
+        for other in others {
+            assert!(!opens(&lab.managers[index].data, other), "manager {index}");
+        }
+    }
+}
+
+#[test]
+fn an_admin_changes_the_locking_over_the_network_and_nobody_unlocks_over_it() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    let operator = |lab: &Lab, name: &str, role: &str| {
+        let token = lab.ctl().ok(&["operator", "add", name, "--role", role]);
+        let home = lab.path().join(name);
+        std::fs::create_dir(&home).unwrap();
+        let ctl = lab.ctl().at_home(&home);
+        let add = ["context", "add", "here", "--token", "-", "--manager", &lab.address()];
+        ctl.ok_with(&add, token.lines().next().unwrap().as_bytes());
+        ctl.with_context("here")
+    };
+    let admin = operator(&lab, "ada", "admin");
+    for role in ["deployer", "writer", "auditor"] {
+        let ctl = operator(&lab, role, role);
+        let ran = ctl.run(&["cluster", "update", "--autolock", "on"]);
+        assert_eq!(ran.status, REFUSED, "{ran:?}");
+        assert!(ran.stderr.contains("does not allow update_locking"), "{ran:?}");
+        assert!(ran.stderr.contains("nothing was changed"), "{ran:?}");
+        assert!(!opens(&lab.managers[0].data, &key_in(&ran.stdout)), "{role}");
+    }
+    let key = key_in(&admin.ok(&["cluster", "update", "--autolock", "on"]));
+    assert!(opens(&lab.managers[0].data, &key));
+    restart(&mut lab, 0);
+    await_locked(&lab, 0);
+    let said = admin.refused(REFUSED, &["cluster", "unlock"], key.as_bytes());
+    assert!(said.contains("on its own machine only"), "{said}");
+    unlock(&lab, 0, &key);
+    admin.ok(&["cluster", "update", "--autolock", "off"]);
+    let audit = lab.ctl().json(&["cluster", "audit"]).to_string();
+    assert!(audit.contains("set_recipients") && audit.contains("operator/"), "{audit}");
+    assert_nowhere(&lab, &key);
 }
 
 #[test]

@@ -114,3 +114,20 @@ fn nobody_types_for_a_manager_that_is_not_there() {
     assert_eq!((shown.as_str(), status), ("", 69));
     assert!(said.contains("there is no such socket"), "{said}");
 }
+
+#[test]
+fn an_unlock_key_is_typed_and_not_shown() {
+    const WORD: &str =
+        "SECKEY-1-000G40-R40M30-E20918-5GR38E-1W8124-GK2GAH-C5RR34-D1P70X-3RFG0R-R0E0";
+    const PROMPT: &str = "unlock key 95db0ab91eaa0797d05c784d1cb07b97: ";
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let key = seal::UnlockKey::parse(WORD.as_bytes()).unwrap();
+    "locked".clone_into(&mut fake.world().phase);
+    fake.world().unlock_key_id = key.id().as_bytes().to_vec().into();
+    let line = format!("{WORD}\n");
+    let (shown, said, status) = typed(&place, &["cluster", "unlock"], &[(PROMPT, line.as_bytes())]);
+    assert_eq!((shown, status), (format!("{PROMPT}\r\n"), 0), "{said}");
+    assert!(said.contains("serves again") && !said.contains(&WORD[9..]), "{said}");
+    assert_eq!(fake.world().phase, "serving");
+}

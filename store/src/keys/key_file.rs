@@ -152,13 +152,9 @@ impl KeyFile {
         if !has_file_slot {
             return Ok(Unlocking::Locked(Needed { slots, seed: None, generation }));
         }
-        let slot = match self.read_seed() {
-            Ok(slot) => slot,
-            Err(KeyFileError::File(error)) if error.is_not_found() => {
-                let seed = Some(self.seed.clone());
-                return Ok(Unlocking::Locked(Needed { slots, seed, generation }));
-            }
-            Err(error) => return Err(error),
+        let Some(slot) = self.read_seed()? else {
+            let seed = Some(self.seed.clone());
+            return Ok(Unlocking::Locked(Needed { slots, seed, generation }));
         };
         let contents =
             locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
@@ -180,13 +176,18 @@ impl KeyFile {
         Ok(unlocked(&locked, contents, by.kind))
     }
 
-    fn read_seed(&self) -> Result<SlotSecretKey, KeyFileError> {
-        let seed = sys::file::read_private(&self.seed, SEED_BYTES + 1)?;
+    /// The seed; none if it is not there, or was overwritten and then not removed for want of time:
+    /// zeros are a seed that everybody knows.
+    fn read_seed(&self) -> Result<Option<SlotSecretKey>, KeyFileError> {
+        let seed = match sys::file::read_private(&self.seed, SEED_BYTES + 1) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            other => other?,
+        };
         let seed: &[u8; SEED_BYTES] = seed
             .as_slice()
             .try_into()
             .map_err(|_| KeyFileError::NotASeed { path: self.seed.clone() })?;
-        Ok(SlotSecretKey::derive_from_seed(seed))
+        Ok((*seed != [0; SEED_BYTES]).then(|| SlotSecretKey::derive_from_seed(seed)))
     }
 
     /// The folder of the seed, and its name there.
@@ -199,15 +200,13 @@ impl KeyFile {
 
     /// The `file` slot as a recipient; its seed is made if there is none yet.
     pub(crate) fn file_slot(&self, parameters: Vec<u8>) -> Result<Recipient, KeyFileError> {
-        let slot = match self.read_seed() {
-            Ok(slot) => slot,
-            Err(KeyFileError::File(error)) if error.is_not_found() => {
-                let seed = seal::make_slot_seed();
-                let (folder, name) = self.seed_place()?;
-                folder.replace(name, PRIVATE_FILE_MODE, &*seed)?;
-                SlotSecretKey::derive_from_seed(&seed)
-            }
-            Err(error) => return Err(error),
+        let slot = if let Some(slot) = self.read_seed()? {
+            slot
+        } else {
+            let seed = seal::make_slot_seed();
+            let (folder, name) = self.seed_place()?;
+            folder.replace(name, PRIVATE_FILE_MODE, &*seed)?;
+            SlotSecretKey::derive_from_seed(&seed)
         };
         Ok(Recipient { kind: SlotKind::File, public: slot.public().clone(), parameters })
     }

@@ -140,7 +140,7 @@ impl KeyFile {
 #[cfg(test)]
 mod tests {
     use seal::SlotSecretKey;
-    use sys::file::Folder;
+    use sys::file::{Folder, PRIVATE_FILE_MODE};
 
     use super::*;
 
@@ -214,6 +214,15 @@ mod tests {
         assert!(one.destroy_seed().unwrap());
         assert!(!one.has_seed());
         assert!(!one.destroy_seed().unwrap(), "there is none any more");
+        // One that was overwritten, and not removed before the power went, is none.
+        let zeros = KeyFile::new(Folder::create_private(folder.path().join("zeros")).unwrap(), {
+            let place = Folder::open(folder.path().join("zeros")).unwrap();
+            place.replace("seed", PRIVATE_FILE_MODE, &[0; 32]).unwrap();
+            place.path().join("seed")
+        });
+        let known = SlotSecretKey::derive_from_seed(&[0; 32]);
+        assert_ne!(of(&zeros, 3).public, *known.public(), "everybody knows that one");
+        assert_eq!(of(&zeros, 3), of(&zeros, 3));
         // A slot of a later version is told, not left out: who relies on it would be locked out.
         let strange = SlotRecipient { kind: "later".into(), ..own_seed() };
         assert!(matches!(

@@ -84,8 +84,11 @@ impl Service {
             problems.push(problem(
                 "note",
                 "managers open their own key files at start: the `file` slot is in use",
-                &["whoever copies a manager's disk and its unlock seed reads everything; keep \
-                   the seed on another mount, in a credential or on a TPM"],
+                &[
+                    "whoever copies a manager's disk and its unlock seed reads everything; keep \
+                   the seed on another mount, in a credential or on a TPM",
+                    "or lock the managers: docs/operations/lock.md",
+                ],
             ));
         }
         status.members = members;

@@ -272,7 +272,7 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
             return not_locked(&format!("this manager is {phase}"), "look again in a moment");
         }
     }
-    if !status.seed_path.is_empty() {
+    if status.unlock_key_id.is_empty() && !status.seed_path.is_empty() {
         let hint = format!("put it at {}: the manager looks again by itself", status.seed_path);
         return not_locked("this manager waits for its seed, not for an unlock key", &hint);
     }

@@ -70,6 +70,9 @@ _secretctl() {
             secretctl__subcmd__cluster,join-token)
                 cmd="secretctl__subcmd__cluster__subcmd__join__subcmd__token"
                 ;;
+            secretctl__subcmd__cluster,keys)
+                cmd="secretctl__subcmd__cluster__subcmd__keys"
+                ;;
             secretctl__subcmd__cluster,leave)
                 cmd="secretctl__subcmd__cluster__subcmd__leave"
                 ;;
@@ -78,6 +81,9 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster,replace)
                 cmd="secretctl__subcmd__cluster__subcmd__replace"
+                ;;
+            secretctl__subcmd__cluster,rotate)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate"
                 ;;
             secretctl__subcmd__cluster,status)
                 cmd="secretctl__subcmd__cluster__subcmd__status"
@@ -102,6 +108,9 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster__subcmd__member,set-address)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__set__subcmd__address"
+                ;;
+            secretctl__subcmd__cluster__subcmd__rotate,log-key)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key"
                 ;;
             secretctl__subcmd__cluster__subcmd__token,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__token__subcmd__ls"
@@ -211,7 +220,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key join leave status join-token token member replace audit"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key join leave status join-token token member replace audit rotate keys"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -380,6 +389,32 @@ _secretctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        secretctl__subcmd__cluster__subcmd__keys)
+            opts="-q -h --verify --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         secretctl__subcmd__cluster__subcmd__leave)
             opts="-f -q -h --force --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -513,6 +548,58 @@ _secretctl() {
         secretctl__subcmd__cluster__subcmd__replace)
             opts="-q -h --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__rotate)
+            opts="-q -h --context --socket --timeout --json --quiet --help log-key"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key)
+            opts="-q -h --wait --no-wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
