@@ -36,8 +36,8 @@ fn key_file(recipients: &[Recipient]) -> Vec<u8> {
     let contents = KeyFileContents {
         active_root: root.id(),
         active_log: log.id(),
-        roots: vec![root],
-        logs: vec![log],
+        roots: vec![root.into()],
+        logs: vec![log.into()],
         tls_key: SigningKeyDer::new(zeroize::Zeroizing::new(Box::from([9; 138]))),
     };
     seal_key_file(&owner, recipients, &contents).unwrap()

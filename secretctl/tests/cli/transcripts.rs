@@ -133,6 +133,16 @@ fn words(text: &str) -> Vec<String> {
     words.split_off(1)
 }
 
+/// How a manager's next call goes wrong.
+fn fault(text: &str) -> Fault {
+    let (kind, message) = text.split_once(' ').unwrap_or((text, "something went wrong"));
+    match kind {
+        "none" => Fault::None,
+        "lost" => Fault::LosesAnswer,
+        kind => Fault::Says(Failure::new(kind.parse::<Kind>().unwrap(), message)),
+    }
+}
+
 /// Something happens to the manager.
 fn happen(fake: &Fake, what: &str) {
     let mut world = fake.world();
@@ -168,14 +178,7 @@ fn happen(fake: &Fake, what: &str) {
             message: rest.to_owned(),
             hints: vec!["start it".into()],
         }),
-        "fault" => {
-            let (kind, message) = rest.split_once(' ').unwrap_or((rest, "something went wrong"));
-            world.faults.push_back(match kind {
-                "none" => Fault::None,
-                "lost" => Fault::LosesAnswer,
-                kind => Fault::Says(Failure::new(kind.parse::<Kind>().unwrap(), message)),
-            });
-        }
+        "fault" => world.faults.push_back(fault(rest)),
         "script" => {
             let step = |step: &str| {
                 let (state, message) = step.split_once(':').unwrap_or((step, ""));
