@@ -428,6 +428,45 @@ fn records_swapped_between_places_are_noticed() {
 }
 
 #[test]
+fn after_a_rewrite_only_records_are_under_the_key_before() {
+    let (old, new) = (Arc::new(LogKey::make()), Arc::new(LogKey::make()));
+    let keys = Arc::new(LogKeys::new(seal_disk(1), vec![old.clone()], old.id()));
+    let log = Log::open(&SimulatedDisk::new(), &keys).unwrap();
+    log.vote(b"vote");
+    log.append((0..40).map(|i| entry(i, 5000)).collect());
+    log.purge(2, None);
+    log.writer.save_committed(entry(30, 0).place);
+    // It waits in the queue, sealed by nothing yet, when the key changes.
+    let (tell, told) = mpsc::channel();
+    let done = Box::new(move |outcome: io::Result<()>| drop(tell.send(outcome)));
+    log.writer.append(vec![entry(40, 10)], done);
+    keys.use_key(new.clone());
+    log.wait(LogWriter::rewrite).unwrap();
+    told.recv().unwrap().unwrap();
+    log.append(vec![entry(41, 10)]);
+
+    let ids = log.reader.key_ids(Some(2), Some(41)).unwrap();
+    assert_eq!(ids.metas, [Some(new.id()); 3]);
+    assert_eq!(ids.heads, [Some(new.id()); HEAD_BLOCKS]);
+    assert_eq!(ids.oldest_record, Some(old.id()));
+    let end = ids.last_old_record.unwrap();
+    assert!((39..=40).contains(&end), "{end}");
+    // With both keys all of it opens, with either alone it does not.
+    let (disk, _) = log.closed();
+    let both = Arc::new(LogKeys::new(seal_disk(1), vec![old.clone(), new.clone()], new.id()));
+    let again = Log::open(&disk, &both).unwrap();
+    assert_eq!(indexes(&again), (3..=41).collect::<Vec<_>>());
+    assert_eq!(again.opened.vote.as_deref(), Some(&b"vote"[..]));
+    assert_eq!(again.opened.committed, Some(entry(30, 0).place));
+    again.purge(end, None);
+    let (disk, _) = again.closed();
+    for (key, opens) in [(old, false), (new, true)] {
+        let alone = Arc::new(LogKeys::new(seal_disk(1), vec![key.clone()], key.id()));
+        assert_eq!(Log::open(&disk, &alone).is_ok(), opens);
+    }
+}
+
+#[test]
 fn the_chain_is_the_same_on_every_manager() {
     let link = |entries: std::ops::Range<u64>| {
         let log = Log::new();
