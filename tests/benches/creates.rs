@@ -121,7 +121,9 @@ async fn secretd(managers: usize) {
 
 type Metrics = std::collections::BTreeMap<String, f64>;
 
-/// Where the time goes: means of what the client and the leader's own counters say.
+/// Where the time goes: means of what the client and the leader's own counters say. Replication
+/// is what is left of a proposal: the followers' disks, the ways there and back, and whoever of its
+/// group is applied before.
 fn split(before: &Metrics, after: &Metrics, latencies: &Latencies, sealing: Duration) {
     let grown = |name: &str| {
         let at = |metrics: &Metrics| metrics.get(name).copied().unwrap_or_default();
@@ -137,12 +139,16 @@ fn split(before: &Metrics, after: &Metrics, latencies: &Latencies, sealing: Dura
     let groups = grown("secretd_log_groups_total");
     let each = |what: &str| grown(&format!("secretd_log_{what}_microseconds_total")) / groups / 1e3;
     let (propose, append, flush) = (part("propose"), each("put"), each("sync"));
+    let raft = |what: &str| grown(&format!("secretd_raft_{what}_total"));
+    let queue = raft("queue_nanoseconds") / raft("proposals") / 1e6;
+    let apply = raft("apply_nanoseconds") / raft("applied") / 1e6;
     println!(
-        "             mean ms: seal {seal:.3}, wire {:.3}, unwrap {:.3}, append {append:.3}, flush \
-         {flush:.3}, replicate, queue and apply {:.3}; a flush serves {:.1} entries",
+        "             mean ms: seal {seal:.3}, wire {:.3}, unwrap {:.3}, queue {queue:.3}, append \
+         {append:.3}, flush {flush:.3}, replicate {:.3}, apply {apply:.3}; a flush serves {:.1} \
+         entries",
         latencies.mean_ms() - call - seal,
         part("unwrap"),
-        propose - append - flush,
+        propose - queue - append - flush - apply,
         grown("secretd_log_entries_total") / groups,
     );
 }

@@ -98,6 +98,11 @@ fn write_serving(page: &mut Page, serving: &Serving) {
         let samples = [(String::new(), value)];
         page.one(&format!("secretd_log_{figure}_total"), "counter", &help, &samples);
     }
+    for (figure, value) in raft.figures() {
+        let help = format!("Since this manager started: {figure} of what was proposed here.");
+        let samples = [(String::new(), value)];
+        page.one(&format!("secretd_raft_{figure}_total"), "counter", &help, &samples);
+    }
     let flush = raft.sync_p99_micros();
     page.gauge("secretd_log_sync_p99_microseconds", "Of the last syncs of the log.", flush);
     let free = service.disk_free_bytes();

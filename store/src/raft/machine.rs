@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -57,6 +58,9 @@ struct Machinery {
     /// Counts snapshots that were made, whatever they cover.
     snapshots_written: watch::Sender<u64>,
     digests: Mutex<Digests>,
+    /// Entries applied since this manager started, and what that took.
+    entries: AtomicU64,
+    apply_nanos: AtomicU64,
 }
 
 /// How often a state's digest is made: it reads every object, so its share of an entry stays the
@@ -116,6 +120,8 @@ impl Machine {
             snapshot_wanted: Notify::new(),
             snapshots_written: watch::Sender::new(0),
             digests: Mutex::default(),
+            entries: AtomicU64::new(0),
+            apply_nanos: AtomicU64::new(0),
         };
         Ok(Self { shared: Arc::new(shared), log: None })
     }
@@ -155,6 +161,14 @@ impl Machine {
     /// Waits until enough log has gathered for a snapshot.
     pub(crate) async fn snapshot_wanted(&self) {
         self.shared.snapshot_wanted.notified().await;
+    }
+
+    /// Counts since this manager started, by their names in the metrics.
+    pub(crate) fn figures(&self) -> [(&'static str, u64); 2] {
+        [
+            ("applied", self.shared.entries.load(Ordering::Relaxed)),
+            ("apply_nanoseconds", self.shared.apply_nanos.load(Ordering::Relaxed)),
+        ]
     }
 
     fn position(&self) -> Position {
@@ -329,7 +343,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            let began = Instant::now();
             let answer = self.apply_entry(&entry)?;
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.shared.apply_nanos.fetch_add(took, Ordering::Relaxed);
+            self.shared.entries.fetch_add(1, Ordering::Relaxed);
             if let Some(responder) = responder {
                 responder.send(answer);
             }

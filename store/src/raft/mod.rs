@@ -418,6 +418,11 @@ impl Raft {
         self.log.writer().stats.sync_p99_micros()
     }
 
+    /// Figures of proposing and applying, by their names in the metrics.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.proposals.figures().into_iter().chain(self.machine.figures())
+    }
+
     /// Figures of the log's writer, by their names in the metrics.
     pub(crate) fn log_figures(&self) -> [(&'static str, u64); 6] {
         self.log.writer().stats.counts()

@@ -10,6 +10,8 @@
 //! order in which they came.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use openraft::errors::{ClientWriteError, RaftError};
@@ -29,7 +31,16 @@ const GROUP_PROPOSALS_MAX: usize = 1024;
 type Inner = openraft::Raft<TypeConfig, Machine>;
 type Written = Result<Proposed, ProposeError>;
 
+/// Counts since this manager started.
+#[derive(Default)]
+struct Stats {
+    proposals: AtomicU64,
+    groups: AtomicU64,
+    queue_nanos: AtomicU64,
+}
+
 struct Waiting {
+    since: Instant,
     proposal: Proposal,
     answer: oneshot::Sender<Written>,
     /// Given back when the outcome is known, whether or not anybody still waits for it.
@@ -41,6 +52,7 @@ pub(super) struct Proposals {
     inner: Inner,
     groups: Arc<Semaphore>,
     queue: mpsc::UnboundedSender<Waiting>,
+    stats: Arc<Stats>,
 }
 
 impl Proposals {
@@ -48,13 +60,26 @@ impl Proposals {
         let groups = Arc::new(Semaphore::new(GROUPS_MAX));
         // Bounded by the room that each proposal holds.
         let (queue, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(send_groups(inner.clone(), groups.clone(), waiting));
-        Self { inner, groups, queue }
+        let stats = Arc::new(Stats::default());
+        tokio::spawn(send_groups(inner.clone(), groups.clone(), waiting, stats.clone()));
+        Self { inner, groups, queue, stats }
+    }
+
+    /// Each count by its name in the metrics.
+    pub(super) fn figures(&self) -> [(&'static str, u64); 3] {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("proposals", count(&self.stats.proposals)),
+            ("groups", count(&self.stats.groups)),
+            ("queue_nanoseconds", count(&self.stats.queue_nanos)),
+        ]
     }
 
     /// Proposes, and waits until it is applied here.
     pub(super) async fn write(&self, proposal: Proposal, room: OwnedSemaphorePermit) -> Written {
         if let Ok(_group) = self.groups.try_acquire() {
+            self.stats.proposals.fetch_add(1, Ordering::Relaxed);
+            self.stats.groups.fetch_add(1, Ordering::Relaxed);
             return match self.inner.client_write(proposal).await {
                 Ok(response) => Ok(outcome(response.data)),
                 Err(RaftError::APIError(error)) => Err(not_written(&error)),
@@ -62,7 +87,7 @@ impl Proposals {
             };
         }
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { proposal, answer, room };
+        let waiting = Waiting { since: Instant::now(), proposal, answer, room };
         self.queue.send(waiting).map_err(|_| ProposeError::Stopped)?;
         answered.await.unwrap_or(Err(ProposeError::Stopped))
     }
@@ -84,6 +109,7 @@ async fn send_groups(
     inner: Inner,
     groups: Arc<Semaphore>,
     mut queue: mpsc::UnboundedReceiver<Waiting>,
+    stats: Arc<Stats>,
 ) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, GROUP_PROPOSALS_MAX).await > 0 {
@@ -95,6 +121,11 @@ async fn send_groups(
         }
         // Whoever gave up was told that the outcome is unknown: better that nothing happens.
         waiting.retain(|waiting| !waiting.answer.is_closed());
+        let queued: u128 = waiting.iter().map(|waiting| waiting.since.elapsed().as_nanos()).sum();
+        let queued = u64::try_from(queued).unwrap_or(u64::MAX);
+        stats.queue_nanos.fetch_add(queued, Ordering::Relaxed);
+        stats.proposals.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+        stats.groups.fetch_add(1, Ordering::Relaxed);
         send_group(&inner, waiting.drain(..)).await;
         drop(group);
     }
