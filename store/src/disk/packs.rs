@@ -1,8 +1,8 @@
 //! Records of the log, several to one value of sled.
 //!
 //! What sled does for a value costs more than what it does for a byte, and most records are small.
-//! So neighbours share a value, up to its bound. A pack stands under the key of its first record
-//! and reaches up to the next pack: what it holds beyond that is out of date and does not count.
+//! So neighbours share a value, up to its bound. A pack stands under the key of its first record;
+//! all that it holds comes before the next pack.
 //!
 //! ```text
 //! pack   = records, in the order of their keys
@@ -11,8 +11,9 @@
 //!
 //! Not here: sled (disk::records).
 //!
-//! Invariant: with what [`plan`] says done, in its order and even if only a part of it is, each
-//! record is where [`Pack::get`] of the last pack at or before its key finds it.
+//! Invariant: with what [`plan`] says done, in its order and even if only some first groups of it
+//! are, each record that it does not change is where [`Pack::get`] of the last pack at or before its
+//! key finds it, and planning the same changes again makes up for the rest.
 
 use std::collections::BTreeMap;
 
@@ -77,6 +78,11 @@ impl<'a> Pack<'a> {
 /// What is to be done in sled: a pack put under a key, or what is there removed.
 pub(super) type Step = (LogKey, Option<Vec<u8>>);
 
+/// Steps of which all are done or none; of two under one key, the later one holds.
+pub(super) type Group = Vec<Step>;
+
+type Records<'a> = BTreeMap<LogKey, &'a [u8]>;
+
 /// What sled has at and after a key.
 #[derive(Debug, Default)]
 pub(super) struct Around {
@@ -95,47 +101,49 @@ pub(super) fn plan<'a, E>(
     changes: impl Iterator<Item = (LogKey, Option<&'a [u8]>)>,
     mut around: impl FnMut(LogKey) -> Result<Around, E>,
     damaged: impl Fn() -> E,
-) -> Result<Vec<Step>, E> {
-    let mut steps = Vec::new();
+) -> Result<Vec<Group>, E> {
+    let mut groups = Vec::new();
     let mut changes = changes.peekable();
     while let Some((first, _)) = changes.peek().copied() {
         let Around { before, next } = around(first)?;
-        let is_here = |key: LogKey| next.is_none_or(|next| key < next);
-        let mut pack = Pack::default();
-        let mut replaced = None;
+        let (mut kept, mut replaced) = (Records::new(), None);
         if let Some((key, bytes)) = &before {
-            let mut found = Pack::read(bytes).ok_or_else(&damaged)?;
-            found.0.retain(|key, _| is_here(*key));
-            // What only appends behind it leaves it as it is.
-            if found.0.last_key_value().is_some_and(|(last, _)| *last >= first) {
-                (pack, replaced) = (found, Some(*key));
+            let Pack(found) = Pack::read(bytes).ok_or_else(&damaged)?;
+            // What only comes behind it leaves it as it is.
+            if found.last_key_value().is_some_and(|(last, _)| *last >= first) {
+                (kept, replaced) = (found, Some(*key));
             }
         }
-        while let Some((key, value)) = changes.next_if(|(key, _)| is_here(*key)) {
-            match value {
-                Some(value) => drop(pack.0.insert(key, value)),
-                None => drop(pack.0.remove(&key)),
+        let mut new = Records::new();
+        while let Some((key, value)) =
+            changes.next_if(|(key, _)| next.is_none_or(|next| *key < next))
+        {
+            kept.remove(&key);
+            if let Some(value) = value {
+                new.insert(key, value);
             }
         }
-        // From the end, and the old one last: until then it has what the new ones have.
-        let mut is_put_over = false;
-        for (key, bytes) in packed(&pack).into_iter().rev() {
-            is_put_over |= replaced == Some(key);
-            steps.push((key, Some(bytes)));
+        // First what is kept makes room, in pieces that are small together; then what is new goes
+        // in between. It is missing meanwhile, not wrong.
+        let put = |(key, pack)| (key, Some(pack));
+        if let Some(key) = replaced {
+            let mut group = Group::from([(key, None)]);
+            group.extend(packed(&kept, &new).into_iter().map(put));
+            groups.push(group);
         }
-        if let Some(key) = replaced.filter(|_| !is_put_over) {
-            steps.push((key, None));
-        }
+        groups.extend(packed(&new, &kept).into_iter().map(|pack| Group::from([put(pack)])));
     }
-    Ok(steps)
+    Ok(groups)
 }
 
-/// Records as packs, as full as they get.
-fn packed(records: &Pack<'_>) -> Vec<(LogKey, Vec<u8>)> {
+/// Records as packs, as full as they get with none of `others` in between.
+fn packed(records: &Records<'_>, others: &Records<'_>) -> Vec<(LogKey, Vec<u8>)> {
     let mut packs: Vec<(LogKey, Vec<u8>)> = Vec::new();
-    for (key, value) in &records.0 {
+    let mut last = None;
+    for (key, value) in records {
+        let is_apart = last.is_some_and(|last| others.range(last..*key).next().is_some());
         let has_room = |pack: &Vec<u8>| pack.len() + HEADER_BYTES + value.len() <= PACK_BYTES_MAX;
-        if !packs.last().is_some_and(|(_, pack)| has_room(pack)) {
+        if is_apart || !packs.last().is_some_and(|(_, pack)| has_room(pack)) {
             packs.push((*key, Vec::with_capacity(PACK_BYTES_MAX)));
         }
         if let Some((_, pack)) = packs.last_mut() {
@@ -144,6 +152,7 @@ fn packed(records: &Pack<'_>) -> Vec<(LogKey, Vec<u8>)> {
             pack.extend_from_slice(&length.to_be_bytes());
             pack.extend_from_slice(value);
         }
+        last = Some(*key);
     }
     packs
 }

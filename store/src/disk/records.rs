@@ -24,6 +24,9 @@ use super::{DiskError, GROUP_BYTES_MAX};
 /// sled's page cache. Entries in use are in the tail in memory; the rest is read once, at start.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// What a removal counts as: it may make sled write the page anew.
+const REMOVAL_BYTES: usize = 512;
+
 /// The folder of sled's files, and its one file with data.
 pub(super) const FOLDER: &str = "log";
 const DATA: &str = "db";
@@ -91,19 +94,22 @@ impl Records {
     }
 
     /// Carries out changes, each kind in the order of its keys, and makes them durable. Between two
-    /// syncs no more is written than sled's reuse of segments allows.
+    /// syncs no more is written than sled's reuse of segments allows. A batch is whole in sled after
+    /// a power cut, or not there.
     pub(super) fn take_over<'a>(
         &self,
         log: impl Iterator<Item = (LogKey, Option<&'a [u8]>)>,
         meta: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) -> Result<(), DiskError> {
-        let steps = packs::plan(log, |key| self.around(key), || self.damaged())?;
+        let groups = packs::plan(log, |key| self.around(key), || self.damaged())?;
         let (mut batch, mut bytes) = (::sled::Batch::default(), 0);
-        for (key, value) in steps {
-            bytes += value.as_ref().map_or(0, Vec::len);
-            match value {
-                Some(value) => batch.insert(&key_bytes(key), value),
-                None => batch.remove(&key_bytes(key)),
+        for group in groups {
+            for (key, value) in group {
+                bytes += value.as_ref().map_or(REMOVAL_BYTES, Vec::len);
+                match value {
+                    Some(value) => batch.insert(&key_bytes(key), value),
+                    None => batch.remove(&key_bytes(key)),
+                }
             }
             if bytes >= GROUP_BYTES_MAX {
                 self.apply(&self.log, std::mem::take(&mut batch))?;
@@ -169,8 +175,7 @@ impl Records {
         loop {
             if let Some((_, pack)) = &at.before {
                 let pack = Pack::read(pack).ok_or_else(|| self.damaged())?;
-                let is_here = |key: &LogKey| at.next.is_none_or(|next| *key < next);
-                for key in pack.keys().filter(|key| *key >= first).take_while(is_here) {
+                for key in pack.keys().filter(|key| *key >= first) {
                     if !take(key) {
                         return Ok(());
                     }
