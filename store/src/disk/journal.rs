@@ -16,7 +16,10 @@
 //! The epoch rises whenever a half is begun, so that old frames behind new ones are told from
 //! them; `before` is how many frames the epoch before had; `check` is the start of a SHA-256 and
 //! tells a torn frame. A frame starts on a page of its
-//! own: writing one never rewrites, and so never tears, one that was acknowledged.
+//! own: writing one never rewrites, and so never tears, one that was acknowledged. A half whose
+//! first header is zeros is *void*: it is made so, durably and within one sector, before it is
+//! begun anew. When the journal is given up, the older half is void before the newer one is: the
+//! older alone would take back what came after it.
 //!
 //! Not here: what a change means; secrecy and authenticity (values are sealed records).
 //!
@@ -30,7 +33,7 @@ use std::path::PathBuf;
 
 use sys::file::{Folder, PRIVATE_FILE_MODE};
 
-use super::DiskError;
+use super::{DiskError, UNFINISHED};
 
 /// Its name in the data folder.
 pub(super) const NAME: &str = "journal";
@@ -182,14 +185,18 @@ struct Half {
     frames: Vec<Vec<Change>>,
     /// The highest epoch of whole frames behind the last one that follows.
     behind: Option<u64>,
-    /// It was given up as a whole.
+    /// Its first header is zeros: it was given up as a whole.
     is_void: bool,
 }
 
 impl Half {
     fn read(bytes: &[u8]) -> Self {
-        let is_void = bytes.iter().take(PAGE_BYTES).all(|byte| *byte == 0);
+        let is_void = bytes.iter().take(HEADER_BYTES).all(|byte| *byte == 0);
         let mut half = Self { is_void, ..Self::default() };
+        if is_void {
+            half.behind = highest(bytes);
+            return half;
+        }
         let mut at = 0;
         while let Some(found) = bytes.get(at..).and_then(Found::at) {
             let next = half.frames.len() as u64;
@@ -200,10 +207,7 @@ impl Half {
             half.frames.push(changes);
             at += found.size();
         }
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            half.behind = half.behind.max(Found::at(rest).map(|found| found.place.epoch));
-            at += PAGE_BYTES;
-        }
+        half.behind = bytes.get(at..).and_then(highest);
         half
     }
 
@@ -226,6 +230,12 @@ impl Half {
     }
 }
 
+/// The highest epoch of the whole frames in there.
+fn highest(bytes: &[u8]) -> Option<u64> {
+    let pages = (0..bytes.len()).step_by(PAGE_BYTES).filter_map(|at| bytes.get(at..));
+    pages.filter_map(Found::at).map(|found| found.place.epoch).max()
+}
+
 /// An open journal.
 pub(super) struct Journal {
     file: File,
@@ -235,6 +245,8 @@ pub(super) struct Journal {
     offset: usize,
     next: Place,
     is_dirty: bool,
+    /// A write or a sync failed. The kernel counts lost pages as clean then: nothing is tried again.
+    has_failed: bool,
 }
 
 impl Journal {
@@ -251,9 +263,11 @@ impl Journal {
         };
         let file = match folder.open_file(NAME) {
             Ok(_) => open_for_update(&path).map_err(failed("open"))?,
+            // Under another name until it is whole: what is cut short is begun anew.
             Err(error) if error.is_not_found() => {
-                folder.create_new(NAME, PRIVATE_FILE_MODE)?;
-                let file = open_for_update(&path).map_err(failed("open"))?;
+                let unfinished = format!("{NAME}{UNFINISHED}");
+                folder.remove_if_there(&unfinished)?;
+                let file = folder.create_new(&unfinished, PRIVATE_FILE_MODE)?;
                 // Zeros, not a hole: later writes change no metadata, so syncing them is cheap.
                 let zeros = vec![0; HALF_BYTES];
                 for half in 0..HALVES {
@@ -261,8 +275,8 @@ impl Journal {
                     file.write_all_at(&zeros, at).map_err(failed("write"))?;
                 }
                 file.sync_all().map_err(failed("make durable"))?;
-                folder.sync()?;
-                file
+                folder.rename(&unfinished, NAME)?;
+                open_for_update(&path).map_err(failed("open"))?
             }
             Err(error) => return Err(error.into()),
         };
@@ -283,10 +297,13 @@ impl Journal {
         }
         let epochs = halves.iter().flat_map(|half| [half.epoch(), half.behind]);
         let epoch = epochs.flatten().max().unwrap_or(0) + 1;
+        // Given up in this order: see `reset`.
+        let older = usize::from(one.epoch() > other.epoch());
         halves.sort_by_key(Half::epoch);
         let frames = halves.into_iter().flat_map(|half| half.frames).collect();
         let next = Place { epoch, number: 0, before: 0 };
-        Ok((Self { file, path, half: 0, offset: 0, next, is_dirty: false }, frames))
+        let (is_dirty, has_failed) = (false, false);
+        Ok((Self { file, path, half: older, offset: 0, next, is_dirty, has_failed }, frames))
     }
 
     fn failed(&self, operation: &'static str) -> impl FnOnce(io::Error) -> DiskError {
@@ -300,10 +317,40 @@ impl Journal {
     }
 
     /// Goes on in the other half; nothing that is in it may be needed any more.
-    pub(super) fn begin_half(&mut self) {
+    pub(super) fn begin_half(&mut self) -> Result<(), DiskError> {
+        self.sync()?;
+        self.turn();
+        // Else a first frame that is torn would leave old frames on both sides of the tear.
+        self.void(self.half)
+    }
+
+    fn turn(&mut self) {
         self.half = (self.half + 1) % HALVES;
         self.offset = 0;
         self.next = Place { epoch: self.next.epoch + 1, number: 0, before: self.next.number };
+    }
+
+    /// Zeros over the header of a half's first frame, durably: within one sector, so that it is
+    /// done or not.
+    fn void(&mut self, half: usize) -> Result<(), DiskError> {
+        self.put(&[0; HEADER_BYTES], half * HALF_BYTES)?;
+        self.sync()
+    }
+
+    fn put(&mut self, bytes: &[u8], at: usize) -> Result<(), DiskError> {
+        self.refuse_failed()?;
+        let written = self.file.write_all_at(bytes, at as u64);
+        self.has_failed = written.is_err();
+        self.is_dirty = true;
+        written.map_err(self.failed("write"))
+    }
+
+    fn refuse_failed(&self) -> Result<(), DiskError> {
+        if self.has_failed {
+            let earlier = io::Error::other("an earlier write or sync failed");
+            return Err(self.failed("make durable")(earlier));
+        }
+        Ok(())
     }
 
     /// Writes a frame; durable after the next [`Self::sync`].
@@ -316,36 +363,44 @@ impl Journal {
         // One at a time: what opening relies on.
         self.sync()?;
         let bytes = frame.finish(self.next);
-        let at = (self.half * HALF_BYTES + self.offset) as u64;
-        self.file.write_all_at(bytes, at).map_err(self.failed("write"))?;
+        self.put(bytes, self.half * HALF_BYTES + self.offset)?;
         self.offset += bytes.len();
         self.next.number += 1;
-        self.is_dirty = true;
         Ok(())
     }
 
     /// Makes everything written survive a power cut.
     pub(super) fn sync(&mut self) -> Result<(), DiskError> {
+        self.refuse_failed()?;
         if self.is_dirty {
-            self.file.sync_data().map_err(self.failed("make durable"))?;
+            let synced = self.file.sync_data();
+            self.has_failed = synced.is_err();
+            synced.map_err(self.failed("make durable"))?;
             self.is_dirty = false;
         }
         Ok(())
     }
 
-    /// Gives up everything in it, durably: sled holds it.
+    /// Gives up everything in it, durably: sled holds it. To be called on a journal that was just
+    /// opened, or whose half was just begun: the half it stands in is the older one.
     pub(super) fn reset(&mut self) -> Result<(), DiskError> {
-        // The first pages first: a half that begins with one is void, whatever is behind it.
-        for bytes in [PAGE_BYTES, HALF_BYTES] {
-            let zeros = vec![0; bytes];
-            for half in 0..HALVES {
-                let at = (half * HALF_BYTES) as u64;
-                self.file.write_all_at(&zeros, at).map_err(self.failed("write"))?;
-            }
-            self.is_dirty = true;
-            self.sync()?;
+        self.reset_by_stages(|| {})
+    }
+
+    /// As [`Self::reset`]; `durable` is called after each of its syncs.
+    fn reset_by_stages(&mut self, mut durable: impl FnMut()) -> Result<(), DiskError> {
+        let older = self.half;
+        for half in [older, (older + 1) % HALVES] {
+            self.void(half)?;
+            durable();
         }
-        self.begin_half();
+        let zeros = vec![0; HALF_BYTES];
+        for half in 0..HALVES {
+            self.put(&zeros, half * HALF_BYTES)?;
+        }
+        self.sync()?;
+        durable();
+        self.turn();
         Ok(())
     }
 }

@@ -35,6 +35,9 @@ pub(crate) const VALUE_BYTES_MAX: usize = 4 << 10;
 /// freed segment once *it* believes the next one stable, before we made it durable.
 pub(crate) const GROUP_BYTES_MAX: usize = 256 << 10;
 
+/// How the name of a file ends while it is written.
+const UNFINISHED: &str = ".unfinished";
+
 /// The page of docs/operations that every damage message names.
 pub(crate) const RUNBOOK: &str = "docs/operations/replace-manager.md";
 
@@ -85,7 +88,7 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// What takes records over from the journal has stopped.
-    #[error("the log store in {} could not take over what the journal holds, and this manager stops", path.display())]
+    #[error("the log store in {} could not take over what the journal holds, and this manager stops; the error before this one says why: {RUNBOOK}", path.display())]
     NotSettled {
         /// Its folder.
         path: PathBuf,

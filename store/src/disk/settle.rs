@@ -213,6 +213,7 @@ impl Settled {
     /// Hands the changes of the half that is being written to the settler, once it is done with
     /// those of the other, and goes on there.
     fn begin_half(&self, journal: &mut Journal) -> Result<(), DiskError> {
+        // What sled takes over must be durable here.
         journal.sync()?;
         let mut waiting = self.shared.lock();
         while waiting.settling.is_some() && !waiting.has_failed {
@@ -222,8 +223,7 @@ impl Settled {
         waiting.settling = Some(Arc::new(std::mem::take(&mut waiting.new)));
         self.shared.changed.notify_all();
         drop(waiting);
-        journal.begin_half();
-        Ok(())
+        journal.begin_half()
     }
 
     fn refuse_failed(&self, waiting: &mut Waiting) -> Result<(), DiskError> {
@@ -262,7 +262,8 @@ impl Settled {
         }
         let mut keys = Vec::new();
         self.shared.records.log_keys(from, |key| {
-            if !changed.contains_key(&key) {
+            // A pack that the settler removed between two looks shows the one before it again.
+            if !changed.contains_key(&key) && keys.last().is_none_or(|last| *last < key) {
                 keys.push(key);
             }
             keys.len() < count
@@ -274,15 +275,16 @@ impl Settled {
         Ok(keys)
     }
 
-    /// Lets sled take everything over, and empties the journal.
+    /// Lets sled take everything over, and empties the journal. The settler ends in any case, and
+    /// sled's files are free then.
     fn close(&mut self) -> Result<(), DiskError> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begin_half(&mut writing.journal)?;
+        let handed_over = self.begin_half(&mut writing.journal);
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
-        if let Some(settler) = self.settler.take()
-            && settler.join().is_err()
-        {
+        let ended = self.settler.take().is_none_or(|settler| settler.join().is_ok());
+        handed_over?;
+        if !ended {
             return Err(DiskError::NotSettled { path: self.shared.records.path().to_owned() });
         }
         self.refuse_failed(&mut self.shared.lock())?;

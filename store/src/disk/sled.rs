@@ -10,11 +10,8 @@ use sys::file::{FileError, Folder};
 
 use super::head::{self, HeadFile};
 use super::settle::Settled;
-use super::{Disk, DiskError, GROUP_BYTES_MAX, Key, NewFile, Space, VALUE_BYTES_MAX};
+use super::{Disk, DiskError, GROUP_BYTES_MAX, Key, NewFile, Space, UNFINISHED, VALUE_BYTES_MAX};
 use super::{journal, records};
-
-/// What a file is called while it is written.
-const UNFINISHED: &str = ".unfinished";
 
 /// What of a disk is in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
