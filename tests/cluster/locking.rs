@@ -397,6 +397,38 @@ fn a_manager_that_was_down_is_named_follows_once_it_starts_and_the_old_key_is_do
     }
 }
 
+/// What it missed reaches it as a snapshot: the log that had it is gone everywhere else.
+#[test]
+fn a_manager_that_catches_up_by_snapshot_follows_too() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote, and have said what opens them", || {
+        let members = lab.members();
+        let mut members = members.iter();
+        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
+    });
+    lab.managers[2].daemon.stop();
+    let ran = lab.ctl().run(&["cluster", "update", "--autolock", "on"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let key = key_in(&ran.stdout);
+    // Ends, on a manager, when nothing of its log from before is left.
+    lab.ctl().ok(&["cluster", "rotate", "log-key", "--no-wait"]);
+    until("the log from before is gone", || {
+        let keys = lab.ctl().json(&["cluster", "keys"]);
+        let waiting =
+            keys["members"].as_array()?.iter().filter(|member| !member["waits_for"].is_null());
+        waiting
+            .eq([keys["members"].as_array()?.iter().find(|m| m["hostname"] == "m3")?])
+            .then_some(())
+    });
+    start(&mut lab, 2);
+    await_serving(&lab, 2);
+    until("its seed is destroyed", || (!seed(&lab, 2).exists()).then_some(()));
+    restart(&mut lab, 2);
+    let status = await_locked(&lab, 2);
+    assert_eq!(status["unlock_key_id"], id(&key));
+    unlock(&lab, 2, &key);
+}
+
 #[test]
 fn of_several_who_change_the_key_at_a_time_one_wins_or_they_take_turns() {
     let lab = Lab::with_managers(PROGRAMS, 3);

@@ -53,7 +53,8 @@ pub(super) async fn follow(service: Arc<Service>, outbox: Arc<Outbox>, stop: Can
     }
 }
 
-/// Waits until the cluster's own record changed; false if nothing will change any more.
+/// Waits until the cluster's own record changed, or all was replaced by a snapshot; false if nothing
+/// will change any more.
 async fn cluster_changed(changes: &mut broadcast::Receiver<crate::raft::Changes>) -> bool {
     loop {
         match changes.recv().await {
@@ -61,7 +62,9 @@ async fn cluster_changed(changes: &mut broadcast::Receiver<crate::raft::Changes>
                 let of_cluster = |change: &Change| {
                     matches!(
                         change,
-                        Change::Created(ObjectId::Cluster) | Change::Updated(ObjectId::Cluster)
+                        Change::Created(ObjectId::Cluster)
+                            | Change::Updated(ObjectId::Cluster)
+                            | Change::Replan(None)
                     )
                 };
                 if changes.iter().any(of_cluster) {
