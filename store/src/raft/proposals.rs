@@ -9,12 +9,13 @@
 //! Invariant: every proposal is answered once, with its own outcome; those that wait go in the
 //! order in which they came.
 
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::ClientWriteError;
 use state::Outcome;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -37,6 +38,15 @@ struct Stats {
     proposals: AtomicU64,
     groups: AtomicU64,
     queue_nanos: AtomicU64,
+}
+
+impl Stats {
+    /// Counts a group.
+    fn count(&self, proposals: u64, queue_nanos: u64) {
+        self.proposals.fetch_add(proposals, Ordering::Relaxed);
+        self.groups.fetch_add(1, Ordering::Relaxed);
+        self.queue_nanos.fetch_add(queue_nanos, Ordering::Relaxed);
+    }
 }
 
 struct Waiting {
@@ -77,18 +87,20 @@ impl Proposals {
 
     /// Proposes, and waits until it is applied here.
     pub(super) async fn write(&self, proposal: Proposal, room: OwnedSemaphorePermit) -> Written {
-        if let Ok(_group) = self.groups.try_acquire() {
-            self.stats.proposals.fetch_add(1, Ordering::Relaxed);
-            self.stats.groups.fetch_add(1, Ordering::Relaxed);
-            return match self.inner.client_write(proposal).await {
-                Ok(response) => Ok(outcome(response.data)),
-                Err(RaftError::APIError(error)) => Err(not_written(&error)),
-                Err(RaftError::Fatal(_)) => Err(ProposeError::Stopped),
-            };
-        }
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { since: Instant::now(), proposal, answer, room };
-        self.queue.send(waiting).map_err(|_| ProposeError::Stopped)?;
+        match self.groups.clone().try_acquire_owned() {
+            // In a task: whoever gives up must not give back what is on its way.
+            Ok(group) => {
+                self.stats.count(1, 0);
+                let inner = self.inner.clone();
+                tokio::spawn(async move {
+                    send_group(&inner, iter::once(waiting)).await;
+                    drop(group);
+                });
+            }
+            Err(_) => self.queue.send(waiting).map_err(|_| ProposeError::Stopped)?,
+        }
         answered.await.unwrap_or(Err(ProposeError::Stopped))
     }
 }
@@ -122,10 +134,7 @@ async fn send_groups(
         // Whoever gave up was told that the outcome is unknown: better that nothing happens.
         waiting.retain(|waiting| !waiting.answer.is_closed());
         let queued: u128 = waiting.iter().map(|waiting| waiting.since.elapsed().as_nanos()).sum();
-        let queued = u64::try_from(queued).unwrap_or(u64::MAX);
-        stats.queue_nanos.fetch_add(queued, Ordering::Relaxed);
-        stats.proposals.fetch_add(waiting.len() as u64, Ordering::Relaxed);
-        stats.groups.fetch_add(1, Ordering::Relaxed);
+        stats.count(waiting.len() as u64, u64::try_from(queued).unwrap_or(u64::MAX));
         send_group(&inner, waiting.drain(..)).await;
         drop(group);
     }
