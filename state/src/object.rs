@@ -441,9 +441,9 @@ pub struct Secret {
     /// Operators and groups whose services may refer to it; admins always may.
     #[n(2)]
     pub usable_by: Vec<OperatorName>,
-    /// Its values.
+    /// Its values. Boxed: a map has room for eleven from its first on, and most secrets have one.
     #[n(3)]
-    pub versions: BTreeMap<Version, SecretVersion>,
+    pub versions: BTreeMap<Version, Box<SecretVersion>>,
     /// The one that references follow.
     #[n(4)]
     pub current: Version,

@@ -42,7 +42,7 @@ impl Context<'_> {
             name: create.name,
             labels: create.labels,
             usable_by: create.usable_by,
-            versions: BTreeMap::from([(Version(1), version)]),
+            versions: BTreeMap::from([(Version(1), Box::new(version))]),
             current: Version(1),
             created_at: self.now,
             updated_at: self.now,
