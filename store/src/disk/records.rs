@@ -21,8 +21,9 @@ use sys::file::Folder;
 use super::packs::{self, Around, LogKey, Pack, key_bytes, log_key};
 use super::{DiskError, GROUP_BYTES_MAX};
 
-/// sled's page cache. Entries in use are in the tail in memory; the rest is read once, at start.
-const CACHE_BYTES: u64 = 64 << 20;
+/// sled's page cache, for its inner nodes and the pack at the end. Entries in use are in the tail in
+/// memory; the rest is read once, at start.
+const CACHE_BYTES: u64 = 8 << 20;
 
 /// What a removal counts as: it may make sled write the page anew.
 const REMOVAL_BYTES: usize = 512;
