@@ -326,7 +326,7 @@ fn after_a_failed_write_or_sync_nothing_is_tried_again() {
             journal.write(&mut frame(1, 10)).unwrap();
         }
         // A pipe takes neither.
-        let (pipe, _end) = std::io::pipe().unwrap();
+        let (pipe, _end) = io::pipe().unwrap();
         let good = std::mem::replace(&mut journal.file, std::os::fd::OwnedFd::from(pipe).into());
         assert!(journal.write(&mut frame(2, 10)).is_err());
         journal.file = good;
