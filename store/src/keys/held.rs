@@ -117,6 +117,10 @@ impl KeyKeeper for HeldKeys {
         (kept.contents.logs.iter().map(|key| key.id()).collect(), kept.contents.active_log)
     }
 
+    fn generation(&self) -> u64 {
+        self.kept().owner.generation
+    }
+
     fn log_key(&self, id: KeyId) -> Option<Arc<LogKey>> {
         self.kept().contents.logs.iter().find(|key| key.id() == id).cloned()
     }

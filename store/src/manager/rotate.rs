@@ -1,8 +1,9 @@
 //! Driving this manager's log key rotation: when one is owed, and until it is finished.
 //!
 //! A rotation that the key file says has begun is finished whatever the cluster thinks; a new one
-//! is begun only on a state that a majority confirmed. Its word travels with the reports to the
-//! leader. Not here: the steps (raft::rotation).
+//! is begun only on a state that a majority confirmed, and only once the key file is sealed to the
+//! recipients of that state. Its word travels with the reports to the leader. Not here: the steps
+//! (raft::rotation), sealing anew (reseal).
 
 use std::io;
 use std::sync::Arc;

@@ -10,8 +10,9 @@
 //! it is. [`Rotation`] carries steps out. Not here: whether a rotation is wanted (state), telling
 //! that it is done (manager, report).
 //!
-//! Invariant: a key is destroyed only when nothing on the disk is under it, nothing is being
-//! written under it, and nothing can begin to be.
+//! Invariants: a key is made only when the key file is sealed to the present recipients, so that no
+//! slot that was taken away before ever opens a file that it stands in; a key is destroyed only when
+//! nothing on the disk is under it, nothing is being written under it, and nothing can begin to be.
 
 mod carry_out;
 #[cfg(test)]
@@ -31,6 +32,9 @@ use super::snapshot::SnapshotKey;
 pub(crate) trait KeyKeeper: Send + Sync + 'static {
     /// Ids of the log keys that are kept, oldest first, and the one that seals.
     fn log_ids(&self) -> (Vec<KeyId>, KeyId);
+
+    /// The generation of the recipients that the keys are sealed to, durably.
+    fn generation(&self) -> u64;
 
     /// One of the keys that are kept.
     fn log_key(&self, id: KeyId) -> Option<Arc<LogKey>>;
@@ -53,6 +57,8 @@ pub(crate) trait KeyKeeper: Send + Sync + 'static {
 /// Where a manager is: its key file, its memory, its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
+    /// Whether the key file is sealed to the recipients of this manager's state.
+    pub(crate) sealed_anew: bool,
     /// Ids of the log keys in the key file, oldest first.
     pub(crate) kept: Vec<KeyId>,
     /// The one that the key file says seals.
@@ -114,14 +120,18 @@ impl Step {
 /// What comes next for a manager that is there; `due` says whether a new key is wanted. A rotation
 /// that has begun is finished whether or not one is wanted.
 pub(crate) fn next_step(position: &Position, due: bool) -> Step {
-    let Position { kept, active, used, log, snapshots, old_files } = position;
+    let Position { sealed_anew, kept, active, used, log, snapshots, old_files } = position;
     let current = |id: &Option<KeyId>| *id == Some(*active);
     let gone: Vec<_> = kept.iter().filter(|id| *id != active).copied().collect();
     if used != active {
         return Step::Use(*active);
     }
     if gone.is_empty() {
-        return if due { Step::MakeKey } else { Step::Rest };
+        return match due {
+            false => Step::Rest,
+            true if !sealed_anew => Step::Await("waits until its key file is sealed anew"),
+            true => Step::MakeKey,
+        };
     }
     if !log.metas.iter().chain(&log.heads).all(current) {
         return Step::Rewrite;
@@ -200,6 +210,7 @@ mod tests {
     /// A manager that has just made key B durable.
     fn begun() -> Position {
         Position {
+            sealed_anew: true,
             kept: vec![A, B],
             active: B,
             used: A,
@@ -293,6 +304,18 @@ mod tests {
         }
         // Nobody knows of it any more: it is finished all the same.
         assert_eq!(next_step(&begun(), false), Step::Use(B));
+    }
+
+    /// A slot that was taken away opens the key file until it is sealed anew.
+    #[test]
+    fn no_key_is_made_for_a_file_that_former_recipients_open() {
+        let mut at = Position { sealed_anew: false, kept: vec![A], active: A, ..begun() };
+        assert!(matches!(next_step(&at, true), Step::Await(_)));
+        assert_eq!(next_step(&at, false), Step::Rest);
+        at.sealed_anew = true;
+        assert_eq!(next_step(&at, true), Step::MakeKey);
+        // What has begun is finished, whoever opens the file meanwhile: another one follows.
+        assert_eq!(next_step(&Position { sealed_anew: false, ..begun() }, true), Step::Use(B));
     }
 
     #[test]

@@ -38,11 +38,15 @@ impl Rotation {
     pub(crate) async fn position(&self) -> io::Result<Position> {
         let Self { raft, keeper } = self.clone();
         let look = move || {
+            // The state first: what changes it later has a rotation of its own.
+            let listed = raft.machine.state().cluster().map(|c| c.recipients_generation);
+            let sealed_anew = keeper.generation() >= listed.unwrap_or(0);
             let (kept, active) = keeper.log_ids();
             let snapshots = raft.machine.snapshots();
             // Before anything is looked at: a file that ends meanwhile is seen then.
             let old_files = snapshots.keys().old_files();
             Ok(Position {
+                sealed_anew,
                 kept,
                 active,
                 used: snapshots.keys().active().id(),

@@ -16,11 +16,12 @@ use rustls_pki_types::CertificateDer;
 use seal::{
     KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, RootKey, SlotKind, SlotSecretKey,
 };
-use state::command::{Command, Denial, Envelope};
+use state::command::{Command, Denial, Envelope, InitCluster, LEVEL};
 
 use super::*;
 use crate::ca;
 use crate::disk::{Cut, Disk as _, SimulatedDisk};
+use crate::keys::recipients;
 use crate::raft::snapshot::Snapshots;
 use crate::raft::{LogKeys, Pool, Profile, Raft, Start};
 
@@ -42,6 +43,8 @@ fn slot() -> SlotSecretKey {
 struct Keeper {
     disk: SimulatedDisk,
     contents: Mutex<KeyFileContents>,
+    /// Of the recipients it is sealed to.
+    generation: AtomicU64,
 }
 
 impl Keeper {
@@ -54,7 +57,7 @@ impl Keeper {
             logs: vec![log.into()],
             tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
         };
-        let keeper = Self { disk: disk.clone(), contents: Mutex::new(contents) };
+        let keeper = Self::with(disk, contents);
         keeper.write();
         keeper
     }
@@ -64,7 +67,12 @@ impl Keeper {
         let mut file = disk.open_file(KEYS).unwrap().unwrap();
         io::Read::read_to_end(&mut file, &mut bytes).unwrap();
         let contents = LockedKeyFile::parse(&bytes).unwrap().open(&slot()).unwrap();
-        Self { disk: disk.clone(), contents: Mutex::new(contents) }
+        Self::with(disk, contents)
+    }
+
+    fn with(disk: &SimulatedDisk, contents: KeyFileContents) -> Self {
+        let contents = Mutex::new(contents);
+        Self { disk: disk.clone(), contents, generation: AtomicU64::new(1) }
     }
 
     fn write(&self) {
@@ -91,6 +99,10 @@ impl KeyKeeper for Keeper {
     fn log_ids(&self) -> (Vec<KeyId>, KeyId) {
         let contents = self.contents.lock().unwrap();
         (contents.logs.iter().map(|key| key.id()).collect(), contents.active_log)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     fn log_key(&self, id: KeyId) -> Option<Arc<LogKey>> {
@@ -163,7 +175,11 @@ impl Alone {
     async fn write(&self, number: u64) {
         let caller = Caller::Cluster { member: ME };
         let denial = Denial { caller, action: number.to_string(), count: 1 };
-        let body = Command::RecordDenials(vec![denial]);
+        self.propose(Command::RecordDenials(vec![denial])).await;
+    }
+
+    async fn propose(&self, body: Command) {
+        let caller = Caller::Cluster { member: ME };
         let envelope = Envelope { format: 1, request: None, caller, at: Timestamp(1), body };
         self.raft.propose(envelope).await.unwrap().unwrap();
     }
@@ -300,6 +316,55 @@ async fn a_rotation_cut_short_at_any_durable_step_ends_complete_or_not_begun() {
     let keys: BTreeSet<_> = ended.iter().map(|resumed| resumed.key).collect();
     assert_eq!(keys, [old.id(), new].into(), "some were not begun, the others are complete");
     assert_nothing_under(&old, &disk.cut(usize::MAX));
+}
+
+/// What a founder commits first; whom key files are sealed to is of generation 1 by that.
+fn first_command() -> Command {
+    let (realm, root, now) = (place().realm, RootKey::make(), Timestamp(1_000));
+    let founded = ca::found(realm, &root, now).unwrap();
+    let (transit_id, transit) = ca::make_transit_key(realm, &root, &founded.key, now).unwrap();
+    let node_id = NodeId::from_entropy([1; 17]);
+    let subject = Subject::Manager(node_id, ME);
+    let pair = certificate::make_key_pair().unwrap();
+    let (incarnation, public_key) = (place().incarnation, &pair.public);
+    let request = ca::For { realm, incarnation, subject, public_key, now };
+    let issued = ca::sign(&founded.authority.certificate.0, &founded.key, request).unwrap();
+    Command::InitCluster(Box::new(InitCluster {
+        realm,
+        incarnation,
+        authority: founded.authority,
+        root: root.id(),
+        transit_id,
+        transit,
+        recipients: vec![recipients::own_seed()],
+        payload_quota_bytes: 1 << 20,
+        member: ME,
+        node_id,
+        hostname: "node".parse().unwrap(),
+        address: "127.0.0.1:1".into(),
+        serial: issued.serial,
+        certificate: issued.record,
+        level_max: LEVEL,
+    }))
+}
+
+/// The key file is compared with the state of this manager, whatever way that came to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_file_that_is_behind_the_list_gets_no_new_key_until_it_is_sealed_anew() {
+    let disk = SimulatedDisk::new();
+    let alone = Alone::start(&disk, Keeper::make(&disk), pool()).await;
+    alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    alone.propose(first_command()).await;
+    assert_eq!(alone.rotation.next(true).await.unwrap(), Step::MakeKey);
+    alone.keeper.generation.store(0, Ordering::SeqCst);
+    let step = alone.rotation.next(true).await.unwrap();
+    assert!(matches!(step, Step::Await(_)), "{step:?}");
+    alone.rotation.take(&step).await.unwrap();
+    assert_eq!(alone.keeper.log_ids().0.len(), 1, "none was made");
+    // Ahead, as while the log is read at start, it is sealed to those who come later.
+    alone.keeper.generation.store(2, Ordering::SeqCst);
+    assert_eq!(alone.rotation.next(true).await.unwrap(), Step::MakeKey);
+    alone.raft.shut_down().await;
 }
 
 /// A key opens nothing of a disk.
