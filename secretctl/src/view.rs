@@ -530,10 +530,36 @@ pub(crate) struct Locking {
     pub(crate) autolock: bool,
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) recipients_generation: u64,
-    /// Whether every manager followed.
+    /// Whether every manager followed, and has a new log key.
     pub(crate) done: bool,
     pub(crate) followed: Vec<Member>,
     pub(crate) pending: Vec<Member>,
+    pub(crate) log_key_rotation: FollowingRotation,
+}
+
+/// The log key rotation that a change of the locking asked for.
+#[derive(Serialize)]
+pub(crate) struct FollowingRotation {
+    pub(crate) number: u64,
+    /// False while the one before is in progress.
+    pub(crate) begun: bool,
+    pub(crate) complete: bool,
+    /// Managers that it, or the one before, waits for.
+    pub(crate) waits_for: Vec<WaitedFor>,
+}
+
+/// A manager that a rotation waits for.
+#[derive(Serialize)]
+pub(crate) struct WaitedFor {
+    pub(crate) member: u64,
+    pub(crate) hostname: String,
+    pub(crate) reason: Option<String>,
+}
+
+impl From<MemberKeys> for WaitedFor {
+    fn from(member: MemberKeys) -> Self {
+        Self { member: member.member, hostname: member.hostname, reason: member.waits_for }
+    }
 }
 
 /// A manager that was unlocked.

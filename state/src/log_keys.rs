@@ -4,8 +4,9 @@
 //! done. The cluster counts rotations it wants (*epochs*); a manager whose epoch is behind rotates
 //! and gives word. Not here: how a manager rotates (store).
 //!
-//! Invariant: a manager's epoch rises only with a key that it did not have before, and no epoch is
-//! wanted before every manager has reached the last one.
+//! Invariants: a manager's epoch rises only with a key that it did not have before; no epoch is
+//! wanted before every manager has reached the last one; after a slot was taken from the recipients
+//! an epoch begins, at once or after the one that is under way.
 
 use std::collections::BTreeMap;
 
@@ -38,11 +39,19 @@ pub struct LogKeys {
     /// Managers that gave word, or were admitted after a rotation.
     #[n(2)]
     pub members: BTreeMap<MemberId, MemberLogKey>,
+    /// Since when another one is to follow the last, which is under way; none if none is.
+    #[n(3)]
+    pub next_since: Option<Timestamp>,
 }
 
 impl LogKeys {
     /// What is known of a manager's key.
     pub fn of(&self, member: MemberId) -> MemberLogKey {
         self.members.get(&member).copied().unwrap_or_default()
+    }
+
+    /// The last rotation that is wanted or is to follow.
+    pub const fn last(&self) -> u64 {
+        if self.next_since.is_some() { self.wanted + 1 } else { self.wanted }
     }
 }

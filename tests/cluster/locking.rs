@@ -8,6 +8,10 @@ use seal::{LockedKeyFile, UnlockKey};
 use tests::{Lab, until};
 
 use crate::PROGRAMS;
+use crate::rotation::{
+    assert_gives_up, assert_nothing_opens, assert_under_none, await_complete, of, open_stolen,
+    start_on_stolen, steal_keys,
+};
 
 /// Exit status of a refusal, and of what may pass later.
 const REFUSED: i32 = 1;
@@ -37,6 +41,17 @@ fn start(lab: &mut Lab, index: usize) {
 fn restart(lab: &mut Lab, index: usize) {
     lab.managers[index].daemon.stop();
     start(lab, index);
+}
+
+/// Three managers that vote, and said what opens them.
+fn three() -> Lab {
+    let lab = Lab::with_managers(PROGRAMS, 3);
+    until("all vote, and have said what opens them", || {
+        let members = lab.members();
+        let mut members = members.iter();
+        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
+    });
+    lab
 }
 
 /// What a manager says of itself over its socket, once that satisfies.
@@ -308,12 +323,7 @@ fn autolock_is_turned_on_and_off_while_it_serves() {
 
 #[test]
 fn a_manager_that_was_down_is_named_follows_once_it_starts_and_the_old_key_is_done() {
-    let mut lab = Lab::with_managers(PROGRAMS, 3);
-    until("all vote, and have said what opens them", || {
-        let members = lab.members();
-        let mut members = members.iter();
-        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
-    });
+    let mut lab = three();
     lab.ctl().ok_with(&["create", "kept", "-"], b"value");
     let followed = |lab: &Lab, generation: u64| {
         await_status(lab, 0, "all key files are sealed anew", |status| {
@@ -400,43 +410,125 @@ fn a_manager_that_was_down_is_named_follows_once_it_starts_and_the_old_key_is_do
 /// What it missed reaches it as a snapshot: the log that had it is gone everywhere else.
 #[test]
 fn a_manager_that_catches_up_by_snapshot_follows_too() {
-    let mut lab = Lab::with_managers(PROGRAMS, 3);
-    until("all vote, and have said what opens them", || {
-        let members = lab.members();
-        let mut members = members.iter();
-        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
-    });
+    let mut lab = three();
     lab.managers[2].daemon.stop();
     let ran = lab.ctl().run(&["cluster", "update", "--autolock", "on"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     let key = key_in(&ran.stdout);
-    // Ends, on a manager, when nothing of its log from before is left.
-    lab.ctl().ok(&["cluster", "rotate", "log-key", "--no-wait"]);
-    until("the log from before is gone", || {
-        let keys = lab.ctl().json(&["cluster", "keys"]);
-        let waiting =
-            keys["members"].as_array()?.iter().filter(|member| !member["waits_for"].is_null());
-        waiting
-            .eq([keys["members"].as_array()?.iter().find(|m| m["hostname"] == "m3")?])
-            .then_some(())
-    });
+    // Log keys rotate with it, which ends on a manager when nothing of its log from before is left.
+    let keys = lab.ctl().json(&["cluster", "keys"]);
+    let waiting = keys["members"].as_array().unwrap().iter();
+    let waiting = waiting.filter(|member| !member["waits_for"].is_null());
+    assert!(waiting.eq([of(&keys, 2)]), "{keys}");
     start(&mut lab, 2);
     await_serving(&lab, 2);
     until("its seed is destroyed", || (!seed(&lab, 2).exists()).then_some(()));
+    await_complete(&lab, 1);
     restart(&mut lab, 2);
     let status = await_locked(&lab, 2);
     assert_eq!(status["unlock_key_id"], id(&key));
     unlock(&lab, 2, &key);
 }
 
+/// A stolen key file opens with an unlock key of its time, and a manager on a copy of the disk as it
+/// is now starts with both: nothing of that disk opens.
+fn assert_key_opens_nothing(lab: &mut Lab, index: usize, stolen: &Path, key: &str) {
+    let slot = UnlockKey::parse(key.as_bytes()).unwrap().slot();
+    lab.managers[index].daemon.stop();
+    assert_under_none(&lab.managers[index].data, &open_stolen(stolen, &slot));
+    let before = lab.managers[index].daemon.log();
+    start_on_stolen(&mut lab.managers[index], stolen);
+    lab.await_socket(index);
+    await_locked(lab, index);
+    let ran = lab.ctl_of(index).run_with(&["--timeout", "5s", "cluster", "unlock"], key.as_bytes());
+    assert!(ran.stderr.contains("unlocked; the manager reads its log"), "{ran:?}");
+    assert_ne!(ran.status, 0, "{ran:?}");
+    assert_gives_up(&mut lab.managers[index], &before);
+}
+
+#[test]
+fn a_new_unlock_key_comes_with_new_log_keys_and_the_old_ones_open_nothing_new() {
+    let mut lab = three();
+    lab.ctl().ok_with(&["create", "kept", "-"], b"value");
+    let seeds = steal_keys(&lab, "seeds");
+
+    // One is down while locking is turned on: it is named, and what that means; then it follows.
+    lab.managers[2].daemon.stop();
+    let ran = lab.ctl().run(&["cluster", "update", "--autolock", "on"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let first = key_in(&ran.stdout);
+    let said = &ran.stderr;
+    assert!(said.contains("warning: log key rotation 1 waits for manager"), "{said}");
+    assert!(said.contains("(m3): it does not answer") && said.contains("until then"), "{said}");
+    assert!(said.contains("done on all managers that answer"), "{said}");
+    assert!(!said.contains("is complete") && !said.contains("it heals"), "{said}");
+    start(&mut lab, 2);
+    await_complete(&lab, 1);
+
+    // With nobody down it is done when it says so.
+    let former = steal_keys(&lab, "former");
+    let ran = lab.ctl().run(&["cluster", "unlock-key", "--rotate"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let second = key_in(&ran.stdout);
+    let said = &ran.stderr;
+    assert!(said.contains("log key rotation 2 is complete"), "{said}");
+    assert!(said.contains("done: no manager opens by anything else"), "{said}");
+    assert!(said.contains("it heals") && said.contains("it does not heal"), "{said}");
+    let members = lab.ctl().json(&["cluster", "keys", "--verify"])["members"].clone();
+    for member in members.as_array().unwrap() {
+        let check = &member["check"];
+        assert!(check["damaged"].is_null() && check["diverged"].is_null(), "{member}");
+    }
+
+    for index in 0..3 {
+        let folder = index.to_string();
+        assert!(opens(&lab.managers[index].data, &second), "manager {index}");
+        assert_key_opens_nothing(&mut lab, index, &former.join(&folder), &first);
+        assert_nothing_opens(&mut lab, index, &seeds.join(&folder));
+    }
+}
+
+#[test]
+fn a_key_that_goes_while_log_keys_rotate_has_a_rotation_of_its_own() {
+    let mut lab = three();
+    lab.ctl().ok_with(&["create", "kept", "-"], b"value");
+    let seeds = steal_keys(&lab, "seeds");
+    lab.managers[2].daemon.stop();
+    lab.ctl().ok(&["cluster", "rotate", "log-key", "--no-wait"]);
+    // Their new log keys are made, and stand in key files that the seeds open.
+    until("only the one that is down is waited for", || {
+        let keys = lab.ctl().json(&["cluster", "keys"]);
+        let mut others = [of(&keys, 0), of(&keys, 1)].into_iter();
+        others.all(|member| member["rotation"] == 1).then_some(())
+    });
+    let later = steal_keys(&lab, "later");
+    let ran = lab.ctl().run(&["--json", "cluster", "update", "--autolock", "on"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let (_, came) = ran.stdout.split_once('\n').unwrap();
+    let came: serde_json::Value = serde_json::from_str(came).unwrap();
+    assert_eq!(came["done"], false, "{came}");
+    let rotation = &came["log_key_rotation"];
+    let state = (&rotation["number"], &rotation["begun"], &rotation["complete"]);
+    assert_eq!(state, (&2.into(), &false.into(), &false.into()), "{came}");
+    assert_eq!(rotation["waits_for"][0]["hostname"], "m3", "{came}");
+    assert!(!seed(&lab, 0).exists(), "the locking itself does not wait");
+    let keys = lab.ctl().json(&["cluster", "keys"]);
+    assert_eq!(keys["log_key_rotation"]["number"], 1);
+    assert_eq!(keys["log_key_rotation"]["next"], 2);
+
+    start(&mut lab, 2);
+    let keys = await_complete(&lab, 2);
+    assert!(keys["log_key_rotation"]["next"].is_null(), "{keys}");
+    for index in 0..3 {
+        for stolen in [&seeds, &later] {
+            assert_nothing_opens(&mut lab, index, &stolen.join(index.to_string()));
+        }
+    }
+}
+
 #[test]
 fn of_several_who_change_the_key_at_a_time_one_wins_or_they_take_turns() {
-    let lab = Lab::with_managers(PROGRAMS, 3);
-    until("all vote, and have said what opens them", || {
-        let members = lab.members();
-        let mut members = members.iter();
-        members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
-    });
+    let lab = three();
     lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
     // The key that is in use was shown by a command that succeeded.
     let rotating: Vec<_> = (0..3)

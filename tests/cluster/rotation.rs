@@ -6,10 +6,13 @@ use std::process::Command;
 
 use seal::{LockedKeyFile, SlotSecretKey};
 use serde_json::Value;
-use tests::{Lab, until};
+use tests::{Lab, Manager, until};
 
 use crate::PROGRAMS;
 use crate::faults::{Load, WRITERS, assert_all_there};
+
+/// What opens a disk, by the names it has there.
+const KEY_FILES: [&str; 2] = ["keys", "unlock-seed"];
 
 /// What `cluster keys` says, once a manager answers.
 fn keys(lab: &Lab) -> Value {
@@ -24,7 +27,7 @@ fn members(keys: &Value) -> &Vec<Value> {
 }
 
 /// The member of `m2` for 1.
-fn of(keys: &Value, index: usize) -> &Value {
+pub(crate) fn of(keys: &Value, index: usize) -> &Value {
     let hostname = format!("m{}", index + 1);
     members(keys).iter().find(|member| member["hostname"] == hostname).unwrap()
 }
@@ -41,7 +44,7 @@ fn await_voters(lab: &Lab) {
     });
 }
 
-fn await_complete(lab: &Lab, number: u64) -> Value {
+pub(crate) fn await_complete(lab: &Lab, number: u64) -> Value {
     until("the rotation is complete", || {
         let keys = keys(lab);
         let rotation = &keys["log_key_rotation"];
@@ -68,12 +71,17 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-/// The ids of the log keys in a stolen key file, which its seed opens.
-fn open_stolen(folder: &Path) -> BTreeSet<[u8; 16]> {
-    let seed: [u8; 32] = std::fs::read(folder.join("unlock-seed")).unwrap().try_into().unwrap();
+/// The ids of the log keys in a stolen key file, which a slot's key opens.
+pub(crate) fn open_stolen(folder: &Path, slot: &SlotSecretKey) -> BTreeSet<[u8; 16]> {
     let file = LockedKeyFile::parse(&std::fs::read(folder.join("keys")).unwrap()).unwrap();
-    let contents = file.open(&SlotSecretKey::derive_from_seed(&seed)).unwrap();
+    let contents = file.open(slot).unwrap();
     contents.logs.iter().map(|key| *key.id().as_bytes()).collect()
+}
+
+/// The key of a stolen seed.
+pub(crate) fn stolen_slot(folder: &Path) -> SlotSecretKey {
+    let seed: [u8; 32] = std::fs::read(folder.join("unlock-seed")).unwrap().try_into().unwrap();
+    SlotSecretKey::derive_from_seed(&seed)
 }
 
 /// The key that sealed bytes of a file, from `at` on.
@@ -82,14 +90,15 @@ fn sealed_under(path: &Path, at: usize) -> [u8; 16] {
     *seal::sealed_under(&bytes[at..]).unwrap().as_bytes()
 }
 
-/// What a thief had before: each manager's key file, and what opens it.
-fn steal_keys(lab: &Lab) -> PathBuf {
-    let stolen = lab.path().join("stolen");
+/// What a thief had before: each manager's key file, and the seed if it has one.
+pub(crate) fn steal_keys(lab: &Lab, name: &str) -> PathBuf {
+    let stolen = lab.path().join(name);
     for (index, manager) in lab.managers.iter().enumerate() {
         let folder = stolen.join(index.to_string());
         std::fs::create_dir_all(&folder).unwrap();
-        copy(&manager.data.join("keys"), &folder);
-        copy(&manager.data.join("unlock-seed"), &folder);
+        for name in KEY_FILES.iter().filter(|name| manager.data.join(name).exists()) {
+            copy(&manager.data.join(name), &folder);
+        }
     }
     stolen
 }
@@ -112,34 +121,55 @@ fn assert_verified_and_on_record(lab: &Lab) {
     assert!(count("acknowledge_log_key") >= 3);
 }
 
-/// What the thief had opens nothing of a manager's disk as it is now.
-fn assert_nothing_opens(lab: &mut Lab, index: usize, stolen: &Path) {
-    let manager = &mut lab.managers[index];
-    manager.daemon.stop();
-    let ids = open_stolen(stolen);
-    let snapshots = std::fs::read_dir(&manager.data).unwrap().map(|entry| entry.unwrap());
+/// Nothing of what a stopped manager goes by is under keys of these ids.
+pub(crate) fn assert_under_none(data: &Path, ids: &BTreeSet<[u8; 16]>) {
+    let snapshots = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap());
     let snapshots: Vec<_> = snapshots
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("snapshot-"))
         .collect();
     assert_eq!(snapshots.len(), 1);
     assert!(!ids.contains(&sealed_under(&snapshots[0].path(), 36)), "the snapshot");
     for block in [0, 8 << 10] {
-        assert!(!ids.contains(&sealed_under(&manager.data.join("head"), block + 4)), "the head");
+        assert!(!ids.contains(&sealed_under(&data.join("head"), block + 4)), "the head");
     }
+}
+
+/// Starts a manager on a copy of a data folder with stolen key files in their places.
+pub(crate) fn start_on_stolen(manager: &mut Manager, stolen: &Path) {
     let theirs = manager.data.with_file_name("theirs");
+    std::fs::remove_dir_all(&theirs).ok();
     copy(&manager.data, &theirs);
-    for name in ["keys", "unlock-seed"] {
-        copy(&stolen.join(name), &theirs.join(name));
+    for name in KEY_FILES {
+        std::fs::remove_file(theirs.join(name)).ok();
+        if stolen.join(name).exists() {
+            copy(&stolen.join(name), &theirs.join(name));
+        }
     }
     let (data, place) = (manager.data.display().to_string(), theirs.display().to_string());
     for word in manager.daemon.arguments() {
         *word = word.replace(&data, &place);
     }
-    let before = manager.daemon.log().matches("failed authentication").count();
     manager.daemon.start_again();
+}
+
+/// A manager stops since nothing of its disk opens; `before` is what it logged before.
+pub(crate) fn assert_gives_up(manager: &mut Manager, before: &str) {
     assert!(!manager.daemon.wait().success(), "the old key opens the disk");
-    let after = manager.daemon.log().matches("failed authentication").count();
-    assert!(after > before, "{}", manager.daemon.log());
+    let log = manager.daemon.log();
+    let told = |log: &str| log.matches("failed authentication").count();
+    assert!(told(&log) > told(before), "{log}");
+}
+
+/// What the thief had opens nothing of a manager's disk as it is now.
+pub(crate) fn assert_nothing_opens(lab: &mut Lab, index: usize, stolen: &Path) {
+    let manager = &mut lab.managers[index];
+    if manager.daemon.runs() {
+        manager.daemon.stop();
+    }
+    assert_under_none(&manager.data, &open_stolen(stolen, &stolen_slot(stolen)));
+    let before = manager.daemon.log();
+    start_on_stolen(manager, stolen);
+    assert_gives_up(manager, &before);
 }
 
 #[test]
@@ -152,7 +182,7 @@ fn log_keys_rotate_under_load_though_one_is_killed_and_one_is_down() {
     assert_eq!(before["log_key_rotation"]["number"], 0);
     let old: BTreeSet<String> = members(&before).iter().flat_map(log_keys).collect();
     assert_eq!(old.len(), 3, "each manager has a key of its own");
-    let stolen = steal_keys(&lab);
+    let stolen = steal_keys(&lab, "stolen");
 
     let leader = lab.leader();
     let down = (leader + 1) % 3;

@@ -1056,6 +1056,9 @@ pub struct UpdateLockingResponse {
     /// what every key file has to reach
     #[prost(uint64, tag = "1")]
     pub recipients_generation: u64,
+    /// the log key rotation that every manager has to finish
+    #[prost(uint64, tag = "2")]
+    pub log_key_epoch: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveMemberRequest {
@@ -1274,6 +1277,9 @@ pub struct ClusterKeys {
     pub log_key_wanted_at: u64,
     #[prost(message, repeated, tag = "5")]
     pub members: ::prost::alloc::vec::Vec<MemberKeys>,
+    /// larger than log_key_epoch: that one follows by itself
+    #[prost(uint64, tag = "6")]
+    pub log_key_epoch_last: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberKeys {

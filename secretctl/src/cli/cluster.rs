@@ -22,8 +22,9 @@ pub(crate) enum ClusterCommand {
     /// beside its data or where `--unlock-seed` says. With locking on, a manager that starts waits
     /// for `secretctl cluster unlock`: whoever has its disk has nothing that opens it. Turning it
     /// on makes an unlock key here and shows it once; only its public half is sent, so the cluster
-    /// cannot show it again. The managers that answer are waited for; one that is down follows when
-    /// it starts.
+    /// cannot show it again. Either way the managers rotate their log keys, too: what opened them
+    /// before, with a copy of their disks from before, reads nothing that they hold from now on. The
+    /// managers that answer are waited for; one that is down follows when it starts.
     Update(ClusterUpdateArgs),
 
     /// Open the manager on this machine, which is locked
@@ -46,9 +47,14 @@ pub(crate) enum ClusterCommand {
     /// Replace the unlock key
     ///
     /// With `--rotate`, makes a new key here, shows it once and has every manager seal its keys to
-    /// it instead. Those that answer are waited for; one that is down is named: it still opens with
-    /// the key before, once, and follows when it has started. Until then keep both. Without
+    /// it instead, and then rotate its log key. Those that answer are waited for; one that is down
+    /// is named: it still opens with the key before, once, and follows when it has started. Until
+    /// then keep both. If a log key rotation is in progress, another one follows it. Without
     /// `--rotate` there is nothing to show: the cluster has the key's public half only.
+    ///
+    /// It heals a key that leaked: that opens no manager any more and, once this is done, though
+    /// with a copy of a key file, nothing that the disks hold from then on. It does not heal: such a
+    /// copy opens copies of a disk from before, and has the root keys, which stay the same.
     UnlockKey(UnlockKeyArgs),
 
     /// Make the manager on this machine a member of a cluster
@@ -201,9 +207,9 @@ pub(crate) struct ClusterUpdateArgs {
     #[arg(long, value_enum, value_name = "ON|OFF")]
     pub(crate) autolock: SwitchArg,
 
-    /// How long to wait until the managers that answer have followed
+    /// How long to wait until the managers that answer have followed and have new log keys
     #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
-          default_value = "1m")]
+          default_value = "5m")]
     pub(crate) wait: Duration,
 }
 
@@ -225,9 +231,9 @@ pub(crate) struct UnlockKeyArgs {
     #[arg(long)]
     pub(crate) rotate: bool,
 
-    /// How long to wait until the managers that answer have followed
+    /// How long to wait until the managers that answer have followed and have new log keys
     #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
-          default_value = "1m")]
+          default_value = "5m")]
     pub(crate) wait: Duration,
 }
 

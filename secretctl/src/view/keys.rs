@@ -23,6 +23,8 @@ pub(crate) struct LogKeyRotation {
     pub(crate) number: u64,
     pub(crate) wanted_at: Option<String>,
     pub(crate) complete: bool,
+    /// The one that follows it by itself, if one does.
+    pub(crate) next: Option<u64>,
 }
 
 /// One manager's keys.
@@ -168,6 +170,7 @@ impl From<pb::ClusterKeys> for ClusterKeys {
                 number,
                 wanted_at: at(keys.log_key_wanted_at),
                 complete: members.iter().all(|member| member.rotation >= number),
+                next: Some(keys.log_key_epoch_last).filter(|last| *last > number),
             },
             members,
         }

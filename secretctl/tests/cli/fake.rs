@@ -406,7 +406,8 @@ impl Control for Fake {
                     member.unlock_key_id = before.clone();
                 }
             }
-            Ok(pb::UpdateLockingResponse { recipients_generation: generation })
+            let log_key_epoch = world.rotate_after_a_slot();
+            Ok(pb::UpdateLockingResponse { recipients_generation: generation, log_key_epoch })
         })
     }
 
@@ -540,13 +541,10 @@ impl Control for Fake {
         request: Request<pb::RotateLogKeysRequest>,
     ) -> Answer<pb::RotateLogKeysResponse> {
         self.answer(request, |world, _, _| {
-            let rotated = |member: &pb::MemberInfo| world.rotated.get(&member.id).copied();
-            let mut behind =
-                world.members.iter().filter(|member| rotated(member).unwrap_or(0) < world.rotation);
-            if let Some(member) = behind.next() {
+            if let Some(member) = world.behind() {
                 let text = format!(
-                    "log key rotation {} is in progress: it waits for manager {}",
-                    world.rotation, member.id
+                    "log key rotation {} is in progress: it waits for manager {member}",
+                    world.rotation
                 );
                 let hint = "`secretctl cluster keys` shows how far each manager is";
                 return Err(refused(Kind::Precondition, text, hint));
@@ -570,6 +568,7 @@ impl Control for Fake {
                 log_key_epoch: world.rotation,
                 log_key_wanted_at: world.before(),
                 members,
+                log_key_epoch_last: world.rotation + u64::from(world.rotates_again),
             };
             world.rotate_one();
             Ok(keys)

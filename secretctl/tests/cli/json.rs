@@ -100,12 +100,31 @@ fn shapes_are_stable() {
 }
 
 #[test]
+fn shapes_of_a_change_of_the_locking_are_stable() {
+    let (place, fake) = (Place::new(), Fake::new());
+    fake.world().add_member(2, "m2", false);
+    fake.world().members[1].reachable = false;
+    let _serving = fake.serve_unix(&place.socket());
+    let ran = place.run(&["--json", "cluster", "update", "--autolock", "on"], b"");
+    let (key, came) = ran.stdout.split_once('\n').unwrap();
+    assert_eq!(fields(&serde_json::from_str(key).unwrap()), "unlock_key unlock_key_id");
+    let came: Value = serde_json::from_str(came).unwrap();
+    assert_eq!(
+        fields(&came),
+        "autolock done followed log_key_rotation pending recipients_generation unlock_key_id"
+    );
+    let rotation = &came["log_key_rotation"];
+    assert_eq!(fields(rotation), "begun complete number waits_for");
+    assert_eq!(fields(&rotation["waits_for"][0]), "hostname member reason");
+}
+
+#[test]
 fn shapes_of_keys_are_stable() {
     let (place, fake) = (Place::new(), Fake::new());
     let _serving = fake.serve_unix(&place.socket());
     let keys = json(&place, &["cluster", "keys", "--verify"], b"");
     assert_eq!(fields(&keys), "log_key_rotation members root_key transit_key");
-    assert_eq!(fields(&keys["log_key_rotation"]), "complete number wanted_at");
+    assert_eq!(fields(&keys["log_key_rotation"]), "complete next number wanted_at");
     assert_eq!(
         fields(&keys["members"][0]),
         "address check held hostname member reachable recorded_at recorded_log_key rotation \

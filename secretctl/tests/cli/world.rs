@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) audit: Vec<pb::AuditRecord>,
     /// Log key rotations that were asked for, and the last one of each member.
     pub(crate) rotation: u64,
+    /// Whether another one follows.
+    pub(crate) rotates_again: bool,
     pub(crate) rotated: BTreeMap<u64, u64>,
     /// Members that do not answer.
     pub(crate) silent: Vec<u64>,
@@ -117,6 +119,7 @@ impl World {
             output: Vec::new(),
             audit: Vec::new(),
             rotation: 0,
+            rotates_again: false,
             rotated: BTreeMap::new(),
             silent: Vec::new(),
             damage: BTreeMap::new(),
@@ -135,15 +138,36 @@ impl World {
         [self.made.wrapping_mul(29); 17]
     }
 
+    pub(crate) fn behind(&self) -> Option<u64> {
+        let rotated = |id: &u64| self.rotated.get(id).copied().unwrap_or(0);
+        let mut ids = self.members.iter().map(|member| member.id);
+        ids.find(|id| rotated(id) < self.rotation)
+    }
+
+    /// A rotation is wanted, or is to follow the one that is in progress.
+    pub(crate) fn rotate_after_a_slot(&mut self) -> u64 {
+        if self.behind().is_some() {
+            self.rotates_again = true;
+        } else {
+            self.rotation += 1;
+        }
+        self.rotation + u64::from(self.rotates_again)
+    }
+
     /// One more member has finished the rotation that was asked for, if it answers.
     pub(crate) fn rotate_one(&mut self) {
         let Self { members, rotated, silent, rotation, .. } = self;
         let behind = members.iter().find(|member| {
             rotated.get(&member.id).copied().unwrap_or(0) < *rotation
                 && !silent.contains(&member.id)
+                && member.reachable
         });
         if let Some(member) = behind {
             rotated.insert(member.id, *rotation);
+        }
+        if self.rotates_again && self.behind().is_none() {
+            self.rotates_again = false;
+            self.rotation += 1;
         }
     }
 
@@ -160,7 +184,7 @@ impl World {
         if behind {
             kept.push(key(rotated + 1));
         }
-        let silent = self.silent.contains(&id);
+        let silent = self.silent.contains(&id) || !member.reachable;
         let check = verify.then(|| pb::LogCheck {
             first: 1,
             last: 41,

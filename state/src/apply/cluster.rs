@@ -164,6 +164,7 @@ impl Context<'_> {
             }
         }
         self.removed(ObjectId::Member(id));
+        self.begin_next_log_keys();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 
@@ -260,9 +261,20 @@ impl Context<'_> {
             return Err(Refusal::limit("the size of a slot", SLOT_PARAMETERS_BYTES_MAX));
         }
         let cluster = self.cluster_mut()?;
+        // Parameters say what happened, not who opens.
+        let stays = |old: &SlotRecipient| {
+            let who = |one: &SlotRecipient| {
+                (&one.kind, one.member, &one.public_key) == (&old.kind, old.member, &old.public_key)
+            };
+            recipients.iter().any(who)
+        };
+        let is_taken_away = !cluster.recipients.iter().all(stays);
         cluster.recipients_generation = generation + 1;
         cluster.recipients = recipients;
         self.updated(ObjectId::Cluster);
+        if is_taken_away {
+            self.rotate_log_keys_after_a_slot();
+        }
         Ok((Outcome::Done, ObjectId::Cluster))
     }
 }

@@ -1,4 +1,7 @@
 //! Rotating the managers' log keys: wanted once at a time, done when each has given word.
+//!
+//! An operator is refused a second one meanwhile. A slot that is taken away is not: a key that
+//! leaked must go at once, though a manager may be down for long. Its rotation follows then.
 
 use proto::id::{KeyId, MemberId};
 
@@ -23,10 +26,33 @@ impl Context<'_> {
                 pending.join(", ")
             )));
         }
+        self.want_log_keys();
+        Ok((Outcome::Done, ObjectId::Cluster))
+    }
+
+    fn want_log_keys(&mut self) {
         self.state.log_keys.wanted += 1;
         self.state.log_keys.wanted_at = self.now;
+        self.state.log_keys.next_since = None;
         self.updated(ObjectId::Cluster);
-        Ok((Outcome::Done, ObjectId::Cluster))
+    }
+
+    /// A slot was taken away: older key files, which it opens, hold the log keys of now. Those that
+    /// a rotation under way made before this are among them, so it does not count.
+    pub(super) fn rotate_log_keys_after_a_slot(&mut self) {
+        if self.state.log_keys_pending().is_empty() {
+            self.want_log_keys();
+        } else {
+            self.state.log_keys.next_since.get_or_insert(self.now);
+        }
+    }
+
+    /// Begins the rotation that is to follow, once nobody is waited for any more.
+    pub(super) fn begin_next_log_keys(&mut self) {
+        let is_next = self.state.log_keys.next_since.is_some();
+        if is_next && self.state.log_keys_pending().is_empty() {
+            self.want_log_keys();
+        }
     }
 
     pub(super) fn acknowledge_log_key(&mut self, id: MemberId, epoch: u64, key: KeyId) -> Applying {
@@ -48,6 +74,7 @@ impl Context<'_> {
         let said = MemberLogKey { epoch, key: Some(key), since: self.now };
         self.state.log_keys.members.insert(id, said);
         self.updated(ObjectId::Member(id));
+        self.begin_next_log_keys();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 

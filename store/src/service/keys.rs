@@ -161,7 +161,7 @@ impl Service {
     ) -> Result<pb::ClusterKeys, Failure> {
         self.barrier().await?;
         let cluster = self.cluster()?;
-        let (wanted, wanted_at, mut members) = {
+        let (wanted, wanted_at, last, mut members) = {
             let state = self.raft.machine.state();
             let keys = state.log_keys();
             let members = state.members().iter().map(|(id, member)| {
@@ -177,7 +177,7 @@ impl Service {
                     ..pb::MemberKeys::default()
                 }
             });
-            (keys.wanted, keys.wanted_at, members.collect::<Vec<_>>())
+            (keys.wanted, keys.wanted_at, keys.last(), members.collect::<Vec<_>>())
         };
         let ask = pb::DescribeKeysRequest { verify: request.verify };
         let asked = members.iter().map(|m| self.describe_keys_of(MemberId(m.member), ask));
@@ -196,6 +196,7 @@ impl Service {
             log_key_epoch: wanted,
             log_key_wanted_at: wanted_at.0,
             members,
+            log_key_epoch_last: last,
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Unlock keys are made by secretctl; only public halves come here, so nothing in this file could
 //! open anything. A change is one entry of the log; each manager follows it by itself
-//! (`manager::reseal`) and says when it has. Not here: the list's form (`keys::recipients`).
+//! (`manager::reseal`) and says when it has. Where a slot is taken away, the same entry wants new log
+//! keys of all (`state`). Not here: the list's form (`keys::recipients`).
 //!
 //! Invariant: a change begins only when every manager that answers has followed the last one.
 
@@ -44,7 +45,8 @@ impl Service {
         };
         let command = Command::SetRecipients { generation, recipients };
         self.propose(caller, Some(mark), command).await?;
-        Ok(pb::UpdateLockingResponse { recipients_generation: generation + 1 })
+        let log_key_epoch = self.raft.machine.state().log_keys().last();
+        Ok(pb::UpdateLockingResponse { recipients_generation: generation + 1, log_key_epoch })
     }
 
     /// Refuses while a manager that answers is still behind: two changes at a time, and nobody

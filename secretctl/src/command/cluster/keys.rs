@@ -1,7 +1,8 @@
 //! `cluster keys` and `cluster rotate`: which keys there are, and replacing them.
 //!
-//! A rotation goes on by itself once it was asked for; waiting for it only watches. Not here: what
-//! a manager does for it.
+//! A rotation goes on by itself once it was asked for; waiting for it only watches. Changes of the
+//! locking ask for one, too, and watch it in the same way (`locking`). Not here: what a manager does
+//! for it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -64,29 +65,49 @@ async fn fetch(connection: &Connection, verify: bool) -> Result<ClusterKeys, Err
     Ok(ask!(connection, control.get_cluster_keys(request))?.into())
 }
 
-fn named(member: &MemberKeys) -> String {
+pub(super) fn named(member: &MemberKeys) -> String {
     format!("manager {} ({})", member.member, member.hostname)
 }
 
-/// Watches until every manager has finished; tells what changes.
-async fn until_complete(
-    session: &Session,
-    connection: &Connection,
-    number: u64,
-) -> Result<ClusterKeys, Error> {
-    let mut told = BTreeSet::new();
-    loop {
-        let keys = fetch(connection, false).await?;
+/// Watches a log key rotation: what changes is told once.
+pub(super) struct Watch<'a> {
+    session: &'a Session,
+    connection: &'a Connection,
+    told: BTreeSet<(u64, String)>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) const fn new(session: &'a Session, connection: &'a Connection) -> Self {
+        Self { session, connection, told: BTreeSet::new() }
+    }
+
+    /// How far the managers are with a rotation, or with the one before while that is in progress.
+    pub(super) async fn look(&mut self, number: u64) -> Result<ClusterKeys, Error> {
+        let keys = fetch(self.connection, false).await?;
+        let number = number.min(keys.log_key_rotation.number);
         for member in &keys.members {
             let text = match &member.waits_for {
                 _ if member.rotation >= number => format!("{}: done", named(member)),
                 Some(waits_for) => format!("{}: {waits_for}", named(member)),
                 None => continue,
             };
-            if told.insert(text.clone()) {
-                session.printer.progress(&text);
+            if self.told.insert((number, text.clone())) {
+                self.session.printer.progress(&text);
             }
         }
+        Ok(keys)
+    }
+}
+
+/// Watches until every manager has finished.
+async fn until_complete(
+    session: &Session,
+    connection: &Connection,
+    number: u64,
+) -> Result<ClusterKeys, Error> {
+    let mut watch = Watch::new(session, connection);
+    loop {
+        let keys = watch.look(number).await?;
         if keys.members.iter().all(|member| member.rotation >= number) {
             return Ok(keys);
         }
@@ -180,11 +201,14 @@ fn receipt(keys: &ClusterKeys) -> String {
     text.push('\n');
     let mut card = Card::new("cluster");
     let rotation = &keys.log_key_rotation;
-    let standing = match (rotation.number, rotation.complete) {
+    let mut standing = match (rotation.number, rotation.complete) {
         (0, _) => "none was asked for".to_owned(),
         (number, true) => format!("{number}, complete"),
         (number, false) => format!("{number}, in progress"),
     };
+    if let Some(next) = rotation.next {
+        write!(standing, "; {next} follows by itself").ok();
+    }
     card.line("log key rotation", standing);
     card.line("root key", keys.root_key.clone());
     card.line("transit key", keys.transit_key.clone());

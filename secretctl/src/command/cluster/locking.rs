@@ -1,8 +1,9 @@
 //! `cluster update`, `unlock` and `unlock-key`: keys that only operators hold.
 //!
 //! An unlock key is made here, shown once and kept nowhere; the cluster gets its public half. It is
-//! shown before that is sent: a key that nobody could read must never lock anything. Not here: how
-//! a key is spelled (`seal`).
+//! shown before that is sent: a key that nobody could read must never lock anything. Each change
+//! takes a slot away, so the managers rotate their log keys with it; that is watched here, too. Not
+//! here: how a key is spelled (`seal`).
 //!
 //! Invariant: a key leaves this program on standard output, or over the unix socket of this
 //! machine, and in no other way.
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
+use super::keys;
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -140,9 +142,10 @@ async fn change_locking(
         Err(error) => return Err(error),
     };
     let followed = tokio::select! {
-        followed = follow(session, connection, done.recipients_generation, wait) => followed?,
+        followed = follow(session, connection, done, wait) => followed?,
         _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
-            "the managers go on by themselves: `secretctl cluster status`".into(),
+            "the managers go on by themselves: `secretctl cluster status`, `secretctl cluster keys`"
+                .into(),
         ))),
     };
     if session.printer.json {
@@ -177,14 +180,37 @@ impl Followed {
     }
 }
 
-/// Waits until every manager that answers has sealed its key file anew.
+/// Waits until every manager that answers has sealed its key file anew and has a new log key.
 async fn follow(
     session: &Session,
     connection: &Connection,
-    generation: u64,
+    change: pb::UpdateLockingResponse,
     wait: Duration,
 ) -> Result<view::Locking, Error> {
     let deadline = Instant::now() + wait;
+    let generation = change.recipients_generation;
+    let status = follow_sealing(session, connection, generation, deadline).await?;
+    let number = change.log_key_epoch;
+    session.printer.progress(&format!("log key rotation {number} comes with it"));
+    let rotation = follow_rotation(session, connection, number, deadline).await?;
+    let followed = Followed::of(&status, generation);
+    Ok(view::Locking {
+        autolock: status.autolock,
+        unlock_key_id: view::some_hex(&status.unlock_key_id),
+        recipients_generation: generation,
+        done: followed.pending.is_empty() && rotation.complete,
+        followed: followed.done,
+        pending: followed.pending,
+        log_key_rotation: rotation,
+    })
+}
+
+async fn follow_sealing(
+    session: &Session,
+    connection: &Connection,
+    generation: u64,
+    deadline: Instant,
+) -> Result<pb::ClusterStatus, Error> {
     let mut told = usize::MAX;
     loop {
         let status = status(connection).await?;
@@ -197,14 +223,7 @@ async fn follow(
         }
         // The manager that answers may not have applied the change itself yet.
         if waited_for.is_empty() && status.recipients_generation >= generation {
-            return Ok(view::Locking {
-                autolock: status.autolock,
-                unlock_key_id: view::some_hex(&status.unlock_key_id),
-                recipients_generation: generation,
-                done: followed.pending.is_empty(),
-                followed: followed.done,
-                pending: followed.pending,
-            });
+            return Ok(status);
         }
         if Instant::now() >= deadline {
             return Err(Error::failed(Kind::Timeout, "not every manager has followed in time")
@@ -214,6 +233,65 @@ async fn follow(
                 .into());
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Waits until a log key rotation is complete, or waits for nobody but managers that are down: as
+/// itself, or as the one before, after which it begins.
+async fn follow_rotation(
+    session: &Session,
+    connection: &Connection,
+    number: u64,
+    deadline: Instant,
+) -> Result<view::FollowingRotation, Error> {
+    let mut watch = keys::Watch::new(session, connection);
+    loop {
+        let keys = watch.look(number).await?;
+        let begun = keys.log_key_rotation.number >= number;
+        let aim = number.min(keys.log_key_rotation.number);
+        let behind = keys.members.into_iter().filter(|member| member.rotation < aim);
+        let behind: Vec<_> = behind.collect();
+        // One that is merely slow to say how far it is counts as there: the leader hears from it.
+        let members = status(connection).await?.members;
+        let there = |id| members.iter().any(|member| member.id == id && member.reachable);
+        let waited_for: Vec<_> = behind.iter().filter(|one| there(one.member)).collect();
+        if waited_for.is_empty() && (begun || !behind.is_empty()) {
+            return Ok(view::FollowingRotation {
+                number,
+                begun,
+                complete: begun && behind.is_empty(),
+                waits_for: behind.into_iter().map(view::WaitedFor::from).collect(),
+            });
+        }
+        if Instant::now() >= deadline {
+            let waited_for: Vec<_> = waited_for.into_iter().map(keys::named).collect();
+            let failure = format!("log key rotation {number} is not complete in time");
+            return Err(Error::failed(Kind::Timeout, failure)
+                .because(format!("not done: {}", listed(&waited_for)))
+                .hint("the locking is changed, and the rotation goes on by itself")
+                .hint("`secretctl cluster keys` shows how far it is")
+                .into());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn tell_rotation(session: &Session, rotation: &view::FollowingRotation) {
+    let printer = session.printer;
+    let number = rotation.number;
+    for member in &rotation.waits_for {
+        let name = format!("manager {} ({})", member.member, member.hostname);
+        let reason = member.reason.as_deref().unwrap_or("it is about to finish");
+        let which = if rotation.begun { "" } else { "follows the one in progress, which " };
+        printer.warning(&format!("log key rotation {number} {which}waits for {name}: {reason}"));
+    }
+    if rotation.complete {
+        printer.progress(&format!("log key rotation {number} is complete"));
+    } else {
+        let whose = if rotation.begun { "that manager's disk" } else { "every manager's disk" };
+        printer.warning(&format!(
+            "until then, what opened a key file before reads {whose} with a copy of that file"
+        ));
     }
 }
 
@@ -228,7 +306,8 @@ fn tell(session: &Session, change: pb::LockingChange, followed: &view::Locking) 
         let name = name(member);
         printer.warning(&format!("{name} was down: until it starts once, it still opens {opens}"));
     }
-    if !followed.pending.is_empty() {
+    tell_rotation(session, &followed.log_key_rotation);
+    if !followed.pending.is_empty() || !followed.log_key_rotation.complete {
         printer.hint("start them, or remove those that are gone: `secretctl cluster member rm`");
     }
     match change {
@@ -236,7 +315,20 @@ fn tell(session: &Session, change: pb::LockingChange, followed: &view::Locking) 
             printer.progress("autolock is off: managers open their own key files at start");
         }
         _ if followed.done => printer.progress("done: no manager opens by anything else"),
-        _ => printer.progress("done on all managers that answer"),
+        _ if followed.log_key_rotation.begun => {
+            printer.progress("done on all managers that answer");
+        }
+        _ => printer.progress("sealed anew on all managers that answer; new log keys are to come"),
+    }
+    if followed.done {
+        printer.progress(
+            "it heals a key or seed that leaked, though with a copy of a key file: that opens \
+             nothing that the disks hold from now on",
+        );
+        printer.progress(
+            "it does not heal: such a copy opens copies of a disk from before; the root and TLS \
+             keys in it are those in use",
+        );
     }
     printer.hint("what this heals and what not: docs/operations/rotate-unlock-key.md");
 }

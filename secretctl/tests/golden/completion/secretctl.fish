@@ -272,7 +272,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l autolock -d 'Whether a manager that starts waits for the unlock key' -r -f -a "on\t'It is done'
 off\t'It is not done'"
-complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l wait -d 'How long to wait until the managers that answer have followed' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l wait -d 'How long to wait until the managers that answer have followed and have new log keys' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l timeout -d 'How long to go on trying when no manager answers' -r
@@ -286,7 +286,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l wait -d 'How long to wait until the managers that answer have followed' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l wait -d 'How long to wait until the managers that answer have followed and have new log keys' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l timeout -d 'How long to go on trying when no manager answers' -r
