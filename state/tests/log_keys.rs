@@ -287,6 +287,8 @@ proptest! {
             prop_assert!(now.wanted - before.wanted <= 1);
             if now.wanted > before.wanted {
                 thief.began.insert(now.wanted, at);
+                let reached = |id: &MemberId| now.of(*id).epoch >= before.wanted;
+                prop_assert!(world.state.members().keys().all(reached), "two at a time");
             }
             prop_assert!(now.last() <= asked, "a rotation that nothing asked for");
             let is_complete = now.last() == now.wanted && world.state.log_keys_pending().is_empty();
