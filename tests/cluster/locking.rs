@@ -464,6 +464,10 @@ fn a_new_unlock_key_comes_with_new_log_keys_and_the_old_ones_open_nothing_new() 
     assert!(!said.contains("is complete") && !said.contains("it heals"), "{said}");
     start(&mut lab, 2);
     await_complete(&lab, 1);
+    await_status(&lab, 0, "all key files are sealed anew", |status| {
+        let mut members = status["members"].as_array().unwrap().iter();
+        members.all(|member| member["key_file_generation"] == 2)
+    });
 
     // With nobody down it is done when it says so.
     let former = steal_keys(&lab, "former");
