@@ -36,8 +36,10 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct Lab {
     folder: tempfile::TempDir,
     programs: PathBuf,
-    /// The filter of the programs' logs.
+    /// The filter of the managers' logs.
     pub log: String,
+    /// That of the agents' logs.
+    pub agents_log: String,
     /// Managers in the order they were started.
     pub managers: Vec<Manager>,
     /// Agents in the order they were started.
@@ -75,6 +77,7 @@ impl Lab {
             folder,
             programs: programs.into(),
             log: "info,openraft=error".into(),
+            agents_log: "info".into(),
             managers: Vec::new(),
             agents: Vec::new(),
         }
@@ -173,7 +176,7 @@ impl Lab {
         let name = format!("token{}", self.agents.len() + 1);
         let token = self.file(&name, token.as_bytes());
         let (data, tasks) = (place.join("data"), place.join("tasks"));
-        let mut arguments: Vec<String> = ["--hostname", hostname, "--log-level", "info"]
+        let mut arguments: Vec<String> = ["--hostname", hostname, "--log-level", &self.agents_log]
             .into_iter()
             .chain(["--stop-tasks-on-exit", "--allow-unlocked-memory"])
             .map(Into::into)

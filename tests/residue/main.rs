@@ -1,0 +1,163 @@
+//! A secret is in clear in its task's filesystem and nowhere else: not while it is used, and not
+//! after.
+//!
+//! One value that looks like nothing else lives a whole life, with everything logged that can be:
+//! it is created, delivered, read, kept through a change of leader and of log keys, and removed.
+//! Meanwhile and afterwards, with connections still open, the memory of every process of ours is
+//! searched, every file, and everything that went over the loopback. Each search must also find
+//! what was planted for it. Not here: a core (the programs cannot leave one), nodes that were told
+//! to keep a value.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
+
+mod search;
+mod wire;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use search::Search;
+use tests::{Lab, until};
+use wire::Wire;
+
+const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
+
+const TEST: &str = "a_value_is_in_its_tasks_filesystem_and_nowhere_else";
+
+/// Everything the programs would ever tell.
+const LOG: &str = "trace";
+
+#[test]
+fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
+    if !sys::require::root(TEST) {
+        return;
+    }
+    let value = seal::random::<64>();
+    let search = Search::of(&value);
+    let wire = Wire::listen();
+    let mut lab = Lab::new(PROGRAMS);
+    LOG.clone_into(&mut lab.log);
+    LOG.clone_into(&mut lab.agents_log);
+    lab.found();
+    lab.join();
+    lab.join();
+    lab.agent("n1");
+    lab.agent("n2");
+    let ctl = lab.ctl();
+
+    // Created, delivered, read.
+    ctl.ok_with(&["create", "canary", "-"], &value);
+    // Like no other process of this machine.
+    let sleep = format!("sleep 1000.{}", std::process::id());
+    let script = format!("sha256sum /run/secrets/canary; exec {sleep}");
+    let service = ["service", "create", "--name", "reader", "--secret", "canary"];
+    ctl.ok(&[&service[..], &["--", "sh", "-c", &script]].concat());
+    lab.await_tasks("reader", 1, "running");
+    until("the task has read it", || {
+        ctl.ok(&["service", "logs", "--no-prefix", "reader"]).contains("canary").then_some(())
+    });
+    // There it is, so the search works on what it is for.
+    let task = processes().into_iter().find(|process| process.is(&sleep)).unwrap();
+    let mounted = Path::new("/proc").join(task.pid.to_string()).join("root/run/secrets/canary");
+    assert_eq!(std::fs::read(mounted).unwrap(), value);
+    assert_nowhere(&search, &lab, "while its task runs");
+
+    // The leader goes; the log keys change.
+    let leader = lab.leader();
+    lab.managers[leader].daemon.kill();
+    let ctl = lab.ctl();
+    until("another leads", || {
+        (ctl.run_with(&["create", "another", "-"], b"one").status == 0).then_some(())
+    });
+    lab.managers[leader].daemon.start_again();
+    lab.await_socket(leader);
+    ctl.ok(&["cluster", "rotate", "log-key"]);
+    assert_nowhere(&search, &lab, "after a change of leader and of log keys");
+
+    // The task goes, and the secret.
+    ctl.ok(&["service", "rm", "reader"]);
+    until("the secret is free", || (ctl.run(&["rm", "canary"]).status == 0).then_some(()));
+    until("the task is gone", || {
+        (!processes().iter().any(|process| process.pid == task.pid)).then_some(())
+    });
+    assert_nowhere(&search, &lab, "after it was removed");
+
+    let mut captured = wire.end(&value);
+    let planted = search.bytes(&mut captured.as_slice(), "the wire");
+    assert!(!planted.is_empty(), "what was sent in clear is found among what was captured");
+    wire::without_planted(&mut captured, &value);
+    assert!(captured.len() > 100_000, "{} bytes went over the loopback", captured.len());
+    assert_eq!(search.bytes(&mut captured.as_slice(), "the wire"), Vec::<String>::new());
+}
+
+/// Searches every process and every file of a laboratory, which now has both a process and a file
+/// that hold the value.
+fn assert_nowhere(search: &Search, lab: &Lab, when: &str) {
+    let mut control = Command::new("sh")
+        .args(["-c", "read -r value; echo there; read -r never", lab.path().to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let planted = search.planted();
+    let mut stdin = control.stdin.take().unwrap();
+    writeln!(stdin, "{planted}").unwrap();
+    let mut stdout = control.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut stdout, &mut [0; 5]).unwrap();
+    let file = lab.file("planted", planted.as_bytes());
+
+    let folder = lab.path().to_str().unwrap();
+    let ours: Vec<_> = processes().into_iter().filter(|process| process.is(folder)).collect();
+    // Three managers, two agents, the control; a supervisor where a task runs.
+    assert!(ours.len() >= 6, "{when}: {} processes", ours.len());
+    let mut found = Vec::new();
+    for process in &ours {
+        let places = search.process(process.pid).unwrap();
+        if process.pid == control.id() {
+            assert!(!places.is_empty(), "{when}: what was planted in a process is found");
+            continue;
+        }
+        let name = process.arguments.replace('\0', " ");
+        found.extend(places.into_iter().map(|place| format!("{place} of {name}")));
+    }
+    drop(stdin);
+    control.kill().unwrap();
+    control.wait().unwrap();
+
+    let mut planted = false;
+    search.folder(lab.path(), &mut |path: &Path, place| {
+        planted |= path == file;
+        if path != file {
+            found.push(place);
+        }
+    });
+    assert!(planted, "{when}: what was planted in a file is found");
+    std::fs::remove_file(file).unwrap();
+    assert!(found.is_empty(), "{when}:\n{}", found.join("\n"));
+}
+
+/// A process of this machine.
+struct Process {
+    pid: u32,
+    arguments: String,
+}
+
+impl Process {
+    fn is(&self, words: &str) -> bool {
+        self.arguments.replace('\0', " ").contains(words)
+    }
+}
+
+fn processes() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let of = |pid| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        Some(Process { pid, arguments: String::from_utf8_lossy(&arguments).into_owned() })
+    };
+    pids.filter_map(of).collect()
+}
