@@ -84,11 +84,17 @@ impl Search {
         }
     }
 
-    /// All readable memory of a process (proc(5)).
-    pub(crate) fn process(&self, pid: u32) -> std::io::Result<Vec<String>> {
-        let mut memory = File::open(format!("/proc/{pid}/mem"))?;
-        let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    /// All readable memory of a process (proc(5)); none of one that has ended meanwhile.
+    pub(crate) fn process(&self, pid: u32) -> Vec<String> {
         let mut found = Vec::new();
+        let folder = Path::new("/proc").join(pid.to_string());
+        let (memory, maps) = (folder.join("mem"), std::fs::read_to_string(folder.join("maps")));
+        let (Ok(mut memory), Ok(maps)) = (File::open(memory), maps) else {
+            let state = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+            let has_ended = state.is_empty() || state.contains("State:\tZ");
+            assert!(has_ended, "the memory of process {pid} can be read");
+            return found;
+        };
         for line in maps.lines() {
             let mut words = line.split_ascii_whitespace();
             let (range, may) = (words.next().unwrap(), words.next().unwrap());
@@ -97,11 +103,11 @@ impl Search {
             if !may.starts_with('r') || line.contains("[vsyscall]") || line.contains("[vvar") {
                 continue;
             }
-            memory.seek(SeekFrom::Start(address(start)))?;
+            memory.seek(SeekFrom::Start(address(start))).unwrap();
             let mut range = Read::take(&mut memory, address(end) - address(start));
             found.extend(self.bytes(&mut range, &format!("process {pid}: {line}")));
         }
-        Ok(found)
+        found
     }
 
     /// All files of a folder; `tell` hears of each piece.

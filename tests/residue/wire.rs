@@ -2,16 +2,17 @@
 //!
 //! A value that is cut by the end of a packet is not found whole, but its pieces are.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::net::UdpSocket;
 use std::thread::JoinHandle;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt::RcvBufForce,
+};
+use tests::until;
 
-/// `ETH_P_ALL` of linux/if_ether.h, in network order.
-const ALL: i32 = (0x0003_u16).to_be() as i32;
-
-/// Room for what comes while the thread is not scheduled.
+/// Room for what comes while the thread is not scheduled; what finds none is lost without a word.
 const BUFFER_BYTES: usize = 64 << 20;
 
 /// No packet of the loopback is larger.
@@ -24,36 +25,38 @@ const LAST: &[u8] = b"the laboratory has nothing more to send";
 pub(crate) struct Wire(JoinHandle<Vec<u8>>);
 
 impl Wire {
-    /// Captures from now on, up to what [`Self::end`] sends.
+    /// Captures from now on, up to [`Self::end`].
     pub(crate) fn listen() -> Self {
-        let mut socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(ALL))).unwrap();
-        socket.set_recv_buffer_size(BUFFER_BYTES).unwrap();
+        let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
+        let socket = socket(AddressFamily::Packet, kind, flags, SockProtocol::EthAll).unwrap();
+        // Beyond the limit for users (socket(7)).
+        setsockopt(&socket, RcvBufForce, &BUFFER_BYTES).unwrap();
+        let mut socket = File::from(socket);
         Self(std::thread::spawn(move || {
             let (mut all, mut packet) = (Vec::new(), vec![0; PACKET_BYTES_MAX]);
             loop {
                 let read = socket.read(&mut packet).unwrap();
-                all.extend_from_slice(&packet[..read]);
                 if memchr::memmem::find(&packet[..read], LAST).is_some() {
                     return all;
                 }
+                all.extend_from_slice(&packet[..read]);
             }
         }))
     }
 
-    /// Sends the value in clear, and gives everything that was captured, that too.
-    pub(crate) fn end(self, value: &[u8]) -> Vec<u8> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for sent in [value, LAST] {
-            socket.send_to(sent, socket.local_addr().unwrap()).unwrap();
-        }
+    /// Everything that was captured.
+    pub(crate) fn end(self) -> Vec<u8> {
+        // Again until it was noticed: a packet may be lost.
+        until("the capture ends", || {
+            send(LAST);
+            self.0.is_finished().then_some(())
+        });
         self.0.join().unwrap()
     }
 }
 
-/// Takes what [`Wire::end`] sent out of what was captured.
-pub(crate) fn without_planted(captured: &mut Vec<u8>, value: &[u8]) {
-    let from = captured.len().saturating_sub(PACKET_BYTES_MAX);
-    while let Some(at) = memchr::memmem::rfind(&captured[from..], value) {
-        captured.drain(from + at..from + at + value.len());
-    }
+/// Sends something in clear over the loopback.
+pub(crate) fn send(bytes: &[u8]) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(bytes, socket.local_addr().unwrap()).unwrap();
 }
