@@ -19,9 +19,9 @@ use proto::limits::{
 };
 use zeroize::Zeroizing;
 
-use crate::hazmat::{self, Costs};
+use crate::hazmat::{self, Costs, KEY_BYTES};
 use crate::key::KeyBytes;
-use crate::keyfile::SlotSecretKey;
+use crate::keyfile::{SlotPublicKey, SlotSecretKey};
 
 /// Bytes of a salt: RFC 9106 (section 3.1) recommends 16.
 const SALT_BYTES: usize = 16;
@@ -187,13 +187,43 @@ impl PassphraseCosts {
     ///
     /// If memory is short.
     pub fn slot(&self, passphrase: &Passphrase<'_>) -> Result<SlotSecretKey, NoMemory> {
+        self.recover(passphrase).map(|seed| SlotSecretKey::derive(&seed))
+    }
+
+    /// The seed in clear, for the manager that it is to open: over its own machine's socket only.
+    /// None if it is not the seed of the slot with this public half: a wrong passphrase leaves this
+    /// machine no more than a right one.
+    ///
+    /// # Errors
+    ///
+    /// If memory is short.
+    pub fn expose_seed(
+        &self,
+        passphrase: &Passphrase<'_>,
+        public: &SlotPublicKey,
+    ) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, NoMemory> {
+        let seed = self.recover(passphrase)?;
+        if SlotSecretKey::derive(&seed).public() != public {
+            return Ok(None);
+        }
+        let mut exposed = Zeroizing::new([0; KEY_BYTES]);
+        exposed.copy_from_slice(seed.bytes());
+        Ok(Some(exposed))
+    }
+
+    fn recover(&self, passphrase: &Passphrase<'_>) -> Result<KeyBytes, NoMemory> {
         let Fields { salt, memory_kib, passes, lanes } = self.0;
         let costs = Costs { memory_kib, passes, lanes };
         let mut outcome = Ok(());
         let seed = KeyBytes::born(|seed| {
             outcome = hazmat::argon2id(costs, passphrase.0.as_bytes(), &salt, seed);
         });
-        outcome.map(|()| SlotSecretKey::derive(&seed)).map_err(|_| NoMemory { memory_kib })
+        outcome.map(|()| seed).map_err(|_| NoMemory { memory_kib })
+    }
+
+    /// Memory in KiB, passes and lanes: for people.
+    pub const fn costs(&self) -> (u32, u32, u32) {
+        (self.0.memory_kib, self.0.passes, self.0.lanes)
     }
 
     /// What was decoded, if it is within the bounds.
@@ -226,8 +256,11 @@ mod tests {
         let (costs, slot) = PassphraseCosts::make_slot(&passphrase(typed)).unwrap();
         assert_eq!(costs.slot(&passphrase(typed)).unwrap().public(), slot.public());
         assert!(PassphraseCosts::new(costs.0.clone()).is_ok(), "what is made can be read");
+        let seed = costs.expose_seed(&passphrase(typed), slot.public()).unwrap().unwrap();
+        assert_eq!(SlotSecretKey::derive_from_seed(&seed).public(), slot.public());
         for wrong in ["correct horse batterz", "Correct horse battery", "correct horse battery "] {
             assert_ne!(costs.slot(&passphrase(wrong)).unwrap().public(), slot.public());
+            assert!(costs.expose_seed(&passphrase(wrong), slot.public()).unwrap().is_none());
         }
         let other_salt = PassphraseCosts(Fields { salt: [0; SALT_BYTES], ..costs.0.clone() });
         assert_ne!(other_salt.slot(&passphrase(typed)).unwrap().public(), slot.public());

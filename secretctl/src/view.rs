@@ -452,6 +452,7 @@ pub(crate) struct Cluster {
     pub(crate) transit_key_id: String,
     pub(crate) recipients_generation: u64,
     pub(crate) unlock_key_id: Option<String>,
+    pub(crate) slots: Vec<Slot>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -485,6 +486,7 @@ impl From<pb::ClusterStatus> for Cluster {
             transit_key_id: hex::encode(&status.transit_key_id),
             recipients_generation: status.recipients_generation,
             unlock_key_id: some_hex(&status.unlock_key_id),
+            slots: status.slots.iter().map(Into::into).collect(),
         }
     }
 }
@@ -560,6 +562,58 @@ impl From<MemberKeys> for WaitedFor {
     fn from(member: MemberKeys) -> Self {
         Self { member: member.member, hostname: member.hostname, reason: member.waits_for }
     }
+}
+
+/// A slot that opens managers.
+#[derive(Serialize)]
+pub(crate) struct Slot {
+    pub(crate) id: Option<String>,
+    pub(crate) kind: String,
+    /// The recipients' generation it came with.
+    pub(crate) generation: u64,
+    pub(crate) changed_at: Option<String>,
+    pub(crate) opened_at: Option<String>,
+    /// Whether it was opened since its last change, or works from the start.
+    pub(crate) works: bool,
+}
+
+impl From<&pb::SlotInfo> for Slot {
+    fn from(slot: &pb::SlotInfo) -> Self {
+        Self {
+            id: some_hex(&slot.id),
+            kind: slot.kind.clone(),
+            generation: slot.generation,
+            changed_at: at(slot.changed_at),
+            opened_at: Some(slot.opened_at).filter(|at| *at > 0).and_then(at),
+            works: slot.works,
+        }
+    }
+}
+
+/// A slot with its parameters in words.
+#[derive(Serialize)]
+pub(crate) struct ListedSlot {
+    #[serde(flatten)]
+    pub(crate) slot: Slot,
+    pub(crate) parameters: String,
+}
+
+/// A passphrase that was just made: in clear, this once.
+#[derive(Serialize)]
+pub(crate) struct NewPassphrase<'a> {
+    pub(crate) passphrase: &'a str,
+    pub(crate) slot_id: String,
+}
+
+/// How far the managers followed a change of the slots.
+#[derive(Serialize)]
+pub(crate) struct SlotsChanged {
+    pub(crate) slot_id: String,
+    pub(crate) recipients_generation: u64,
+    /// Whether every manager followed.
+    pub(crate) done: bool,
+    pub(crate) followed: Vec<Member>,
+    pub(crate) pending: Vec<Member>,
 }
 
 /// A manager that was unlocked.

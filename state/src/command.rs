@@ -20,8 +20,8 @@ use proto::spec::ServiceSpec;
 use proto::task::{DesiredState, TaskStatus};
 
 use crate::object::{
-    Authority, Availability, Certificate, Digest, MemberState, NodeReport, NodeState, ObjectId,
-    OperatorRole, RequestMark, SlotRecipient, TransitKey,
+    Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
+    ObjectId, OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
 
 /// The highest format of commands that this version can apply.
@@ -282,6 +282,13 @@ pub enum Command {
         /// All of them, from now on.
         #[n(1)]
         recipients: Vec<SlotRecipient>,
+    },
+    /// A slot was shown to open.
+    #[n(30)]
+    ProveSlot {
+        /// Its public half.
+        #[n(0)]
+        public_key: Blob,
     },
 }
 
@@ -637,6 +644,7 @@ impl Command {
             Self::RotateLogKeys => "rotate_log_keys",
             Self::AcknowledgeLogKey { .. } => "acknowledge_log_key",
             Self::SetRecipients { .. } => "set_recipients",
+            Self::ProveSlot { .. } => "prove_slot",
         }
     }
 
@@ -674,7 +682,8 @@ impl Command {
             | Self::RetireTransitKey { .. }
             | Self::SetQuota { .. }
             | Self::RotateLogKeys
-            | Self::SetRecipients { .. } => ObjectId::Cluster,
+            | Self::SetRecipients { .. }
+            | Self::ProveSlot { .. } => ObjectId::Cluster,
         }
     }
 

@@ -115,6 +115,43 @@ pub struct SlotRecipient {
     pub parameters: Blob,
 }
 
+impl SlotRecipient {
+    /// The kind of an operators' unlock key.
+    pub const UNLOCK_KEY: &str = "unlock-key";
+    /// The kind of each manager's own seed.
+    pub const FILE: &str = "file";
+
+    /// Whether a slot of this kind works from the start: an unlock key was shown before it was sent,
+    /// a seed is made by the manager that uses it.
+    pub(crate) fn works_from_the_start(&self) -> bool {
+        self.kind == Self::UNLOCK_KEY || self.kind == Self::FILE
+    }
+
+    /// Whether what opened the one opens the other. Parameters of those that work from the start
+    /// say what happened, those of others how the seed is recovered.
+    pub(crate) fn opens_as(&self, other: &Self) -> bool {
+        let recovers_alike = self.works_from_the_start() || self.parameters == other.parameters;
+        self.kind == other.kind && self.public_key == other.public_key && recovers_alike
+    }
+}
+
+/// What became of a slot since it was put in the list. Kept by `apply` alone.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SlotRecord {
+    /// Which slot: another secret is another key.
+    #[n(0)]
+    pub public_key: Blob,
+    /// The recipients' generation it came with.
+    #[n(1)]
+    pub generation: u64,
+    /// When that was.
+    #[n(2)]
+    pub changed_at: Timestamp,
+    /// When it was last shown to open.
+    #[n(3)]
+    pub opened_at: Option<Timestamp>,
+}
+
 /// What is true of the cluster as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Cluster {
@@ -157,6 +194,28 @@ pub struct Cluster {
     /// Revision of the last change of any of this.
     #[n(12)]
     pub revision: Revision,
+    /// What became of the slots; nothing until the list changed, or a slot was opened.
+    #[n(13)]
+    pub slots: Option<Vec<SlotRecord>>,
+}
+
+impl Cluster {
+    /// What became of a slot of the list.
+    pub fn record_of(&self, slot: &SlotRecipient) -> SlotRecord {
+        let known = self.slots.iter().flatten().find(|record| record.public_key == slot.public_key);
+        known.cloned().unwrap_or_else(|| SlotRecord {
+            public_key: slot.public_key.clone(),
+            generation: 1,
+            changed_at: self.created_at,
+            opened_at: None,
+        })
+    }
+
+    /// Whether a slot of the list counts as working: it was opened since its last change, or works
+    /// from the start.
+    pub fn slot_works(&self, slot: &SlotRecipient) -> bool {
+        slot.works_from_the_start() || self.record_of(slot).opened_at.is_some()
+    }
 }
 
 /// A manager as a Raft member.

@@ -10,5 +10,6 @@ mod examples;
 mod fixtures;
 mod log_keys;
 mod properties;
+mod slots;
 mod swarm_bodies;
 mod world;

@@ -15,7 +15,7 @@ use proto::identity::Caller;
 use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use state::command::{Command, Denial, NodeStatuses};
-use state::object::{MemberState, NodeReport};
+use state::object::{Blob, MemberState, NodeReport, SlotRecipient};
 use state::{Change, Observed, Outcome, Scope};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -100,13 +100,15 @@ impl Inbox {
         self.news.notify_one();
         let facts = Acknowledged::of(&report)?;
         let log_key = log_key(&report)?;
+        let opened = Blob(report.opened_slot.clone());
         if let Some(said) = report.reporter {
             service.members.note(from, said);
         }
         commit_statuses(service, report.statuses).await?;
         commit_denials(service, report.denials).await?;
         facts.commit(service, from).await?;
-        commit_log_key(service, from, log_key).await
+        commit_log_key(service, from, log_key).await?;
+        commit_opened_slot(service, from, opened).await
     }
 
     /// What is known of the nodes' sessions.
@@ -232,6 +234,34 @@ async fn commit_log_key(
     if let Err(refusal) = outcome {
         // Nothing else of the report is held up by it.
         tracing::warn!(%member, %refusal, "log_key_word_refused");
+    }
+    Ok(())
+}
+
+/// An operator opened a member's key file with a slot: it counts as working from now on, if it did
+/// not yet.
+async fn commit_opened_slot(
+    service: &Service,
+    member: MemberId,
+    public_key: Blob,
+) -> Result<(), Failure> {
+    let is_news = {
+        let state = service.raft.machine.state();
+        state.cluster().is_some_and(|cluster| {
+            let mut slots = cluster.recipients.iter();
+            let slot = slots.find(|slot| slot.public_key == public_key);
+            let is_own = |kind: &str| kind == SlotRecipient::FILE;
+            let slot = slot.filter(|slot| !is_own(&slot.kind));
+            slot.is_some_and(|slot| cluster.record_of(slot).opened_at.is_none())
+        })
+    };
+    if !is_news {
+        return Ok(());
+    }
+    let command = Command::ProveSlot { public_key };
+    let outcome = service.propose_raw(service.cluster_caller(), None, command).await?;
+    if let Err(refusal) = outcome {
+        tracing::warn!(%member, %refusal, "opened_slot_refused");
     }
     Ok(())
 }

@@ -148,6 +148,7 @@ fn request(
 ) -> pb::ReportRequest {
     let word = service.key_desk.word();
     let holds = service.keys.identity();
+    let opened = service.local.brought.as_ref();
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -181,6 +182,7 @@ fn request(
         reporter: Some(service.describe_self()),
         root_key_id: holds.root.as_bytes().to_vec().into(),
         key_file_generation: holds.generation,
+        opened_slot: opened.map(|public| public.as_bytes().clone()).unwrap_or_default(),
         log_key_id: word.map(|(_, key)| key.as_bytes().to_vec().into()).unwrap_or_default(),
         log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
     }

@@ -181,6 +181,17 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
             request_key: key(), change: pb::LockingChange::Off.into(), recipients_generation: 1,
             ..Default::default()
         });
+        "Control.ListSlots": list_slots(pb::ListSlotsRequest {});
+        "Control.AddSlot": add_slot(pb::AddSlotRequest {
+            request_key: key(), recipients_generation: 1, kind: "passphrase".into(),
+            ..Default::default()
+        });
+        "Control.RemoveSlot": remove_slot(pb::RemoveSlotRequest {
+            request_key: key(), recipients_generation: 1, id: vec![1; 16].into()
+        });
+        "Control.ProveSlot": prove_slot(pb::ProveSlotRequest {
+            request_key: key(), id: vec![1; 16].into()
+        });
         "Control.CreateJoinToken": create_join_token(pb::CreateJoinTokenRequest {
             request_key: key(), role: "manager".into(), ..Default::default()
         });

@@ -14,3 +14,4 @@ mod memory;
 mod postgres;
 mod refusals;
 mod rotation;
+mod slots;

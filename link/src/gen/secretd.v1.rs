@@ -579,6 +579,105 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "UpdateLocking"));
             self.inner.unary(req, path, codec).await
         }
+        /// The slots that open key files, with what recovering their seeds needs beside the secret.
+        pub async fn list_slots(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ListSlotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListSlotsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListSlots",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListSlots"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Adds a slot; only its public half is sent.
+        pub async fn add_slot(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::AddSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::SlotsChanged>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/AddSlot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "AddSlot"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn remove_slot(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RemoveSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::SlotsChanged>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RemoveSlot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RemoveSlot"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Records that an operator opened a slot, which secretctl tried by itself.
+        pub async fn prove_slot(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ProveSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ProveSlotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ProveSlot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ProveSlot"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn create_join_token(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::CreateJoinTokenRequest>,
@@ -959,6 +1058,37 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::UpdateLockingRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::UpdateLockingResponse>,
+            tonic::Status,
+        >;
+        /// The slots that open key files, with what recovering their seeds needs beside the secret.
+        async fn list_slots(
+            &self,
+            request: tonic::Request<::proto::pb::ListSlotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListSlotsResponse>,
+            tonic::Status,
+        >;
+        /// Adds a slot; only its public half is sent.
+        async fn add_slot(
+            &self,
+            request: tonic::Request<::proto::pb::AddSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::SlotsChanged>,
+            tonic::Status,
+        >;
+        async fn remove_slot(
+            &self,
+            request: tonic::Request<::proto::pb::RemoveSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::SlotsChanged>,
+            tonic::Status,
+        >;
+        /// Records that an operator opened a slot, which secretctl tried by itself.
+        async fn prove_slot(
+            &self,
+            request: tonic::Request<::proto::pb::ProveSlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ProveSlotResponse>,
             tonic::Status,
         >;
         async fn create_join_token(
@@ -2034,6 +2164,186 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateLockingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ListSlots" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSlotsSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ListSlotsRequest>
+                    for ListSlotsSvc<T> {
+                        type Response = ::proto::pb::ListSlotsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ListSlotsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_slots(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSlotsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/AddSlot" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddSlotSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::AddSlotRequest>
+                    for AddSlotSvc<T> {
+                        type Response = ::proto::pb::SlotsChanged;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::AddSlotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::add_slot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddSlotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RemoveSlot" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveSlotSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RemoveSlotRequest>
+                    for RemoveSlotSvc<T> {
+                        type Response = ::proto::pb::SlotsChanged;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::RemoveSlotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::remove_slot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveSlotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ProveSlot" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProveSlotSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ProveSlotRequest>
+                    for ProveSlotSvc<T> {
+                        type Response = ::proto::pb::ProveSlotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ProveSlotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::prove_slot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProveSlotSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

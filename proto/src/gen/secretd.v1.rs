@@ -269,6 +269,33 @@ pub struct HeldKeys {
     #[prost(message, optional, tag = "12")]
     pub check: ::core::option::Option<LogCheck>,
 }
+/// A slot that opens key files. Nothing in it is secret; its public key and parameters let whoever
+/// has them try guesses of a passphrase, and are for admins.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SlotInfo {
+    /// of its public key; empty: each manager has a seed of its own
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: ::prost::bytes::Bytes,
+    /// "unlock-key", "passphrase", "file"
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    /// the recipients' generation it came with
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    /// when that was; 0: with the cluster
+    #[prost(uint64, tag = "4")]
+    pub changed_at: u64,
+    /// when it was last shown to open; 0: not since
+    #[prost(uint64, tag = "5")]
+    pub opened_at: u64,
+    /// opened since its last change, or known to work otherwise
+    #[prost(bool, tag = "6")]
+    pub works: bool,
+    #[prost(bytes = "bytes", tag = "7")]
+    pub public_key: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "8")]
+    pub parameters: ::prost::bytes::Bytes,
+}
 /// What reading every record gave.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogCheck {
@@ -1037,6 +1064,9 @@ pub struct ClusterStatus {
     /// the unlock key in use; empty: none
     #[prost(bytes = "bytes", tag = "22")]
     pub unlock_key_id: ::prost::bytes::Bytes,
+    /// without public keys and parameters
+    #[prost(message, repeated, tag = "23")]
+    pub slots: ::prost::alloc::vec::Vec<SlotInfo>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1060,6 +1090,56 @@ pub struct UpdateLockingResponse {
     #[prost(uint64, tag = "2")]
     pub log_key_epoch: u64,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSlotsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSlotsResponse {
+    #[prost(uint64, tag = "1")]
+    pub recipients_generation: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub slots: ::prost::alloc::vec::Vec<SlotInfo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddSlotRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// as the caller saw it: another one is refused
+    #[prost(uint64, tag = "2")]
+    pub recipients_generation: u64,
+    /// "passphrase"
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// KEM id (2 bytes, big endian), public key
+    #[prost(bytes = "bytes", tag = "4")]
+    pub public_key: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub parameters: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveSlotRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// as the caller saw it: another one is refused
+    #[prost(uint64, tag = "2")]
+    pub recipients_generation: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SlotsChanged {
+    /// what every key file has to reach
+    #[prost(uint64, tag = "1")]
+    pub recipients_generation: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveSlotRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProveSlotResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveMemberRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -2035,6 +2115,9 @@ pub struct ReportRequest {
     /// the recipients its key file is sealed for
     #[prost(uint64, tag = "8")]
     pub key_file_generation: u64,
+    /// public key of the operators' slot that opened it; empty: none
+    #[prost(bytes = "bytes", tag = "9")]
+    pub opened_slot: ::prost::bytes::Bytes,
     /// the log key all of its disk is under; empty: nothing new
     #[prost(bytes = "bytes", tag = "40")]
     pub log_key_id: ::prost::bytes::Bytes,
@@ -2112,7 +2195,7 @@ pub struct DescribeKeysRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetLocalStatusRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LocalStatus {
     /// "starting", "empty", "locked", "serving", "stopping"
     #[prost(string, tag = "1")]
@@ -2145,6 +2228,9 @@ pub struct LocalStatus {
     /// where a locked manager looks for its seed; empty: nowhere
     #[prost(string, tag = "13")]
     pub seed_path: ::prost::alloc::string::String,
+    /// of a locked manager: what opens it, as its key file says
+    #[prost(message, repeated, tag = "14")]
+    pub key_file_slots: ::prost::alloc::vec::Vec<SlotInfo>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {

@@ -29,10 +29,12 @@ pub(crate) enum ClusterCommand {
 
     /// Open the manager on this machine, which is locked
     ///
-    /// Asks for the unlock key on the terminal, without echo, or reads it from standard input;
-    /// never an argument, which others could see. The key goes to this machine's manager over its
-    /// unix socket and over no network. A typing slip is noticed here, before anything is sent; of
-    /// a key that does not open this manager it is said which key it is and which is needed.
+    /// Asks for the unlock key, or for a passphrase if the cluster has one, on the terminal,
+    /// without echo, or reads it from standard input; never an argument, which others could see.
+    /// It goes to this machine's manager over its unix socket and over no network. A typing slip in
+    /// an unlock key is noticed here, before anything is sent; of a key that does not open this
+    /// manager it is said which key it is and which is needed. A passphrase is tried here, and
+    /// nothing is sent if it opens no slot.
     Unlock {
         /// How long to wait until the manager serves
         #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
@@ -56,6 +58,15 @@ pub(crate) enum ClusterCommand {
     /// with a copy of a key file, nothing that the disks hold from then on. It does not heal: such a
     /// copy opens copies of a disk from before, and has the root keys, which stay the same.
     UnlockKey(UnlockKeyArgs),
+
+    /// Other ways to open locked managers: passphrases beside the unlock key
+    ///
+    /// A slot opens the key files of all managers, each slot by itself. What opens it is made and
+    /// checked here, by secretctl: the cluster gets a public half, with which nothing opens. A slot
+    /// counts as working once it has opened something since it was added: prove it, so that nobody
+    /// finds out on a bad day that a passphrase was written down wrong.
+    #[command(subcommand)]
+    UnlockSlot(UnlockSlotCommand),
 
     /// Make the manager on this machine a member of a cluster
     ///
@@ -147,6 +158,71 @@ pub(crate) enum ClusterCommand {
         /// differs, or was not checked.
         #[arg(long)]
         verify: bool,
+    },
+}
+
+/// What to do with slots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnlockSlotCommand {
+    /// Add a slot
+    ///
+    /// It opens every manager once that has sealed its keys to it; those that answer are waited for.
+    #[command(subcommand)]
+    Add(AddSlotCommand),
+
+    /// List the slots that open managers
+    ///
+    /// WORKS says whether a slot was opened since it was added; an unlock key, which was shown, and
+    /// the managers' own seeds (`file`) count as working from the start.
+    #[command(alias = "list")]
+    Ls,
+
+    /// Remove a slot
+    ///
+    /// It opens no manager that answers any more; one that is down is named, and still opens with
+    /// it until it has started once. Refused for the last slot that counts as working. An older
+    /// copy of a key file still opens with the slot: rotate the log key if the passphrase leaked.
+    #[command(alias = "remove")]
+    Rm {
+        /// The slot's id, or the beginning of it
+        #[arg(value_name = "SLOT")]
+        id: String,
+
+        /// How long to wait until the managers that answer have followed
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "1m")]
+        wait: Duration,
+    },
+
+    /// Try a slot without restarting anything, and record that it works
+    ///
+    /// Asks for the passphrase or the unlock key on the terminal, or reads standard input, recovers
+    /// the slot's key here and compares it. Only that it worked is sent.
+    Prove {
+        /// The slot's id, or the beginning of it
+        #[arg(value_name = "SLOT")]
+        id: String,
+    },
+}
+
+/// Which slot to add.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AddSlotCommand {
+    /// A passphrase that people can remember, or type from paper
+    ///
+    /// Asked for twice on the terminal, without echo, or read from standard input: one line, at
+    /// least 14 characters. A copy of a manager's disk lets its owner guess as fast as he can pay
+    /// for, so take a generated one where you can. The salt and the costs of argon2id are made
+    /// here; the passphrase stays here.
+    Passphrase {
+        /// Make a passphrase of 96 random bits and show it once
+        #[arg(long)]
+        generate: bool,
+
+        /// How long to wait until the managers that answer have followed
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "1m")]
+        wait: Duration,
     },
 }
 

@@ -20,8 +20,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use cluster::{
-    ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs, JoinRoleArg, JoinTokenArgs,
-    MemberCommand, RotateArgs, RotateCommand, SwitchArg, TokenCommand, UnlockKeyArgs,
+    AddSlotCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs, JoinRoleArg,
+    JoinTokenArgs, MemberCommand, RotateArgs, RotateCommand, SwitchArg, TokenCommand,
+    UnlockKeyArgs, UnlockSlotCommand,
 };
 #[cfg(feature = "cluster")]
 pub(crate) use demo::{DemoArgs, DevArgs};

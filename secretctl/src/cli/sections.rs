@@ -201,6 +201,39 @@ secretctl cluster unlock
 pass show secretd/unlock-key | secretctl cluster unlock",
     ),
     (
+        "secretctl cluster unlock-slot",
+        "\
+# A second way in, beside the unlock key; then make sure that it works
+secretctl cluster unlock-slot add passphrase --generate
+secretctl cluster unlock-slot ls
+secretctl cluster unlock-slot prove 5d41",
+    ),
+    (
+        "secretctl cluster unlock-slot add",
+        "secretctl cluster unlock-slot add passphrase --generate",
+    ),
+    (
+        "secretctl cluster unlock-slot add passphrase",
+        "\
+# Asks twice
+secretctl cluster unlock-slot add passphrase
+# One of 96 random bits, shown once
+secretctl cluster unlock-slot add passphrase --generate",
+    ),
+    ("secretctl cluster unlock-slot ls", "secretctl cluster unlock-slot ls"),
+    (
+        "secretctl cluster unlock-slot rm",
+        "\
+# Somebody who knew it left
+secretctl cluster unlock-slot rm 5d41",
+    ),
+    (
+        "secretctl cluster unlock-slot prove",
+        "\
+# Asks for its passphrase
+secretctl cluster unlock-slot prove 5d41",
+    ),
+    (
         "secretctl cluster unlock-key",
         "\
 # The key leaked, is lost while a manager runs, or somebody who knew it left

@@ -3,6 +3,7 @@
 
 mod keys;
 mod locking;
+mod slots;
 mod status;
 
 use proto::Kind;
@@ -30,6 +31,7 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         ClusterCommand::Unlock { typed: Some(_), .. } => Err(locking::typed_as_argument()),
         ClusterCommand::Unlock { wait, typed: None } => locking::unlock(session, wait).await,
         ClusterCommand::UnlockKey(args) => locking::unlock_key(session, args).await,
+        ClusterCommand::UnlockSlot(command) => slots::run(session, command).await,
         ClusterCommand::Status { check } => status::run(session, check).await,
         ClusterCommand::JoinToken(args) => join_token(session, args).await,
         ClusterCommand::Token(TokenCommand::Ls) => token_ls(session).await,

@@ -411,6 +411,31 @@ impl Control for Fake {
         })
     }
 
+    async fn list_slots(
+        &self,
+        request: Request<pb::ListSlotsRequest>,
+    ) -> Answer<pb::ListSlotsResponse> {
+        self.answer(request, |world, _, _| Ok(world.listed_slots()))
+    }
+
+    async fn add_slot(&self, request: Request<pb::AddSlotRequest>) -> Answer<pb::SlotsChanged> {
+        self.answer(request, |world, _, request| Ok(world.add_slot(request)))
+    }
+
+    async fn remove_slot(
+        &self,
+        request: Request<pb::RemoveSlotRequest>,
+    ) -> Answer<pb::SlotsChanged> {
+        self.answer(request, |world, _, request| Ok(world.remove_slot(&request)))
+    }
+
+    async fn prove_slot(
+        &self,
+        request: Request<pb::ProveSlotRequest>,
+    ) -> Answer<pb::ProveSlotResponse> {
+        self.answer(request, |world, _, request| Ok(world.prove_slot(&request)))
+    }
+
     async fn set_member_address(
         &self,
         request: Request<pb::SetMemberAddressRequest>,

@@ -44,6 +44,7 @@ pub(crate) struct World {
     /// The unlock key in use, and how often the locking changed.
     pub(crate) unlock_key_id: bytes::Bytes,
     pub(crate) recipients_generation: u64,
+    pub(crate) slots: Vec<pb::SlotInfo>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
     /// Values by name, opened as the manager's own keys can.
@@ -87,6 +88,47 @@ pub(crate) fn refused(kind: Kind, message: impl Into<String>, hint: &str) -> Fai
 }
 
 impl World {
+    pub(crate) fn listed_slots(&self) -> pb::ListSlotsResponse {
+        pb::ListSlotsResponse {
+            recipients_generation: self.recipients_generation,
+            slots: self.slots.clone(),
+        }
+    }
+
+    fn slots_changed(&mut self) -> pb::SlotsChanged {
+        self.recipients_generation += 1;
+        let recipients_generation = self.recipients_generation;
+        for member in &mut self.members {
+            member.key_file_generation = recipients_generation;
+        }
+        pb::SlotsChanged { recipients_generation }
+    }
+
+    pub(crate) fn add_slot(&mut self, request: pb::AddSlotRequest) -> pb::SlotsChanged {
+        let public = seal::SlotPublicKey::parse(request.public_key.clone()).unwrap();
+        assert!(public.can_be_sealed_to());
+        self.slots.push(pb::SlotInfo {
+            id: public.id().as_bytes().to_vec().into(),
+            kind: request.kind,
+            generation: self.recipients_generation + 1,
+            public_key: request.public_key,
+            parameters: request.parameters,
+            ..pb::SlotInfo::default()
+        });
+        self.slots_changed()
+    }
+
+    pub(crate) fn remove_slot(&mut self, request: &pb::RemoveSlotRequest) -> pb::SlotsChanged {
+        self.slots.retain(|slot| slot.id != request.id);
+        self.slots_changed()
+    }
+
+    pub(crate) fn prove_slot(&mut self, request: &pb::ProveSlotRequest) -> pb::ProveSlotResponse {
+        let slot = self.slots.iter_mut().find(|slot| slot.id == request.id).unwrap();
+        slot.works = true;
+        pb::ProveSlotResponse {}
+    }
+
     pub(crate) fn new() -> Self {
         let now = clock();
         let ca = make_key_pair().unwrap();
@@ -103,6 +145,7 @@ impl World {
             phase: "serving".into(),
             unlock_key_id: bytes::Bytes::new(),
             recipients_generation: 1,
+            slots: Vec::new(),
             faults: VecDeque::new(),
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),
@@ -295,6 +338,7 @@ impl World {
             root_key_id: vec![3; 16].into(),
             transit_key_id: vec![4; 16].into(),
             recipients_generation: self.recipients_generation,
+            slots: self.slots.clone(),
             unlock_key_id: self.unlock_key_id.clone(),
         }
     }

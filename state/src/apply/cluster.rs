@@ -12,8 +12,8 @@ use super::{Applying, Context};
 use crate::audit::AuditRecord;
 use crate::command::{Denial, InitCluster, LEVEL};
 use crate::object::{
-    Availability, Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId,
-    SlotRecipient, TransitKey,
+    Availability, Blob, Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId,
+    SlotRecipient, SlotRecord, TransitKey,
 };
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
@@ -40,6 +40,7 @@ impl Context<'_> {
             level: 1,
             payload_quota_bytes: init.payload_quota_bytes,
             revision: self.revision(),
+            slots: None,
         };
         let node = Node {
             hostname: init.hostname,
@@ -260,21 +261,75 @@ impl Context<'_> {
         if recipients.iter().any(large) {
             return Err(Refusal::limit("the size of a slot", SLOT_PARAMETERS_BYTES_MAX));
         }
+        let slots = self.slot_records(generation + 1, &recipients)?;
         let cluster = self.cluster_mut()?;
-        // Parameters say what happened, not who opens.
-        let stays = |old: &SlotRecipient| {
-            let who = |one: &SlotRecipient| {
-                (&one.kind, one.member, &one.public_key) == (&old.kind, old.member, &old.public_key)
-            };
-            recipients.iter().any(who)
-        };
-        let is_taken_away = !cluster.recipients.iter().all(stays);
+        let is_taken_away = !cluster.recipients.iter().all(|old| {
+            // Parameters say what happened, not who opens.
+            recipients.iter().any(|one| one.opens_as(old))
+        });
+        cluster.slots = Some(slots);
         cluster.recipients_generation = generation + 1;
         cluster.recipients = recipients;
         self.updated(ObjectId::Cluster);
         if is_taken_away {
             self.rotate_log_keys_after_a_slot();
         }
+        Ok((Outcome::Done, ObjectId::Cluster))
+    }
+
+    /// The slots of a new list, each with what is known of it from the list before.
+    ///
+    /// Refuses a list with a slot twice, and one in which no slot counts as working: managers would
+    /// be sealed to what nobody ever opened anything with.
+    fn slot_records(
+        &self,
+        generation: u64,
+        recipients: &[SlotRecipient],
+    ) -> Result<Vec<SlotRecord>, Refusal> {
+        let cluster = self.cluster()?;
+        let mut records: Vec<SlotRecord> = Vec::with_capacity(recipients.len());
+        for slot in recipients {
+            if records.iter().any(|record| record.public_key == slot.public_key) {
+                return Err(Refusal::precondition("the slot is in the list already"));
+            }
+            let stays = cluster.recipients.iter().any(|one| one.opens_as(slot));
+            let record = if stays {
+                cluster.record_of(slot)
+            } else {
+                SlotRecord {
+                    public_key: slot.public_key.clone(),
+                    generation,
+                    changed_at: self.now,
+                    opened_at: None,
+                }
+            };
+            records.push(record);
+        }
+        let works = |(slot, record): (&SlotRecipient, &SlotRecord)| {
+            slot.works_from_the_start() || record.opened_at.is_some()
+        };
+        if !recipients.iter().zip(&records).any(works) {
+            return Err(Refusal::precondition(
+                "it would leave no slot that counts as working: the others were never opened since \
+                 they were added",
+            ));
+        }
+        Ok(records)
+    }
+
+    /// A slot opened something: from now on it counts as working.
+    pub(super) fn prove_slot(&mut self, public_key: &Blob) -> Applying {
+        let cluster = self.cluster()?;
+        let is_it = |slot: &&SlotRecipient| slot.public_key == *public_key;
+        let slot = cluster.recipients.iter().find(is_it);
+        let slot = slot.filter(|slot| slot.kind != SlotRecipient::FILE);
+        let slot = slot.ok_or_else(|| Refusal::precondition("there is no such slot any more"))?;
+        let record = SlotRecord { opened_at: Some(self.now), ..cluster.record_of(slot) };
+        let cluster = self.cluster_mut()?;
+        let slots = cluster.slots.get_or_insert_default();
+        slots.retain(|other| other.public_key != record.public_key);
+        slots.push(record);
+        self.updated(ObjectId::Cluster);
         Ok((Outcome::Done, ObjectId::Cluster))
     }
 }

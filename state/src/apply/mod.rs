@@ -233,6 +233,7 @@ impl Context<'_> {
             Command::SetRecipients { generation, recipients } => {
                 self.set_recipients(generation, recipients)
             }
+            Command::ProveSlot { public_key } => self.prove_slot(&public_key),
         }
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use proto::id::KeyId;
 use seal::{
     KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
-    SlotSecretKey,
+    SlotPublicKey, SlotSecretKey,
 };
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
 
@@ -71,6 +71,8 @@ pub(crate) struct Unlocked {
     pub(crate) contents: KeyFileContents,
     /// Which slot opened it.
     pub(crate) by: SlotKind,
+    /// Its public half, if an operator brought it.
+    pub(crate) brought: Option<SlotPublicKey>,
 }
 
 /// Where a manager's key file and its seed are.
@@ -94,8 +96,8 @@ pub(crate) enum Unlocking {
 /// What a locked manager waits for. None of it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Needed {
-    /// The slots its key file is sealed to: kind and id.
-    pub(crate) slots: Vec<(SlotKind, KeyId)>,
+    /// The slots its key file is sealed to.
+    pub(crate) slots: Vec<Recipient>,
     /// Where its seed is looked for, if one would open it.
     pub(crate) seed: Option<PathBuf>,
     /// Counts changes of the recipients: those of this file.
@@ -105,7 +107,8 @@ pub(crate) struct Needed {
 impl Needed {
     /// The unlock key that opens the file.
     pub(crate) fn unlock_key(&self) -> Option<KeyId> {
-        self.slots.iter().find(|(kind, _)| *kind == SlotKind::UnlockKey).map(|(_, id)| *id)
+        let slot = self.slots.iter().find(|slot| slot.kind == SlotKind::UnlockKey);
+        slot.map(|slot| slot.public.id())
     }
 }
 
@@ -146,7 +149,7 @@ impl KeyFile {
     /// Opens the key file with the `file` slot, if it has one.
     pub(crate) fn unlock(&self) -> Result<Unlocking, KeyFileError> {
         let Some(locked) = self.read()? else { return Ok(Unlocking::Empty) };
-        let slots = locked.recipients().iter().map(|r| (r.kind, r.public.id())).collect();
+        let slots = locked.recipients().to_vec();
         let generation = locked.owner().generation;
         let has_file_slot = locked.recipients().iter().any(|r| r.kind == SlotKind::File);
         if !has_file_slot {
@@ -158,7 +161,7 @@ impl KeyFile {
         };
         let contents =
             locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
-        Ok(Unlocking::Unlocked(Box::new(unlocked(&locked, contents, SlotKind::File))))
+        Ok(Unlocking::Unlocked(Box::new(unlocked(&locked, contents, SlotKind::File, None))))
     }
 
     /// Opens the key file with a slot's key that an operator brought.
@@ -173,7 +176,7 @@ impl KeyFile {
             return Err(OpeningError::Stranger { needed, former });
         };
         let contents = locked.open(slot).map_err(|_| self.damaged())?;
-        Ok(unlocked(&locked, contents, by.kind))
+        Ok(unlocked(&locked, contents, by.kind, Some(by.public.clone())))
     }
 
     /// The seed; none if it is not there, or was overwritten and then not removed for want of time:
@@ -261,9 +264,14 @@ impl KeyFile {
     }
 }
 
-fn unlocked(locked: &LockedKeyFile, contents: KeyFileContents, by: SlotKind) -> Unlocked {
+fn unlocked(
+    locked: &LockedKeyFile,
+    contents: KeyFileContents,
+    by: SlotKind,
+    brought: Option<SlotPublicKey>,
+) -> Unlocked {
     let recipients = locked.recipients().to_vec();
-    Unlocked { owner: *locked.owner(), recipients, contents, by }
+    Unlocked { owner: *locked.owner(), recipients, contents, by, brought }
 }
 
 /// Writes zeros over a file in place, durably.

@@ -66,14 +66,18 @@ pub(crate) fn locks(recipients: &[SlotRecipient]) -> bool {
 
 /// The unlock key in use.
 pub(crate) fn unlock_key(recipients: &[SlotRecipient]) -> Option<KeyId> {
-    let slot = recipients.iter().find(|slot| is_unlock_key(slot))?;
-    SlotPublicKey::parse(slot.public_key.0.clone()).ok().map(|public| public.id())
+    recipients.iter().find(|slot| is_unlock_key(slot)).and_then(id_of)
 }
 
 /// The unlock key that a key file of a generation needs; none if it opens by itself, or if that is
 /// forgotten.
 pub(crate) fn unlock_key_at(recipients: &[SlotRecipient], generation: u64) -> Option<KeyId> {
     UnlockKeys::of(recipients).into_iter().find(|(from, _)| *from <= generation).map(|(_, id)| id)
+}
+
+/// The id of a slot's public key; none for the `file` slot, of which each manager has its own.
+pub(crate) fn id_of(slot: &SlotRecipient) -> Option<KeyId> {
+    SlotPublicKey::parse(slot.public_key.0.clone()).ok().map(|public| public.id())
 }
 
 /// The slot of managers that open their own key files, in a cluster that has no unlock key yet.
@@ -182,6 +186,12 @@ mod tests {
         assert_eq!(UnlockKeys::of(&list)[0].0, 29);
         assert!(list[0].parameters.0.len() <= proto::limits::SLOT_PARAMETERS_BYTES_MAX);
         assert!(UnlockKeys::read(&[1; REMEMBERED_BYTES + 1]).is_empty(), "no such list");
+    }
+
+    #[test]
+    fn the_state_knows_the_kinds_that_work_from_the_start_by_these_names() {
+        assert_eq!(SlotRecipient::FILE, SlotKind::File.as_str());
+        assert_eq!(SlotRecipient::UNLOCK_KEY, SlotKind::UnlockKey.as_str());
     }
 
     #[test]

@@ -166,7 +166,8 @@ impl Manager {
         };
         let key_file = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         let address = address.to_owned();
-        let unsealed = Unsealed { owner, recipients, contents, by, chain, own, address };
+        let unsealed =
+            Unsealed { owner, recipients, contents, by, brought: None, chain, own, address };
         Ok(Made { unsealed, init, key_file })
     }
 }

@@ -114,8 +114,16 @@ impl Manager {
         let by = recipients.first().map_or(SlotKind::File, |slot| slot.kind);
         let sealed = KeyFile::seal(&owner, &recipients, &contents).map_err(local_failure)?;
         shared.key_file.write(&sealed).map_err(local_failure)?;
-        let unsealed =
-            Unsealed { owner, recipients, contents, by, chain, own, address: address.clone() };
+        let unsealed = Unsealed {
+            owner,
+            recipients,
+            contents,
+            by,
+            brought: None,
+            chain,
+            own,
+            address: address.clone(),
+        };
         self.serve_joined(&mut running, unsealed, listener).await?;
         folder.remove_if_there(UNFINISHED).map_err(file_failed)?;
         tracing::info!(member = %disk.member, address, "cluster_joined");

@@ -296,7 +296,7 @@ impl Manager {
                 Unlocking::Unlocked(unlocked) => unlocked,
                 Unlocking::Locked(needed) => {
                     if !told_locked {
-                        let slots: Vec<_> = needed.slots.iter().map(|s| s.0.as_str()).collect();
+                        let slots: Vec<_> = needed.slots.iter().map(|s| s.kind.as_str()).collect();
                         let key = needed.unlock_key().map(|id| id.to_string());
                         let seed = needed.seed.as_ref().map(|path| path.display().to_string());
                         tracing::warn!(?slots, key, seed, "manager_locked");
@@ -476,7 +476,9 @@ impl LocalCalls for Manager {
         };
         let phase = self.0.phase.borrow();
         if let Phase::Locked(needed) = &*phase {
-            status.slots = needed.slots.iter().map(|(kind, _)| kind.as_str().into()).collect();
+            status.slots = needed.slots.iter().map(|slot| slot.kind.as_str().into()).collect();
+            // Asked on its own machine, by those who may read the key file itself.
+            status.key_file_slots = needed.slots.iter().map(described).collect();
             status.key_file_generation = needed.generation;
             let key = needed.unlock_key().map(|id| id.as_bytes().to_vec().into());
             status.unlock_key_id = key.unwrap_or_default();
@@ -527,6 +529,17 @@ impl LocalCalls for Manager {
 }
 
 /// The uid this manager runs as.
+/// A slot as a key file tells of it.
+fn described(slot: &seal::Recipient) -> pb::SlotInfo {
+    pb::SlotInfo {
+        id: slot.public.id().as_bytes().to_vec().into(),
+        kind: slot.kind.as_str().into(),
+        public_key: slot.public.as_bytes().clone(),
+        parameters: slot.parameters.clone().into(),
+        ..pb::SlotInfo::default()
+    }
+}
+
 fn own_uid() -> u32 {
     sys::user::current_uid()
 }

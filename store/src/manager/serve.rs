@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
 use link::tls::{self, Cluster, OwnCertificate};
-use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind};
+use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind, SlotPublicKey};
 use sys::file::Folder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
@@ -36,6 +36,8 @@ pub(super) struct Unsealed {
     pub(super) recipients: Vec<Recipient>,
     pub(super) contents: KeyFileContents,
     pub(super) by: SlotKind,
+    /// The slot that an operator opened it with.
+    pub(super) brought: Option<SlotPublicKey>,
     pub(super) chain: Chain,
     pub(super) own: Arc<OwnCertificate>,
     /// Where other machines reach this one.
@@ -50,8 +52,8 @@ impl Unsealed {
         address: String,
     ) -> Result<Self, ManagerError> {
         let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
-        let Unlocked { owner, recipients, contents, by } = unlocked;
-        Ok(Self { owner, recipients, contents, by, chain, own, address })
+        let Unlocked { owner, recipients, contents, by, brought } = unlocked;
+        Ok(Self { owner, recipients, contents, by, brought, chain, own, address })
     }
 
     pub(super) fn cluster(&self) -> Cluster {
@@ -87,7 +89,7 @@ impl Running {
             .map_err(tls_failed)?;
         let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
             .map_err(tls_failed)?;
-        let Unsealed { owner, recipients, contents, by, own, address, .. } = unsealed;
+        let Unsealed { owner, recipients, contents, by, brought, own, address, .. } = unsealed;
         let KeyFileContents { roots, logs, active_log, .. } = &contents;
         let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
         let log_keys = Arc::new(LogKeys::new(owner.disk, logs.clone(), *active_log));
@@ -117,6 +119,7 @@ impl Running {
             local: LocalFacts {
                 memory_protection: shared.protection.clone(),
                 unlocked_by: by.as_str().into(),
+                brought,
             },
         });
         let stop_duties = CancellationToken::new();

@@ -52,6 +52,10 @@ table! {
     SetMemberAddress, "set_member_address": Admin;
     ReplaceMember, "replace_member": Admin;
     UpdateLocking, "update_locking": Admin;
+    ListSlots, "list_slots": Admin;
+    AddSlot, "add_slot": Admin;
+    RemoveSlot, "remove_slot": Admin;
+    ProveSlot, "prove_slot": Admin;
     CreateJoinToken, "create_join_token": Admin;
     ListJoinTokens, "list_join_tokens": Admin Auditor;
     RevokeJoinToken, "revoke_join_token": Admin;

@@ -113,6 +113,10 @@ calls! {
         SetMemberAddressRequest => MemberInfo, SetMemberAddress, set_member_address;
         ReplaceMemberRequest => ReplaceMemberResponse, ReplaceMember, replace_member;
         UpdateLockingRequest => UpdateLockingResponse, UpdateLocking, update_locking;
+        ListSlotsRequest => ListSlotsResponse, ListSlots, list_slots;
+        AddSlotRequest => SlotsChanged, AddSlot, add_slot;
+        RemoveSlotRequest => SlotsChanged, RemoveSlot, remove_slot;
+        ProveSlotRequest => ProveSlotResponse, ProveSlot, prove_slot;
         CreateJoinTokenRequest => CreateJoinTokenResponse, CreateJoinToken, create_join_token;
         ListJoinTokensRequest => ListJoinTokensResponse, ListJoinTokens, list_join_tokens;
         RevokeJoinTokenRequest => RevokeJoinTokenResponse, RevokeJoinToken, revoke_join_token;

@@ -51,7 +51,7 @@ impl Service {
 
     /// Refuses while a manager that answers is still behind: two changes at a time, and nobody
     /// could say which key opens what.
-    async fn must_be_followed(&self, generation: u64) -> Result<(), Failure> {
+    pub(super) async fn must_be_followed(&self, generation: u64) -> Result<(), Failure> {
         let members = self.describe_members().await;
         let joining = pb::MemberState::Joining as i32;
         let there = members.iter().filter(|m| m.reachable && m.state != joining);
@@ -106,7 +106,7 @@ fn may_change(
             "autolock is on already",
             "to change the unlock key: `secretctl cluster unlock-key --rotate`",
         ),
-        pb::LockingChange::Rotate if recipients::unlock_key(list).is_none() => refused(
+        pb::LockingChange::Rotate if !locks => refused(
             "there is no unlock key to replace: autolock is off",
             "to make one: `secretctl cluster update --autolock on`",
         ),

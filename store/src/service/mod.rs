@@ -22,6 +22,7 @@ mod render;
 mod route;
 mod secrets;
 mod services;
+mod slots;
 mod status;
 mod tokens;
 
@@ -86,6 +87,8 @@ pub(crate) struct DiskRoom {
 pub(crate) struct LocalFacts {
     pub(crate) memory_protection: String,
     pub(crate) unlocked_by: String,
+    /// The slot that an operator opened the key file with, if one did.
+    pub(crate) brought: Option<seal::SlotPublicKey>,
 }
 
 /// The wall clock, for what people and certificates need; Raft never looks at it.

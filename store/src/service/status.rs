@@ -10,6 +10,7 @@ use proto::task::{DesiredState, TaskState};
 use state::object::{Cluster, NodeState};
 
 use super::members::Found;
+use super::slots::in_status;
 use super::{Service, now};
 use crate::keys::recipients;
 
@@ -64,6 +65,7 @@ impl Service {
                 ca_digest: cluster.authority.digest.0.to_vec().into(),
                 root_key_id: cluster.active_root.as_bytes().to_vec().into(),
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
+                slots: cluster.recipients.iter().map(|slot| in_status(&cluster, slot)).collect(),
             }
         };
         let mut members = members;
@@ -79,6 +81,7 @@ impl Service {
             vec![removal(self.raft.me, &members, &removed_by)]
         };
         problems.extend(locking_problems(&members, &cluster));
+        problems.extend(slot_problems(&cluster));
         problems.append(&mut status.problems);
         if !status.autolock {
             problems.push(problem(
@@ -108,6 +111,8 @@ fn locking_problems(members: &[pb::MemberInfo], cluster: &Cluster) -> Vec<pb::Pr
             let opens = match KeyId::try_from(&*member.unlock_key_id) {
                 Ok(id) => format!("with the unlock key {id}"),
                 Err(_) if member.key_file_generation == 0 => "as when it joined".to_owned(),
+                // Which unlock keys there were is forgotten with the last of them.
+                Err(_) if locks_by_others(cluster) => "with what opened it then".to_owned(),
                 Err(_) => "by itself, with its seed".to_owned(),
             };
             let text = if member.reachable {
@@ -125,6 +130,22 @@ fn locking_problems(members: &[pb::MemberInfo], cluster: &Cluster) -> Vec<pb::Pr
         }
     }
     problems
+}
+
+fn locks_by_others(cluster: &Cluster) -> bool {
+    recipients::locks(&cluster.recipients) && recipients::unlock_key(&cluster.recipients).is_none()
+}
+
+/// Slots that nobody has opened anything with since they were added.
+fn slot_problems(cluster: &Cluster) -> impl Iterator<Item = pb::Problem> {
+    let unproved = cluster.recipients.iter().filter(|slot| !cluster.slot_works(slot));
+    unproved.map(|slot| {
+        let id = recipients::id_of(slot).map(|id| id.to_string()).unwrap_or_default();
+        let text = format!("the {} slot {id} was never opened since it was added", slot.kind);
+        let hint =
+            format!("try it while a manager serves: `secretctl cluster unlock-slot prove {id}`");
+        problem("warning", text, &[&hint])
+    })
 }
 
 fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {

@@ -8,29 +8,25 @@
 //! Invariant: a key leaves this program on standard output, or over the unix socket of this
 //! machine, and in no other way.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::Kind;
 use proto::pb;
 use seal::UnlockKey;
-use sys::tty::TtyError;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
-use super::keys;
+use super::{keys, slots};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
-use crate::{value, view};
+use crate::view;
 
 /// Between two looks at how far the managers are.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Longest line that is read as an unlock key, in bytes. A key has 76.
-const KEY_BYTES_MAX: usize = 256;
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn public_half(key: &UnlockKey) -> Bytes {
     key.slot().public().as_bytes().clone()
@@ -80,12 +76,21 @@ pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result
 pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result<(), Error> {
     let connection = session.connect().await?;
     let status = status(&connection).await?;
-    let Some(id) = view::some_hex(&status.unlock_key_id) else {
+    if !status.autolock {
         return Err(Error::failed(Kind::Precondition, "there is no unlock key: autolock is off")
             .hint("to make one: `secretctl cluster update --autolock on`")
             .into());
-    };
+    }
     if !args.rotate {
+        let Some(id) = view::some_hex(&status.unlock_key_id) else {
+            return Err(Error::failed(
+                Kind::Precondition,
+                "there is no unlock key: it was removed",
+            )
+            .because("other slots open the managers: `secretctl cluster unlock-slot ls`")
+            .hint("to make one: `secretctl cluster unlock-key --rotate`")
+            .into());
+        };
         return Err(Error::failed(Kind::Precondition, "the unlock key cannot be shown")
             .because(format!(
                 "the cluster has the public half of key {id} only; the key was shown once, when \
@@ -97,7 +102,7 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
     change_locking(session, &connection, pb::LockingChange::Rotate, &status, args.wait).await
 }
 
-async fn status(connection: &Connection) -> Result<pb::ClusterStatus, Error> {
+pub(super) async fn status(connection: &Connection) -> Result<pb::ClusterStatus, Error> {
     ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {}))
 }
 
@@ -156,17 +161,17 @@ async fn change_locking(
 }
 
 /// Which members have followed a change.
-struct Followed {
-    done: Vec<view::Member>,
-    pending: Vec<view::Member>,
+pub(super) struct Followed {
+    pub(super) done: Vec<view::Member>,
+    pub(super) pending: Vec<view::Member>,
 }
 
-fn name(member: &view::Member) -> String {
+pub(super) fn name(member: &view::Member) -> String {
     format!("manager {} ({})", member.id, member.hostname)
 }
 
 impl Followed {
-    fn of(status: &pb::ClusterStatus, generation: u64) -> Self {
+    pub(super) fn of(status: &pb::ClusterStatus, generation: u64) -> Self {
         let members = status.members.iter().cloned().map(view::Member::from);
         // Who is joining has no key file yet, and gets one for the present recipients.
         let members = members.filter(|member| member.state != "joining");
@@ -175,7 +180,7 @@ impl Followed {
     }
 
     /// Those that answer, and so will follow in a moment.
-    fn waited_for(&self) -> Vec<String> {
+    pub(super) fn waited_for(&self) -> Vec<String> {
         self.pending.iter().filter(|member| member.reachable).map(name).collect()
     }
 }
@@ -364,13 +369,13 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
             return not_locked(&format!("this manager is {phase}"), "look again in a moment");
         }
     }
-    if status.unlock_key_id.is_empty() && !status.seed_path.is_empty() {
+    if !slots::has_operators_slot(&status) && !status.seed_path.is_empty() {
         let hint = format!("put it at {}: the manager looks again by itself", status.seed_path);
         return not_locked("this manager waits for its seed, not for an unlock key", &hint);
     }
-    let key = read_key(view::some_hex(&status.unlock_key_id).as_deref())?;
-    let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(key.expose_seed()) };
-    drop(key);
+    let seed = slots::seed_for(&status)?;
+    let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&*seed) };
+    drop(seed);
     let unlocked = ask!(connection, local.unlock(request))?;
     session.printer.progress("unlocked; the manager reads its log");
     let deadline = Instant::now() + wait;
@@ -400,48 +405,4 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
 
 async fn local_status(connection: &Connection) -> Result<pb::LocalStatus, Error> {
     ask!(connection, local.get_local_status(pb::GetLocalStatusRequest {}))
-}
-
-/// The unlock key, from the terminal or standard input.
-fn read_key(id: Option<&str>) -> Result<UnlockKey, Error> {
-    let mut buffer = Zeroizing::new(vec![0; KEY_BYTES_MAX]);
-    let unread = |reason: String| {
-        Error::failed(Kind::Invalid, "the unlock key could not be read")
-            .because(reason)
-            .hint("pipe it, or type it where there is a terminal")
-    };
-    let length = if io::stdin().is_terminal() {
-        let prompt = id.map_or_else(|| "unlock key: ".into(), |id| format!("unlock key {id}: "));
-        match sys::tty::read_secret(&prompt, &mut buffer) {
-            Ok(length) => length,
-            Err(TtyError::Interrupted) => return Err(Error::Interrupted(None)),
-            Err(error) => return Err(unread(error.to_string()).into()),
-        }
-    } else {
-        let stdin = value::stdin().map_err(|error| unread(error.to_string()))?;
-        read_up_to(stdin, &mut buffer).map_err(|error| unread(error.to_string()))?
-    };
-    let text = buffer.get(..length).unwrap_or_default();
-    UnlockKey::parse(text).map_err(|error| {
-        let failure = Error::failed(Kind::Invalid, error.to_string());
-        let failure = failure.hint("nothing was sent to the manager");
-        match id {
-            Some(id) => failure.hint(format!("it needs the unlock key {id}")).into(),
-            None => failure.into(),
-        }
-    })
-}
-
-/// Reads until the end, or until the buffer is full: more than a key is none.
-fn read_up_to(mut from: impl io::Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match from.read(rest) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }

@@ -155,6 +155,11 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
     );
     card.line("locking", if cluster.autolock { "on" } else { "off" });
     card.line("unlock key", cluster.unlock_key_id.clone().unwrap_or_default());
+    for slot in cluster.slots.iter().filter(|slot| slot.kind != "unlock-key" && slot.kind != "file")
+    {
+        let opened = if slot.works { "" } else { ", never opened" };
+        card.line(&slot.kind, format!("{}{opened}", slot.id.clone().unwrap_or_default()));
+    }
     if !session.printer.quiet {
         card.line("CA", cluster.ca_digest.clone());
         card.line("root key", cluster.root_key_id.clone());

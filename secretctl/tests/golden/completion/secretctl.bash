@@ -97,6 +97,9 @@ _secretctl() {
             secretctl__subcmd__cluster,unlock-key)
                 cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__key"
                 ;;
+            secretctl__subcmd__cluster,unlock-slot)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot"
+                ;;
             secretctl__subcmd__cluster,update)
                 cmd="secretctl__subcmd__cluster__subcmd__update"
                 ;;
@@ -117,6 +120,21 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster__subcmd__token,rm)
                 cmd="secretctl__subcmd__cluster__subcmd__token__subcmd__rm"
+                ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot,add)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add"
+                ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot,ls)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__ls"
+                ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot,prove)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__prove"
+                ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot,rm)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__rm"
+                ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,passphrase)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__passphrase"
                 ;;
             secretctl__subcmd__context,add)
                 cmd="secretctl__subcmd__context__subcmd__add"
@@ -220,7 +238,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key join leave status join-token token member replace audit rotate keys"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot join leave status join-token token member replace audit rotate keys"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -760,6 +778,170 @@ _secretctl() {
         secretctl__subcmd__cluster__subcmd__unlock__subcmd__key)
             opts="-q -h --rotate --wait --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot)
+            opts="-q -h --context --socket --timeout --json --quiet --help add ls rm prove"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add)
+            opts="-q -h --context --socket --timeout --json --quiet --help passphrase"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__passphrase)
+            opts="-q -h --generate --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__prove)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__rm)
+            opts="-q -h --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -495,6 +495,107 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(unlock-slot)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__unlock-slot_commands" \
+"*::: :->unlock-slot" \
+&& ret=0
+
+    case $state in
+    (unlock-slot)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-unlock-slot-command-$line[1]:"
+        case $line[1] in
+            (add)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands" \
+"*::: :->add" \
+&& ret=0
+
+    case $state in
+    (add)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-unlock-slot-add-command-$line[1]:"
+        case $line[1] in
+            (passphrase)
+_arguments "${_arguments_options[@]}" : \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--generate[Make a passphrase of 96 random bits and show it once]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The slot'\''s id, or the beginning of it:_default' \
+&& ret=0
+;;
+(prove)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- The slot'\''s id, or the beginning of it:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (join)
 _arguments "${_arguments_options[@]}" : \
 '--token=[The token that \`secretctl cluster join-token manager\` printed, or \`-\` to read it from standard input]:TOKEN:_default' \
@@ -993,6 +1094,7 @@ _secretctl__subcmd__cluster_commands() {
 'update:Turn locking on or off' \
 'unlock:Open the manager on this machine, which is locked' \
 'unlock-key:Replace the unlock key' \
+'unlock-slot:Other ways to open locked managers\: passphrases beside the unlock key' \
 'join:Make the manager on this machine a member of a cluster' \
 'leave:Take the manager on this machine out of its cluster, for good' \
 'status:Show what is wrong, then who the managers are' \
@@ -1109,6 +1211,43 @@ _secretctl__subcmd__cluster__subcmd__unlock_commands() {
 _secretctl__subcmd__cluster__subcmd__unlock-key_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster unlock-key commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot_commands() {
+    local commands; commands=(
+'add:Add a slot' \
+'ls:List the slots that open managers' \
+'rm:Remove a slot' \
+'prove:Try a slot without restarting anything, and record that it works' \
+    )
+    _describe -t commands 'secretctl cluster unlock-slot commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands() {
+    local commands; commands=(
+'passphrase:A passphrase that people can remember, or type from paper' \
+    )
+    _describe -t commands 'secretctl cluster unlock-slot add commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__passphrase_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__passphrase_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot add passphrase commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__ls_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__prove_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__prove_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot prove commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__rm_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot rm commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__update_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__update_commands() {

@@ -87,6 +87,10 @@ control! {
     set_member_address(SetMemberAddressRequest) -> MemberInfo;
     replace_member(ReplaceMemberRequest) -> ReplaceMemberResponse;
     update_locking(UpdateLockingRequest) -> UpdateLockingResponse;
+    list_slots(ListSlotsRequest) -> ListSlotsResponse;
+    add_slot(AddSlotRequest) -> SlotsChanged;
+    remove_slot(RemoveSlotRequest) -> SlotsChanged;
+    prove_slot(ProveSlotRequest) -> ProveSlotResponse;
     create_join_token(CreateJoinTokenRequest) -> CreateJoinTokenResponse;
     list_join_tokens(ListJoinTokensRequest) -> ListJoinTokensResponse;
     revoke_join_token(RevokeJoinTokenRequest) -> RevokeJoinTokenResponse;
