@@ -87,11 +87,11 @@ fn replace_words(text: &str, matches: impl Fn(&str) -> bool, with: &str) -> Stri
         .collect()
 }
 
-/// Ids of keys that are made anew in each run: those of which no two bytes are alike in a row.
+/// Ids of keys that are made anew in each run: those that do not begin with one byte four times.
 fn replace_ids(text: &str) -> String {
     let is_id = |word: &str| {
         let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        word.len() == 32 && word.chars().all(is_hex) && word[..2] != word[2..4]
+        word.len() == 32 && word.chars().all(is_hex) && word[..8] != word[..2].repeat(4)
     };
     text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
         .map(|piece| {
