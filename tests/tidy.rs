@@ -147,7 +147,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("seal/src/unlock_key.rs", "the door of the unlock key"),
     ("secretctl/src/command/cluster.rs", "a new unlock key is shown once, in JSON"),
     ("secretctl/src/command/cluster/locking.rs", "a new unlock key is shown once"),
-    ("secretctl/src/command/cluster/slots.rs", "what was typed opens the manager, or is compared"),
+    ("secretctl/src/command/cluster/typed.rs", "what was typed opens the manager, or is compared"),
     ("secretctl/src/command/demo/mod.rs", "the demonstration looks for its own secret"),
     ("secretctl/src/context.rs", "the operator's own key goes to the context's file"),
     ("secretctl/src/enroll.rs", "the token's secret goes to the manager that was checked"),

@@ -151,6 +151,7 @@ pub const ARGON2_LANES_MAX: u32 = 4;
 
 /// Shares of one seed. More people are never in one room; each costs a hash in every key file.
 pub const SHARES_MAX: u8 = 16;
+
 /// Slots that key files are sealed to; each costs bytes in every key file, and a look at locking.
 pub const RECIPIENTS_MAX: usize = 16;
 

@@ -6,6 +6,7 @@
 //! Invariant: fields are added, never renamed or removed.
 
 mod keys;
+mod locking;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,10 @@ use proto::{hex, pb};
 use serde::Serialize;
 
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
+pub(crate) use self::locking::{
+    FollowingRotation, ListedSlot, Locking, NewPassphrase, NewUnlockKey, Slot, SlotsChanged,
+    Unlocked, WaitedFor,
+};
 use crate::instant;
 
 fn at(ms: u64) -> Option<String> {
@@ -517,111 +522,6 @@ pub(crate) struct Joined {
     /// In clear, this once.
     pub(crate) unlock_key: Option<String>,
     pub(crate) unlock_key_id: Option<String>,
-}
-
-/// An unlock key that was just made: in clear, this once.
-#[derive(Serialize)]
-pub(crate) struct NewUnlockKey<'a> {
-    pub(crate) unlock_key: &'a str,
-    pub(crate) unlock_key_id: String,
-}
-
-/// How far the managers followed a change of the locking.
-#[derive(Serialize)]
-pub(crate) struct Locking {
-    pub(crate) autolock: bool,
-    pub(crate) unlock_key_id: Option<String>,
-    pub(crate) recipients_generation: u64,
-    /// Whether every manager followed, and has a new log key.
-    pub(crate) done: bool,
-    pub(crate) followed: Vec<Member>,
-    pub(crate) pending: Vec<Member>,
-    pub(crate) log_key_rotation: FollowingRotation,
-}
-
-/// The log key rotation that a change of the locking asked for.
-#[derive(Serialize)]
-pub(crate) struct FollowingRotation {
-    pub(crate) number: u64,
-    /// False while the one before is in progress.
-    pub(crate) begun: bool,
-    pub(crate) complete: bool,
-    /// Managers that it, or the one before, waits for.
-    pub(crate) waits_for: Vec<WaitedFor>,
-}
-
-/// A manager that a rotation waits for.
-#[derive(Serialize)]
-pub(crate) struct WaitedFor {
-    pub(crate) member: u64,
-    pub(crate) hostname: String,
-    pub(crate) reason: Option<String>,
-}
-
-impl From<MemberKeys> for WaitedFor {
-    fn from(member: MemberKeys) -> Self {
-        Self { member: member.member, hostname: member.hostname, reason: member.waits_for }
-    }
-}
-
-/// A slot that opens managers.
-#[derive(Serialize)]
-pub(crate) struct Slot {
-    pub(crate) id: Option<String>,
-    pub(crate) kind: String,
-    /// The recipients' generation it came with.
-    pub(crate) generation: u64,
-    pub(crate) changed_at: Option<String>,
-    pub(crate) opened_at: Option<String>,
-    /// Whether it was opened since its last change, or works from the start.
-    pub(crate) works: bool,
-}
-
-impl From<&pb::SlotInfo> for Slot {
-    fn from(slot: &pb::SlotInfo) -> Self {
-        Self {
-            id: some_hex(&slot.id),
-            kind: slot.kind.clone(),
-            generation: slot.generation,
-            changed_at: at(slot.changed_at),
-            opened_at: Some(slot.opened_at).filter(|at| *at > 0).and_then(at),
-            works: slot.works,
-        }
-    }
-}
-
-/// A slot with its parameters in words.
-#[derive(Serialize)]
-pub(crate) struct ListedSlot {
-    #[serde(flatten)]
-    pub(crate) slot: Slot,
-    pub(crate) parameters: String,
-}
-
-/// A passphrase that was just made: in clear, this once.
-#[derive(Serialize)]
-pub(crate) struct NewPassphrase<'a> {
-    pub(crate) passphrase: &'a str,
-    pub(crate) slot_id: String,
-}
-
-/// How far the managers followed a change of the slots.
-#[derive(Serialize)]
-pub(crate) struct SlotsChanged {
-    pub(crate) slot_id: String,
-    pub(crate) recipients_generation: u64,
-    /// Whether every manager followed.
-    pub(crate) done: bool,
-    pub(crate) followed: Vec<Member>,
-    pub(crate) pending: Vec<Member>,
-}
-
-/// A manager that was unlocked.
-#[derive(Serialize)]
-pub(crate) struct Unlocked {
-    pub(crate) slot: String,
-    pub(crate) key_id: String,
-    pub(crate) phase: String,
 }
 
 /// A cluster that runs until interrupted.

@@ -131,7 +131,9 @@ impl SlotRecipient {
     /// say what happened, those of others how the seed is recovered.
     pub(crate) fn opens_as(&self, other: &Self) -> bool {
         let recovers_alike = self.works_from_the_start() || self.parameters == other.parameters;
-        self.kind == other.kind && self.public_key == other.public_key && recovers_alike
+        (&self.kind, self.member, &self.public_key)
+            == (&other.kind, other.member, &other.public_key)
+            && recovers_alike
     }
 }
 

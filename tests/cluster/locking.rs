@@ -44,7 +44,7 @@ fn restart(lab: &mut Lab, index: usize) {
 }
 
 /// Three managers that vote, and said what opens them.
-fn three() -> Lab {
+pub(crate) fn three() -> Lab {
     let lab = Lab::with_managers(PROGRAMS, 3);
     until("all vote, and have said what opens them", || {
         let members = lab.members();

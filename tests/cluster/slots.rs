@@ -1,9 +1,13 @@
 //! Slots of operators: a manager that a passphrase opens, and a way in that is never lost.
 
-use seal::{LockedKeyFile, SlotKind};
+use std::path::Path;
+
+use seal::{LockedKeyFile, Passphrase, SlotKind, SlotParameters, SlotSecretKey};
 use tests::{Lab, until};
 
 use crate::PROGRAMS;
+use crate::locking::three;
+use crate::rotation::{assert_under_none, await_complete, open_stolen, steal_keys};
 
 const REFUSED: i32 = 1;
 const PASSPHRASE: &str = "correct horse battery";
@@ -52,6 +56,18 @@ fn sealed_to(lab: &Lab, index: usize) -> Vec<(SlotKind, String)> {
     file.recipients().iter().map(|slot| (slot.kind, slot.public.id().to_string())).collect()
 }
 
+/// The key that the passphrase gives, by what a key file says of its slot.
+fn passphrase_slot(folder: &Path) -> SlotSecretKey {
+    let file = LockedKeyFile::parse(&std::fs::read(folder.join("keys")).unwrap()).unwrap();
+    let costs = file.recipients().iter().find_map(|slot| {
+        match SlotParameters::parse(slot.kind, &slot.parameters) {
+            Ok(SlotParameters::Passphrase(costs)) => Some(costs),
+            _ => None,
+        }
+    });
+    costs.unwrap().slot(&Passphrase::parse(PASSPHRASE.as_bytes()).unwrap()).unwrap()
+}
+
 fn add(lab: &Lab, passphrase: &str) -> String {
     let add = ["cluster", "unlock-slot", "add", "passphrase"];
     let id = lab.ctl().ok_with(&add, format!("{passphrase}\n").as_bytes()).trim().to_owned();
@@ -76,7 +92,8 @@ fn a_passphrase_opens_a_locked_manager_and_counts_as_working_from_then_on() {
     let said = lab.ctl().refused(REFUSED, &unlock, b"correct horse batterz");
     assert!(said.contains("does not open the slot") && said.contains(&id), "{said}");
     assert!(said.contains("nothing was sent"), "{said}");
-    let slip = format!("{}{}", &key[..key.len() - 1], if key.ends_with('0') { '1' } else { '0' });
+    let (most, last) = key.split_at(key.len() - 1);
+    let slip = format!("{most}{}", if last == "0" { '1' } else { '0' });
     let said = lab.ctl().refused(REFUSED, &unlock, slip.as_bytes());
     assert!(said.contains("typing slip"), "{said}");
     let foreign = seal::UnlockKey::make();
@@ -98,7 +115,7 @@ fn a_passphrase_opens_a_locked_manager_and_counts_as_working_from_then_on() {
     await_phase(&lab, 0, "serving");
 
     // Taken away, it opens nothing.
-    lab.ctl().ok(&["cluster", "unlock-slot", "rm", &id[..8]]);
+    lab.ctl().ok(&["cluster", "unlock-slot", "rm", id.split_at(8).0]);
     assert!(sealed_to(&lab, 0).iter().all(|(kind, _)| *kind == SlotKind::UnlockKey));
     restart_locked(&mut lab, 0);
     let said = lab.ctl().refused(REFUSED, &unlock, PASSPHRASE.as_bytes());
@@ -147,6 +164,54 @@ fn the_last_slot_that_works_is_not_removed_until_another_one_is_proved() {
     let made = lab.ctl().ok(&["cluster", "unlock-key", "--rotate"]);
     assert!(made.contains("SECKEY-1-"), "{made}");
     assert_eq!(slots(&lab).len(), 2);
+}
+
+/// Adds a slot while a manager is down, and takes it away while another one is.
+#[test]
+fn managers_that_were_down_follow_when_they_start_and_are_named_until_then() {
+    let mut lab = three();
+    let made = lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
+    let key = made.split_whitespace().find(|word| word.starts_with("SECKEY-1-")).unwrap();
+    let start = |lab: &mut Lab, opens_with: &str| {
+        lab.managers[2].daemon.start_again();
+        lab.await_socket(2);
+        await_phase(lab, 2, "locked");
+        lab.ctl_of(2).ok_with(&["cluster", "unlock"], opens_with.as_bytes());
+        await_phase(lab, 2, "serving");
+    };
+    let has_slot = |lab: &Lab, id: &str| sealed_to(lab, 2).iter().any(|(_, slot)| slot == id);
+
+    lab.managers[2].daemon.stop();
+    let add = ["cluster", "unlock-slot", "add", "passphrase"];
+    let ran = lab.ctl().run_with(&add, PASSPHRASE.as_bytes());
+    assert!(ran.stderr.contains("manager 3") || ran.stderr.contains("was down"), "{ran:?}");
+    let id = ran.stdout.trim().to_owned();
+    lab.ctl().ok_with(&["cluster", "unlock-slot", "prove", &id], PASSPHRASE.as_bytes());
+    assert!(!has_slot(&lab, &id), "it is down");
+    // Which key it needs stands beside the unlock key, so that one stays.
+    let key_slot = slot(&lab, "unlock-key")["id"].as_str().unwrap().to_owned();
+    let said = lab.ctl().refused(REFUSED, &["cluster", "unlock-slot", "rm", &key_slot], b"");
+    assert!(said.contains("the unlock key is still needed"), "{said}");
+    assert!(said.contains("has not followed the last change"), "{said}");
+    start(&mut lab, key);
+    until("it has followed", || has_slot(&lab, &id).then_some(()));
+
+    let stolen = steal_keys(&lab, "stolen");
+    lab.managers[2].daemon.stop();
+    let ran = lab.ctl().run_with(&["cluster", "unlock-slot", "rm", &id], b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stderr.contains(&format!("slot {id} still opens it")), "{ran:?}");
+    assert!(ran.stderr.contains("waits for manager"), "{ran:?}");
+    assert!(has_slot(&lab, &id));
+    start(&mut lab, PASSPHRASE);
+    until("it has followed", || (!has_slot(&lab, &id)).then_some(()));
+    await_complete(&lab, 2);
+    for index in [0, 2] {
+        lab.managers[index].daemon.stop();
+        let stolen = stolen.join(index.to_string());
+        let ids = open_stolen(&stolen, &passphrase_slot(&stolen));
+        assert_under_none(&lab.managers[index].data, &ids);
+    }
 }
 
 #[test]

@@ -1130,6 +1130,9 @@ pub struct SlotsChanged {
     /// what every key file has to reach
     #[prost(uint64, tag = "1")]
     pub recipients_generation: u64,
+    /// the log key rotation of a removal; 0 without
+    #[prost(uint64, tag = "2")]
+    pub log_key_epoch: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProveSlotRequest {

@@ -181,16 +181,17 @@ pub(crate) enum UnlockSlotCommand {
     ///
     /// It opens no manager that answers any more; one that is down is named, and still opens with
     /// it until it has started once. Refused for the last slot that counts as working. An older
-    /// copy of a key file still opens with the slot: rotate the log key if the passphrase leaked.
+    /// copy of a key file still opens with the slot, so every manager takes a new log key, too: such
+    /// a copy opens nothing that the disks hold from then on.
     #[command(alias = "remove")]
     Rm {
         /// The slot's id, or the beginning of it
         #[arg(value_name = "SLOT")]
         id: String,
 
-        /// How long to wait until the managers that answer have followed
+        /// How long to wait until the managers that answer have followed and have new log keys
         #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
-              default_value = "1m")]
+              default_value = "5m")]
         wait: Duration,
     },
 

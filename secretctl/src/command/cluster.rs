@@ -5,6 +5,7 @@ mod keys;
 mod locking;
 mod slots;
 mod status;
+mod typed;
 
 use proto::Kind;
 use proto::id::Timestamp;

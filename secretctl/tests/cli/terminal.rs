@@ -131,3 +131,22 @@ fn an_unlock_key_is_typed_and_not_shown() {
     assert!(said.contains("serves again") && !said.contains(&WORD[9..]), "{said}");
     assert_eq!(fake.world().phase, "serving");
 }
+
+#[test]
+fn a_new_passphrase_is_typed_twice_and_not_shown() {
+    const PASSPHRASE: &[u8] = b"correct horse battery\n";
+    const PROMPT: &str = "new passphrase, 14 characters or more: ";
+    const AGAIN: &str = "the same again: ";
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let add = ["cluster", "unlock-slot", "add", "passphrase"];
+    let other = &b"correct horse batterz\n"[..];
+    let (_, said, status) = typed(&place, &add, &[(PROMPT, PASSPHRASE), (AGAIN, other)]);
+    assert_eq!(status, 1);
+    assert!(said.contains("the two passphrases that were typed differ"), "{said}");
+    assert!(fake.world().slots.is_empty(), "nothing was sent");
+    let (shown, said, status) = typed(&place, &add, &[(PROMPT, PASSPHRASE), (AGAIN, PASSPHRASE)]);
+    assert_eq!((shown, status), (format!("{PROMPT}\r\n{AGAIN}\r\n"), 0), "{said}");
+    assert!(!said.contains("horse"), "{said}");
+    assert_eq!(fake.world().slots.len(), 1);
+}

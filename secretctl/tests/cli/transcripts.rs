@@ -26,7 +26,7 @@ fn transcripts_hold() {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 8, "the transcripts are missing");
+    assert!(files.len() >= 13, "the transcripts are missing");
     let mut wrong = Vec::new();
     for file in files {
         let expected = std::fs::read_to_string(&file).unwrap();
@@ -167,6 +167,10 @@ fn happen(fake: &Fake, what: &str) {
         "unlock-key" => {
             let key = seal::UnlockKey::parse(rest.as_bytes()).unwrap();
             world.unlock_key_id = key.id().as_bytes().to_vec().into();
+        }
+        "slot" => {
+            let (kind, word) = rest.split_once(' ').unwrap_or((rest, ""));
+            world.add_known_slot(kind, word);
         }
         "down" => {
             let member = world.members.iter_mut().find(|member| member.hostname == rest);

@@ -263,10 +263,8 @@ impl Context<'_> {
         }
         let slots = self.slot_records(generation + 1, &recipients)?;
         let cluster = self.cluster_mut()?;
-        let is_taken_away = !cluster.recipients.iter().all(|old| {
-            // Parameters say what happened, not who opens.
-            recipients.iter().any(|one| one.opens_as(old))
-        });
+        let stays = |old: &SlotRecipient| recipients.iter().any(|one| one.opens_as(old));
+        let is_taken_away = !cluster.recipients.iter().all(stays);
         cluster.slots = Some(slots);
         cluster.recipients_generation = generation + 1;
         cluster.recipients = recipients;

@@ -54,7 +54,7 @@ impl Service {
         let recipients = cluster.recipients.iter().cloned().chain([slot]).collect();
         let command = Command::SetRecipients { generation, recipients };
         self.propose(caller, Some(mark), command).await?;
-        Ok(pb::SlotsChanged { recipients_generation: generation + 1 })
+        Ok(pb::SlotsChanged { recipients_generation: generation + 1, log_key_epoch: 0 })
     }
 
     pub(super) async fn remove_slot(
@@ -89,7 +89,8 @@ impl Service {
         let recipients = cluster.recipients.iter().filter(|slot| !is_it(slot)).cloned().collect();
         let command = Command::SetRecipients { generation, recipients };
         self.propose(caller, Some(mark), command).await?;
-        Ok(pb::SlotsChanged { recipients_generation: generation + 1 })
+        let log_key_epoch = self.raft.machine.state().log_keys().last();
+        Ok(pb::SlotsChanged { recipients_generation: generation + 1, log_key_epoch })
     }
 
     pub(super) async fn prove_slot(

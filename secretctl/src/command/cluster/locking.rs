@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
-use super::{keys, slots};
+use super::{keys, typed};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -146,18 +146,25 @@ async fn change_locking(
         }
         Err(error) => return Err(error),
     };
-    let followed = tokio::select! {
-        followed = follow(session, connection, done, wait) => followed?,
-        _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
-            "the managers go on by themselves: `secretctl cluster status`, `secretctl cluster keys`"
-                .into(),
-        ))),
-    };
+    let followed = watched(follow(session, connection, done, wait)).await?;
     if session.printer.json {
         return session.printer.json_line(&followed);
     }
     tell(session, change, &followed);
     Ok(())
+}
+
+/// Watches what goes on without being watched, until it is interrupted.
+pub(super) async fn watched<T>(
+    watching: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        seen = watching => seen,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(Some(
+            "the managers go on by themselves: `secretctl cluster status`, `secretctl cluster keys`"
+                .into(),
+        ))),
+    }
 }
 
 /// Which members have followed a change.
@@ -195,9 +202,7 @@ async fn follow(
     let deadline = Instant::now() + wait;
     let generation = change.recipients_generation;
     let status = follow_sealing(session, connection, generation, deadline).await?;
-    let number = change.log_key_epoch;
-    session.printer.progress(&format!("log key rotation {number} comes with it"));
-    let rotation = follow_rotation(session, connection, number, deadline).await?;
+    let rotation = follow_rotation(session, connection, change.log_key_epoch, deadline).await?;
     let followed = Followed::of(&status, generation);
     Ok(view::Locking {
         autolock: status.autolock,
@@ -210,7 +215,7 @@ async fn follow(
     })
 }
 
-async fn follow_sealing(
+pub(super) async fn follow_sealing(
     session: &Session,
     connection: &Connection,
     generation: u64,
@@ -243,12 +248,13 @@ async fn follow_sealing(
 
 /// Waits until a log key rotation is complete, or waits for nobody but managers that are down: as
 /// itself, or as the one before, after which it begins.
-async fn follow_rotation(
+pub(super) async fn follow_rotation(
     session: &Session,
     connection: &Connection,
     number: u64,
     deadline: Instant,
 ) -> Result<view::FollowingRotation, Error> {
+    session.printer.progress(&format!("log key rotation {number} comes with it"));
     let mut watch = keys::Watch::new(session, connection);
     loop {
         let keys = watch.look(number).await?;
@@ -281,7 +287,7 @@ async fn follow_rotation(
     }
 }
 
-fn tell_rotation(session: &Session, rotation: &view::FollowingRotation) {
+pub(super) fn tell_rotation(session: &Session, rotation: &view::FollowingRotation) {
     let printer = session.printer;
     let number = rotation.number;
     for member in &rotation.waits_for {
@@ -369,11 +375,11 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
             return not_locked(&format!("this manager is {phase}"), "look again in a moment");
         }
     }
-    if !slots::has_operators_slot(&status) && !status.seed_path.is_empty() {
+    if !typed::has_operators_slot(&status) && !status.seed_path.is_empty() {
         let hint = format!("put it at {}: the manager looks again by itself", status.seed_path);
         return not_locked("this manager waits for its seed, not for an unlock key", &hint);
     }
-    let seed = slots::seed_for(&status)?;
+    let seed = typed::seed_for(&status)?;
     let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&*seed) };
     drop(seed);
     let unlocked = ask!(connection, local.unlock(request))?;
