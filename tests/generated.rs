@@ -22,8 +22,8 @@ fn generate(into: &Path) {
     prost_build::Config::new()
         .bytes(["."])
         .btree_map(["."])
-        // Written by hand: it holds a seed.
-        .skip_debug([".secretd.v1.UnlockRequest"])
+        // Written by hand: they hold secrets.
+        .skip_debug([".secretd.v1.UnlockRequest", ".secretd.v1.EnterShareRequest"])
         .out_dir(&messages)
         .compile_fds(descriptors.clone())
         .expect("messages are generated");

@@ -152,6 +152,10 @@ pub const ARGON2_LANES_MAX: u32 = 4;
 /// Shares of one seed. More people are never in one room; each costs a hash in every key file.
 pub const SHARES_MAX: u8 = 16;
 
+/// How long a locked manager holds the shares that were entered, in seconds, from the first on: k
+/// people come to a machine in that time, and who reads its memory afterwards finds none.
+pub const SHARES_HELD_SECONDS: u64 = 600;
+
 /// Slots that key files are sealed to; each costs bytes in every key file, and a look at locking.
 pub const RECIPIENTS_MAX: usize = 16;
 

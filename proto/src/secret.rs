@@ -13,6 +13,12 @@ impl fmt::Debug for pb::UnlockRequest {
     }
 }
 
+impl fmt::Debug for pb::EnterShareRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnterShareRequest")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,5 +27,7 @@ mod tests {
     fn a_seed_is_not_shown() {
         let request = pb::UnlockRequest { seed: vec![0xa5; 32].into() };
         assert_eq!(format!("{request:?}"), "UnlockRequest");
+        let request = pb::EnterShareRequest { share: b"SECSHARE-1-".to_vec().into() };
+        assert_eq!(format!("{request:?}"), "EnterShareRequest");
     }
 }

@@ -257,6 +257,20 @@ impl ShareParameters {
         &self.0
     }
 
+    /// Whether a share is the one that was handed out under its number.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another split, or wrong.
+    pub fn knows(&self, share: &Share) -> Result<(), ShareError> {
+        let (number, split, expected) = (share.number, share.split, self.split());
+        if split != expected {
+            return Err(ShareError::OtherSplit { number, split, expected });
+        }
+        let hash = self.hash_of(number).ok_or(ShareError::Wrong { number })?;
+        if equal(&share.hash(), hash) { Ok(()) } else { Err(ShareError::Wrong { number }) }
+    }
+
     fn hash_of(&self, number: u8) -> Option<&[u8]> {
         self.0.hashes.chunks_exact(HASH_BYTES).nth(usize::from(number).checked_sub(1)?)
     }
@@ -324,15 +338,8 @@ impl Gathering {
     ///
     /// If it is of another split, wrong, there already, or one too many. The others stay.
     pub fn add(&mut self, share: Share) -> Result<u8, ShareError> {
-        let (number, split, missing) = (share.number, share.split, self.missing());
-        let (expected, needed) = (self.parameters.split(), self.parameters.needed());
-        if split != expected {
-            return Err(ShareError::OtherSplit { number, split, expected });
-        }
-        let hash = self.parameters.hash_of(number).ok_or(ShareError::Wrong { number })?;
-        if !equal(&share.hash(), hash) {
-            return Err(ShareError::Wrong { number });
-        }
+        self.parameters.knows(&share)?;
+        let (number, missing, needed) = (share.number, self.missing(), self.parameters.needed());
         if missing == 0 {
             return Err(ShareError::Enough { needed });
         }

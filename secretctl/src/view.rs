@@ -19,8 +19,8 @@ use serde::Serialize;
 
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 pub(crate) use self::locking::{
-    FollowingRotation, ListedSlot, Locking, NewPassphrase, NewUnlockKey, Slot, SlotsChanged,
-    Unlocked, WaitedFor,
+    EnteredShares, FollowingRotation, ListedSlot, Locking, NewPassphrase, NewShares, NewUnlockKey,
+    Slot, SlotsChanged, Unlocked, WaitedFor,
 };
 use crate::instant;
 
@@ -509,6 +509,7 @@ pub(crate) struct LocalManager {
     pub(crate) address: String,
     pub(crate) slots: Vec<String>,
     pub(crate) unlock_key_id: Option<String>,
+    pub(crate) entered_shares: Vec<EnteredShares>,
 }
 
 /// A manager that became a member.

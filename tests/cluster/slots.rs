@@ -166,6 +166,53 @@ fn the_last_slot_that_works_is_not_removed_until_another_one_is_proved() {
     assert_eq!(slots(&lab).len(), 2);
 }
 
+#[test]
+fn shares_open_a_locked_manager_together_and_what_is_wrong_is_named() {
+    let (mut lab, key) = locked();
+    let add = ["cluster", "unlock-slot", "add", "shares", "--threshold", "2", "--shares", "3"];
+    let made = lab.ctl().ok(&add);
+    let shares: Vec<&str> = made.lines().collect();
+    assert_eq!(shares.len(), 3, "{made}");
+    assert!(shares.iter().all(|share| share.starts_with("SECSHARE-1-")), "{made}");
+    let added = slot(&lab, "shares");
+    assert_eq!(added["works"], false, "{added}");
+    let id = added["id"].as_str().unwrap();
+    let prove = ["cluster", "unlock-slot", "prove", id];
+    let said = lab.ctl().refused(REFUSED, &prove, shares[0].as_bytes());
+    assert!(said.contains("too few shares"), "{said}");
+    lab.ctl().ok_with(&prove, format!("{}\n{}\n", shares[0], shares[2]).as_bytes());
+    assert_eq!(slot(&lab, "shares")["works"], true);
+
+    restart_locked(&mut lab, 0);
+    let unlock = ["cluster", "unlock"];
+    let entered = |lab: &Lab| status(lab, 0)["entered_shares"].clone();
+    let ran = lab.ctl().run_with(&unlock, shares[1].as_bytes());
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stderr.contains("share 2 is taken: 1 of 2 are there (2)"), "{ran:?}");
+    assert_eq!(entered(&lab)[0]["numbers"], serde_json::json!([2]));
+    assert_eq!(entered(&lab)[0]["slot_id"], id);
+    let said = lab.ctl().refused(REFUSED, &unlock, shares[1].as_bytes());
+    assert!(said.contains("share 2 was entered already"), "{said}");
+    let foreign = seal::Split::make(2, 3).unwrap().shares.remove(2).expose();
+    let said = lab.ctl().refused(REFUSED, &unlock, foreign.as_bytes());
+    assert!(said.contains("share 3 is of split"), "{said}");
+    await_phase(&lab, 0, "locked");
+    lab.ctl().ok_with(&unlock, shares[2].as_bytes());
+    await_phase(&lab, 0, "serving");
+    assert_eq!(status(&lab, 0)["members"][0]["unlocked_by"], "shares");
+
+    // Both at once; and a restart forgets what was entered before.
+    restart_locked(&mut lab, 0);
+    lab.ctl().ok_with(&unlock, shares[0].as_bytes());
+    restart_locked(&mut lab, 0);
+    assert_eq!(entered(&lab), serde_json::json!([]));
+    lab.ctl().ok_with(&unlock, format!("{}\n{}\n", shares[2], shares[0]).as_bytes());
+    await_phase(&lab, 0, "serving");
+    restart_locked(&mut lab, 0);
+    lab.ctl().ok_with(&unlock, key.as_bytes());
+    await_phase(&lab, 0, "serving");
+}
+
 /// Adds a slot while a manager is down, and takes it away while another one is.
 #[test]
 fn managers_that_were_down_follow_when_they_start_and_are_named_until_then() {

@@ -4962,6 +4962,31 @@ pub mod local_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Local", "Unlock"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes a share of a slot's seed; with enough of them the key file opens. Never over a network.
+        pub async fn enter_share(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::EnterShareRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::EnterShareResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Local/EnterShare",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Local", "EnterShare"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Leaves the cluster for good; the data folder is of no use afterwards.
         pub async fn leave(
             &mut self,
@@ -5028,6 +5053,14 @@ pub mod local_server {
             request: tonic::Request<::proto::pb::UnlockRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::UnlockResponse>,
+            tonic::Status,
+        >;
+        /// Takes a share of a slot's seed; with enough of them the key file opens. Never over a network.
+        async fn enter_share(
+            &self,
+            request: tonic::Request<::proto::pb::EnterShareRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::EnterShareResponse>,
             tonic::Status,
         >;
         /// Leaves the cluster for good; the data folder is of no use afterwards.
@@ -5276,6 +5309,51 @@ pub mod local_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Local/EnterShare" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnterShareSvc<T: Local>(pub Arc<T>);
+                    impl<
+                        T: Local,
+                    > tonic::server::UnaryService<::proto::pb::EnterShareRequest>
+                    for EnterShareSvc<T> {
+                        type Response = ::proto::pb::EnterShareResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::EnterShareRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Local>::enter_share(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnterShareSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2234,6 +2234,9 @@ pub struct LocalStatus {
     /// of a locked manager: what opens it, as its key file says
     #[prost(message, repeated, tag = "14")]
     pub key_file_slots: ::prost::alloc::vec::Vec<SlotInfo>,
+    /// that a locked manager holds, by slot
+    #[prost(message, repeated, tag = "15")]
+    pub entered_shares: ::prost::alloc::vec::Vec<EnteredShares>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
@@ -2297,6 +2300,37 @@ pub struct UnlockResponse {
     pub slot: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "2")]
     pub key_id: ::prost::bytes::Bytes,
+}
+/// Its `Debug` shows nothing (proto/src/secret.rs).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct EnterShareRequest {
+    /// a word, SECSHARE-1-…
+    #[prost(bytes = "bytes", tag = "1")]
+    pub share: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnterShareResponse {
+    #[prost(message, optional, tag = "1")]
+    pub entered: ::core::option::Option<EnteredShares>,
+    /// once there were enough; then none is held any more
+    #[prost(message, optional, tag = "2")]
+    pub opened: ::core::option::Option<UnlockResponse>,
+}
+/// The shares of one slot that a manager holds, and for how long.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnteredShares {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub slot_id: ::prost::bytes::Bytes,
+    /// in the order they were entered
+    #[prost(uint32, repeated, tag = "2")]
+    pub numbers: ::prost::alloc::vec::Vec<u32>,
+    /// so many open the slot
+    #[prost(uint32, tag = "3")]
+    pub needed: u32,
+    /// all of them are
+    #[prost(uint64, tag = "4")]
+    pub forgotten_in_ms: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {

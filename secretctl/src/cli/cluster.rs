@@ -29,12 +29,13 @@ pub(crate) enum ClusterCommand {
 
     /// Open the manager on this machine, which is locked
     ///
-    /// Asks for the unlock key, or for a passphrase if the cluster has one, on the terminal,
-    /// without echo, or reads it from standard input; never an argument, which others could see.
-    /// It goes to this machine's manager over its unix socket and over no network. A typing slip in
-    /// an unlock key is noticed here, before anything is sent; of a key that does not open this
-    /// manager it is said which key it is and which is needed. A passphrase is tried here, and
-    /// nothing is sent if it opens no slot.
+    /// Asks for the unlock key, or for a passphrase or a share if the cluster has such slots, on the
+    /// terminal, without echo, or reads it from standard input; never an argument, which others
+    /// could see. It goes to this machine's manager over its unix socket and over no network. A
+    /// typing slip in an unlock key or a share is noticed here, before anything is sent; of a key
+    /// that does not open this manager it is said which key it is and which is needed. A passphrase
+    /// is tried here, and nothing is sent if it opens no slot. Shares are entered one after the
+    /// other, by this command each time; the manager holds them for ten minutes at most.
     Unlock {
         /// How long to wait until the manager serves
         #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
@@ -197,8 +198,9 @@ pub(crate) enum UnlockSlotCommand {
 
     /// Try a slot without restarting anything, and record that it works
     ///
-    /// Asks for the passphrase or the unlock key on the terminal, or reads standard input, recovers
-    /// the slot's key here and compares it. Only that it worked is sent.
+    /// Asks for the passphrase, the unlock key or, one after the other, the shares on the terminal,
+    /// or reads standard input, recovers the slot's key here and compares it. Only that it worked is
+    /// sent.
     Prove {
         /// The slot's id, or the beginning of it
         #[arg(value_name = "SLOT")]
@@ -219,6 +221,27 @@ pub(crate) enum AddSlotCommand {
         /// Make a passphrase of 96 random bits and show it once
         #[arg(long)]
         generate: bool,
+
+        /// How long to wait until the managers that answer have followed
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "1m")]
+        wait: Duration,
+    },
+
+    /// Shares, so many of which open the managers together
+    ///
+    /// A random seed is split here (Shamir's scheme), and each share is shown once, as a word
+    /// `SECSHARE-1-…` on a line of its own: give each holder one. Fewer than the threshold say
+    /// nothing. To open a manager the holders run `secretctl cluster unlock` on its machine, one
+    /// after the other, within ten minutes; a wrong share is named when it is entered.
+    Shares {
+        /// How many shares open a manager
+        #[arg(long, value_name = "K")]
+        threshold: u8,
+
+        /// How many shares there are, at most 16
+        #[arg(long, value_name = "N")]
+        shares: u8,
 
         /// How long to wait until the managers that answer have followed
         #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,

@@ -220,6 +220,12 @@ secretctl cluster unlock-slot add passphrase
 # One of 96 random bits, shown once
 secretctl cluster unlock-slot add passphrase --generate",
     ),
+    (
+        "secretctl cluster unlock-slot add shares",
+        "\
+# Any three of five people open the managers; nothing of it stays on the screen
+secretctl cluster unlock-slot add shares --threshold 3 --shares 5 | lp",
+    ),
     ("secretctl cluster unlock-slot ls", "secretctl cluster unlock-slot ls"),
     (
         "secretctl cluster unlock-slot rm",

@@ -1,9 +1,12 @@
 //! What opens managers, and how far they followed a change of it.
 
+use core::fmt;
+
 use proto::pb;
 use serde::Serialize;
 
 use super::{Member, MemberKeys, at, some_hex};
+use crate::instant::format_duration;
 
 /// An unlock key that was just made: in clear, this once.
 #[derive(Serialize)]
@@ -89,6 +92,49 @@ pub(crate) struct ListedSlot {
 pub(crate) struct NewPassphrase<'a> {
     pub(crate) passphrase: &'a str,
     pub(crate) slot_id: String,
+}
+
+/// Shares that were just made: in clear, this once.
+#[derive(Serialize)]
+pub(crate) struct NewShares<'a> {
+    pub(crate) shares: &'a [&'a str],
+    pub(crate) needed: u8,
+    pub(crate) slot_id: String,
+}
+
+/// The shares of one slot that a locked manager holds.
+#[derive(Serialize)]
+pub(crate) struct EnteredShares {
+    pub(crate) slot_id: Option<String>,
+    pub(crate) numbers: Vec<u32>,
+    pub(crate) needed: u32,
+    pub(crate) forgotten_in_ms: u64,
+}
+
+impl From<&pb::EnteredShares> for EnteredShares {
+    fn from(entered: &pb::EnteredShares) -> Self {
+        Self {
+            slot_id: some_hex(&entered.slot_id),
+            numbers: entered.numbers.clone(),
+            needed: entered.needed,
+            forgotten_in_ms: entered.forgotten_in_ms,
+        }
+    }
+}
+
+impl fmt::Display for EnteredShares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<_> = self.numbers.iter().map(u32::to_string).collect();
+        let seconds = self.forgotten_in_ms / 1_000;
+        write!(
+            f,
+            "{} of {} are there ({}), forgotten in {}",
+            numbers.len(),
+            self.needed,
+            numbers.join(", "),
+            format_duration(seconds * 1_000)
+        )
+    }
 }
 
 /// How far the managers followed a change of the slots.

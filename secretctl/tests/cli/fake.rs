@@ -625,6 +625,8 @@ impl Local for Fake {
                 address: "10.0.0.1:7443".into(),
                 slots: vec!["unlock-key".into()],
                 unlock_key_id: world.unlock_key_id.clone(),
+                key_file_slots: world.slots.clone(),
+                entered_shares: world.entered.clone().into_iter().collect(),
                 ..Default::default()
             })
         })
@@ -676,6 +678,13 @@ impl Local for Fake {
             let key_id = id.as_bytes().to_vec().into();
             Ok(pb::UnlockResponse { slot: "unlock-key".into(), key_id })
         })
+    }
+
+    async fn enter_share(
+        &self,
+        request: Request<pb::EnterShareRequest>,
+    ) -> Answer<pb::EnterShareResponse> {
+        self.answer(request, |world, _, request| Ok(world.enter_share(&request.share)))
     }
 
     async fn leave(&self, request: Request<pb::LeaveRequest>) -> Answer<pb::LeaveResponse> {

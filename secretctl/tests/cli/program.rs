@@ -54,7 +54,9 @@ impl Place {
         let text = text.replace(&self.path().display().to_string(), "DIR");
         let text = replace_words(&text, |word| word.starts_with("SECTKN-1-"), "TOKEN");
         let text = replace_words(&text, |word| word.starts_with("SECKEY-1-"), "UNLOCKKEY");
-        let text = replace_ids(&text);
+        let text = replace_words(&text, |word| word.starts_with("SECSHARE-1-"), "SHARE");
+        let text = replace_ids(&text, 16, "SPLITID");
+        let text = replace_ids(&text, 32, "KEYID");
         let text = replace_instants(&text);
         let own = format!("local/{}", rustix::process::geteuid().as_raw());
         text.replace(&own, "local/UID")
@@ -87,16 +89,16 @@ fn replace_words(text: &str, matches: impl Fn(&str) -> bool, with: &str) -> Stri
         .collect()
 }
 
-/// Ids of keys that are made anew in each run: those that do not begin with one byte four times.
-fn replace_ids(text: &str) -> String {
+/// Ids that are made anew in each run: those that do not begin with one byte four times.
+fn replace_ids(text: &str, length: usize, with: &str) -> String {
     let is_id = |word: &str| {
         let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        word.len() == 32 && word.chars().all(is_hex) && word[..8] != word[..2].repeat(4)
+        word.len() == length && word.chars().all(is_hex) && word[..8] != word[..2].repeat(4)
     };
     text.split_inclusive(|c: char| !c.is_ascii_alphanumeric())
         .map(|piece| {
             let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-            if is_id(word) { format!("KEYID{}", &piece[word.len()..]) } else { piece.to_owned() }
+            if is_id(word) { format!("{with}{}", &piece[word.len()..]) } else { piece.to_owned() }
         })
         .collect()
 }

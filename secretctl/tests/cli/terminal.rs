@@ -66,6 +66,13 @@ fn typed(place: &Place, args: &[&str], lines: &[(&str, &[u8])]) -> (String, Stri
     (shown, said, output.status.code().unwrap_or(-1))
 }
 
+/// Of the slot of shares that the fake manager knows.
+const SHARES: [&str; 3] = [
+    "SECSHARE-1-72N3ZE-3YEHV3-G0820C-5NJXV0-TEERZQ-3NVD9J-YP4MN9-NZ6AQA-M663AR-1XZHAD-3E1H39-DBMMDQ-9N9",
+    "SECSHARE-1-72N3ZE-3YEHV3-G0G20E-J0J68K-FN7WMG-WZCZJP-AMBTPW-BB7EZS-PAYSZ8-W9HGGH-JR6N7C-2Y4Q7E-DCK",
+    "SECSHARE-1-72N3ZE-3YEHV3-G0R20F-0KKJPB-XR0G0D-HGZ9ZA-MNH0QG-YQMF81-99DZKR-Q5AQXT-GA494G-R263J5-P4P",
+];
+
 const FIRST: &str = "value of db: ";
 const SECOND: &str = "value of db, again: ";
 
@@ -149,4 +156,24 @@ fn a_new_passphrase_is_typed_twice_and_not_shown() {
     assert_eq!((shown, status), (format!("{PROMPT}\r\n{AGAIN}\r\n"), 0), "{said}");
     assert!(!said.contains("horse"), "{said}");
     assert_eq!(fake.world().slots.len(), 1);
+}
+
+#[test]
+fn shares_are_typed_one_after_the_other_and_a_wrong_one_is_asked_for_again() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    fake.world().add_known_slot("shares", "");
+    fake.world().slots[0].works = false;
+    let prove = ["cluster", "unlock-slot", "prove", "18b6"];
+    let [first, second] = ["share, 1 of 2: ", "share, 2 of 2: "];
+    let [one, slip, three] = [SHARES[0], &SHARES[2].replace('G', "H"), SHARES[2]]
+        .map(|word| format!("{word}\n").into_bytes());
+    let lines = [(first, &one[..]), (second, &one[..]), (second, &slip[..]), (second, &three[..])];
+    let (shown, said, status) = typed(&place, &prove, &lines);
+    let asked = [first, second, second, second].map(|prompt| format!("{prompt}\r\n")).concat();
+    assert_eq!((shown, status), (asked, 0), "{said}");
+    assert!(said.contains("share 1 was entered already: 1 others are needed"), "{said}");
+    assert!(said.contains("typing slip") && said.contains("it counts as working"), "{said}");
+    assert!(!said.contains("72N3ZE"), "{said}");
+    assert!(fake.world().slots[0].works);
 }

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) unlock_key_id: bytes::Bytes,
     pub(crate) recipients_generation: u64,
     pub(crate) slots: Vec<pb::SlotInfo>,
+    /// Shares that were entered while it was locked.
+    pub(crate) entered: Option<pb::EnteredShares>,
     pub(crate) faults: VecDeque<Fault>,
     pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
     /// Values by name, opened as the manager's own keys can.
@@ -83,6 +85,17 @@ pub(crate) fn clock() -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
+/// A slot of two of three shares: its public half and its parameters.
+const SPLIT: (&str, [&str; 4]) = (
+    "0020bf620aa8e4ac28b1b1249badd26bca396e7f682df43cade6050c4b77ee467259",
+    [
+        "834838aa3fb87e747638025860",
+        "86e62790dafc4d4c6b0930b42c9d93704fa744cab182f6c20348151a4ee18802",
+        "283fe4614739b39f95b470b8d5030275a94e17d4990891655e73b69b2e8e8015",
+        "e8791fc4ee84764f920b3f43eea638316eb9dccaa5f026470d9023ef58a0bede",
+    ],
+);
+
 pub(crate) fn refused(kind: Kind, message: impl Into<String>, hint: &str) -> Failure {
     Failure::new(kind, message).hint(hint)
 }
@@ -119,18 +132,52 @@ impl World {
         self.slots_changed()
     }
 
-    /// A slot that works: of an unlock key, or one with an id that is the same in each run.
+    /// Takes a share, whatever it is; with enough of them the manager serves.
+    pub(crate) fn enter_share(&mut self, share: &[u8]) -> pb::EnterShareResponse {
+        let share = seal::Share::parse(share).unwrap();
+        let entered = self.entered.get_or_insert_with(|| pb::EnteredShares {
+            slot_id: vec![5; 16].into(),
+            needed: share.needed().into(),
+            forgotten_in_ms: 562_000,
+            ..pb::EnteredShares::default()
+        });
+        entered.numbers.push(share.number().into());
+        let is_enough = entered.numbers.len() == usize::from(share.needed());
+        let opened = is_enough
+            .then(|| pb::UnlockResponse { slot: "shares".into(), key_id: vec![5; 16].into() });
+        let entered = self.entered.clone();
+        if is_enough {
+            self.phase = "serving".into();
+            self.entered = None;
+        }
+        pb::EnterShareResponse { entered, opened }
+    }
+
+    /// A slot that is the same in each run: of an unlock key, of two of three shares that were made
+    /// once, or of nothing, with an id alone.
     pub(crate) fn add_known_slot(&mut self, kind: &str, word: &str) {
-        let key = seal::UnlockKey::parse(word.as_bytes()).ok();
-        let id = key.as_ref().map_or([5; 16], |key| *key.id().as_bytes());
-        let public = key.map(|key| key.slot().public().as_bytes().clone());
+        let (public_key, parameters) = match kind {
+            "unlock-key" => {
+                let key = seal::UnlockKey::parse(word.as_bytes()).unwrap();
+                (key.slot().public().as_bytes().clone(), bytes::Bytes::new())
+            }
+            "shares" => {
+                let public = proto::hex::decode::<34>(SPLIT.0).unwrap();
+                let parameters = proto::hex::decode::<109>(&SPLIT.1.concat()).unwrap();
+                (public.to_vec().into(), parameters.to_vec().into())
+            }
+            _ => (bytes::Bytes::new(), bytes::Bytes::new()),
+        };
+        let public = seal::SlotPublicKey::parse(public_key.clone()).ok();
+        let id = public.map_or([5; 16], |public| *public.id().as_bytes());
         self.slots.push(pb::SlotInfo {
             id: id.to_vec().into(),
             kind: kind.to_owned(),
             generation: self.recipients_generation,
             changed_at: self.before(),
             works: true,
-            public_key: public.unwrap_or_default(),
+            public_key,
+            parameters,
             ..pb::SlotInfo::default()
         });
     }
@@ -164,6 +211,7 @@ impl World {
             unlock_key_id: bytes::Bytes::new(),
             recipients_generation: 1,
             slots: Vec::new(),
+            entered: None,
             faults: VecDeque::new(),
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),

@@ -15,6 +15,7 @@ mod reseal;
 mod room;
 mod rotate;
 mod serve;
+mod shares;
 mod unlock;
 
 use std::io;
@@ -306,7 +307,7 @@ impl Manager {
                     shared.phase.send_replace(Phase::Locked(Arc::new(needed)));
                     drop(running);
                     // Whether the time passed or there are news, what counts is what is there.
-                    drop(tokio::time::timeout(UNLOCK_EVERY, shared.opened.news()).await);
+                    shared.opened.news(UNLOCK_EVERY).await;
                     running = shared.running.lock().await;
                     match shared.opened.take() {
                         Some(unlocked) => unlocked,
@@ -484,6 +485,7 @@ impl LocalCalls for Manager {
             status.unlock_key_id = key.unwrap_or_default();
             let seed = needed.seed.as_ref().map(|path| path.display().to_string());
             status.seed_path = seed.unwrap_or_default();
+            status.entered_shares = self.0.opened.entered();
         }
         if let Phase::Serving(serving) = &*phase {
             let service = &serving.service;
@@ -517,6 +519,14 @@ impl LocalCalls for Manager {
         request: pb::UnlockRequest,
     ) -> Result<pb::UnlockResponse, Failure> {
         self.unlock_with(uid, request).await
+    }
+
+    async fn enter_share(
+        &self,
+        uid: u32,
+        request: pb::EnterShareRequest,
+    ) -> Result<pb::EnterShareResponse, Failure> {
+        self.take_share(uid, request).await
     }
 
     async fn leave(

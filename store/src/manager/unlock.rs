@@ -1,6 +1,7 @@
-//! Opening a locked manager with what an operator brings, over the unix socket and by no other way.
+//! Opening a locked manager with what operators bring, over the unix socket and by no other way.
 //!
-//! The seed opens the key file here and is gone; what it opened is handed to the loop that serves.
+//! A seed, or the last share that is needed, opens the key file here and is gone; what it opened is
+//! handed to the loop that serves.
 //! Which key was brought, which is needed and whether it is an older one is said by ids, which are
 //! public: a key has 256 random bits, so nothing is given away. Not here: the key's spelling
 //! (secretctl), slots (seal).
@@ -12,9 +13,11 @@ use std::time::Duration;
 use link::Failure;
 use proto::id::KeyId;
 use proto::{Kind, pb};
-use seal::SlotSecretKey;
+use seal::{Share, SlotSecretKey};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
+use super::shares::{EnterError, Shares, Taken};
 use super::{Manager, local_failure};
 use crate::front::Phase;
 use crate::keys::{OpeningError, Unlocked};
@@ -26,6 +29,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 pub(super) struct Opened {
     unlocked: std::sync::Mutex<Option<Box<Unlocked>>>,
+    shares: std::sync::Mutex<Shares>,
     news: Notify,
     /// Held for a try.
     trying: Mutex<()>,
@@ -33,15 +37,30 @@ pub(super) struct Opened {
 
 impl Opened {
     fn put(&self, unlocked: Unlocked) {
+        self.shares().clear();
         let mut place = self.unlocked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *place = Some(Box::new(unlocked));
         drop(place);
         self.news.notify_one();
     }
 
-    /// Waits until something may have been opened.
-    pub(super) async fn news(&self) {
-        self.news.notified().await;
+    fn shares(&self) -> std::sync::MutexGuard<'_, Shares> {
+        self.shares.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The shares that were entered.
+    pub(super) fn entered(&self) -> Vec<pb::EnteredShares> {
+        self.shares().described(Instant::now())
+    }
+
+    /// Waits until something may have been opened, or for so long; shares whose time is over
+    /// meanwhile are forgotten at that time.
+    pub(super) async fn news(&self, within: Duration) {
+        let shares = self.shares().until();
+        let until = Instant::now() + within;
+        let until = shares.map_or(until, |shares| shares.min(until));
+        drop(tokio::time::timeout_at(until, self.news.notified()).await);
+        self.shares().forget(Instant::now());
     }
 
     /// What was opened. Whoever changes the phase asks, so that it is not looked for twice.
@@ -66,29 +85,64 @@ impl Manager {
                 seed.map_err(|_| Failure::new(Kind::Invalid, "a seed has 32 bytes"))?,
             )
         };
+        self.open_with(uid, &slot).await
+    }
+
+    /// Takes one share of a slot's seed; with the last that is needed the manager starts to serve.
+    pub(super) async fn take_share(
+        &self,
+        uid: u32,
+        request: pb::EnterShareRequest,
+    ) -> Result<pb::EnterShareResponse, Failure> {
+        let shared = &self.0;
+        let _one = shared.opened.trying.lock().await;
+        let needed = match &*shared.phase.borrow() {
+            Phase::Locked(needed) => needed.clone(),
+            other => return Err(not_locked(other)),
+        };
+        let share = Share::parse(&request.share).map_err(|error| share_refused(&error.into()));
+        drop(request);
+        let taken = match share {
+            Ok(share) => {
+                let number = share.number();
+                let taken = shared.opened.shares().enter(&needed.slots, share, Instant::now());
+                taken.map_err(|error| {
+                    tracing::warn!(target: "audit", action = "enter_share", uid, number, "share_refused");
+                    share_refused(&error)
+                })
+            }
+            Err(failure) => Err(failure),
+        };
+        match taken {
+            Ok(Taken::Held(entered)) => {
+                let numbers = &entered.numbers;
+                tracing::info!(target: "audit", action = "enter_share", uid, ?numbers, "share_held");
+                Ok(pb::EnterShareResponse { entered: Some(entered), opened: None })
+            }
+            Ok(Taken::Opens(slot, entered)) => {
+                let opened = self.open_with(uid, &slot).await?;
+                Ok(pb::EnterShareResponse { entered: Some(entered), opened: Some(opened) })
+            }
+            Err(failure) => {
+                tokio::time::sleep(PAUSE).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn open_with(
+        &self,
+        uid: u32,
+        slot: &SlotSecretKey,
+    ) -> Result<pb::UnlockResponse, Failure> {
+        let shared = &self.0;
         let id = slot.public().id();
         // Nobody else changes the phase meanwhile.
         let running = shared.running.lock().await;
-        match &*shared.phase.borrow() {
-            Phase::Locked(_) => {}
-            Phase::Serving(_) => {
-                return Err(Failure::new(Kind::Precondition, "this manager is not locked")
-                    .hint("`secretctl cluster status` shows what it does"));
-            }
-            Phase::Empty => {
-                return Err(Failure::new(Kind::Precondition, "this manager is part of no cluster")
-                    .hint("there is nothing to unlock"));
-            }
-            Phase::Starting => {
-                return Err(Failure::new(Kind::Precondition, "this manager is starting")
-                    .because("it was unlocked already, or has not looked at its key file yet")
-                    .hint("`secretctl cluster status` shows what becomes of it"));
-            }
-            Phase::Stopping => {
-                return Err(Failure::new(Kind::Unavailable, "this manager is stopping"));
-            }
+        if !matches!(&*shared.phase.borrow(), Phase::Locked(_)) {
+            return Err(not_locked(&shared.phase.borrow()));
         }
-        let unlocked = match shared.key_file.unlock_with(&slot) {
+        let unlocked = match shared.key_file.unlock_with(slot) {
             Ok(unlocked) => unlocked,
             Err(OpeningError::Stranger { needed, former }) => {
                 drop(running);
@@ -103,6 +157,34 @@ impl Manager {
         shared.phase.send_replace(Phase::Starting);
         shared.opened.put(unlocked);
         Ok(pb::UnlockResponse { slot: by.into(), key_id: id.as_bytes().to_vec().into() })
+    }
+}
+
+/// What an operator who would open a manager that is not locked is told.
+fn not_locked(phase: &Phase) -> Failure {
+    let refused = |message| Failure::new(Kind::Precondition, message);
+    match phase {
+        Phase::Locked(_) => Failure::new(Kind::Unavailable, "this manager was busy"),
+        Phase::Serving(_) => refused("this manager is not locked")
+            .hint("`secretctl cluster status` shows what it does"),
+        Phase::Empty => {
+            refused("this manager is part of no cluster").hint("there is nothing to unlock")
+        }
+        Phase::Starting => refused("this manager is starting")
+            .because("it was unlocked already, or has not looked at its key file yet")
+            .hint("`secretctl cluster status` shows what becomes of it"),
+        Phase::Stopping => Failure::new(Kind::Unavailable, "this manager is stopping"),
+    }
+}
+
+/// A share that was not taken. Which it is, and which are wanted, is not secret.
+fn share_refused(error: &EnterError) -> Failure {
+    let failure = Failure::new(Kind::Denied, "the share was not taken").because(error.to_string());
+    match error {
+        EnterError::NoSlot => failure.hint("`secretctl cluster status` shows what it waits for"),
+        EnterError::Share(_) => failure
+            .hint("shares that were entered before stay for their time")
+            .hint("docs/operations/unlock-slots.md"),
     }
 }
 

@@ -126,9 +126,9 @@ fn new_slot(request: &pb::AddSlotRequest) -> Result<SlotRecipient, Failure> {
             .because(why)
             .hint("let secretctl make the slot: `secretctl cluster unlock-slot add`")
     };
-    let kind = SlotKind::of_name(&request.kind).filter(|kind| *kind == SlotKind::Passphrase);
-    let Some(kind) = kind else {
-        let why = "slots that are added are `passphrase`".to_owned();
+    let can_be_added = |kind: &SlotKind| matches!(kind, SlotKind::Passphrase | SlotKind::Shares);
+    let Some(kind) = SlotKind::of_name(&request.kind).filter(can_be_added) else {
+        let why = "slots that are added are `passphrase` and `shares`".to_owned();
         return Err(invalid("no slot of this kind can be added", why));
     };
     let public = SlotPublicKey::parse(request.public_key.clone()).ok();
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(failure.kind, Kind::Invalid);
             failure.message
         };
-        for kind in ["unlock-key", "file", "peers", "shares", "command", "later", ""] {
+        for kind in ["unlock-key", "file", "peers", "command", "later", ""] {
             let said = refused(&|request| request.kind = kind.into());
             assert_eq!(said, "no slot of this kind can be added", "{kind}");
         }
@@ -198,7 +198,9 @@ mod tests {
         let said = refused(&|request| request.public_key = low.clone().into());
         assert_eq!(said, "the slot's public half is not one");
         refused(&|request| request.public_key = bytes::Bytes::new());
-        // Costs that are out of bounds.
+        // Another kind's parameters, and costs that are out of bounds.
+        let said = refused(&|request| request.kind = "shares".into());
+        assert_eq!(said, "the slot's parameters are not taken");
         let mut cheap = good.parameters.to_vec();
         *cheap.last_mut().unwrap() = 9;
         let said = refused(&|request| request.parameters = cheap.clone().into());

@@ -14,12 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::Kind;
 use proto::pb;
-use seal::UnlockKey;
+use seal::{Share, UnlockKey};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
-use super::{keys, typed};
+use super::keys;
+use super::typed::{self, Brought};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -379,10 +380,17 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
         let hint = format!("put it at {}: the manager looks again by itself", status.seed_path);
         return not_locked("this manager waits for its seed, not for an unlock key", &hint);
     }
-    let seed = typed::seed_for(&status)?;
-    let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&*seed) };
-    drop(seed);
-    let unlocked = ask!(connection, local.unlock(request))?;
+    let unlocked = match typed::brought_to(&status)? {
+        Brought::Seed(seed) => {
+            let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&*seed) };
+            drop(seed);
+            ask!(connection, local.unlock(request))?
+        }
+        Brought::Shares(shares) => match enter_shares(session, &connection, shares).await? {
+            Some(unlocked) => unlocked,
+            None => return Ok(()),
+        },
+    };
     session.printer.progress("unlocked; the manager reads its log");
     let deadline = Instant::now() + wait;
     loop {
@@ -407,6 +415,33 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
     }
     session.printer.progress("this manager serves again");
     Ok(())
+}
+
+/// Enters shares one after another; none if more are needed to open the manager.
+async fn enter_shares(
+    session: &Session,
+    connection: &Connection,
+    shares: Vec<Share>,
+) -> Result<Option<pb::UnlockResponse>, Error> {
+    let mut entered = pb::EnteredShares::default();
+    for share in shares {
+        let word = share.expose();
+        let request = pb::EnterShareRequest { share: Bytes::copy_from_slice(word.as_bytes()) };
+        drop(word);
+        let taken = ask!(connection, local.enter_share(request))?;
+        if taken.opened.is_some() {
+            session.printer.progress(&format!("share {} is taken: it was enough", share.number()));
+            return Ok(taken.opened);
+        }
+        entered = taken.entered.unwrap_or_default();
+        let entered = view::EnteredShares::from(&entered);
+        session.printer.progress(&format!("share {} is taken: {entered}", share.number()));
+    }
+    if session.printer.json {
+        session.printer.json(&view::EnteredShares::from(&entered))?;
+    }
+    session.printer.hint("the next holder runs `secretctl cluster unlock` on this machine");
+    Ok(None)
 }
 
 async fn local_status(connection: &Connection) -> Result<pb::LocalStatus, Error> {

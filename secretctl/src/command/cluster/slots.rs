@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use proto::id::{KeyId, Timestamp};
 use proto::{Kind, pb};
-use seal::{PassphraseCosts, Recipient, SlotKind, SlotParameters};
+use seal::{PassphraseCosts, Recipient, Share, SlotKind, SlotParameters, Split};
+use serde::Serialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
 use super::locking::{Followed, follow_rotation, follow_sealing, name, tell_rotation, watched};
-use super::typed::{new_passphrase, parse, seed_of, shown};
+use super::typed::{new_passphrase, parse, shown, try_out};
 use crate::cli::{AddSlotCommand, UnlockSlotCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -28,6 +29,9 @@ pub(super) async fn run(session: &Session, command: UnlockSlotCommand) -> Result
     match command {
         UnlockSlotCommand::Add(AddSlotCommand::Passphrase { generate, wait }) => {
             add_passphrase(session, generate, wait).await
+        }
+        UnlockSlotCommand::Add(AddSlotCommand::Shares { threshold, shares, wait }) => {
+            add_shares(session, threshold, shares, wait).await
         }
         UnlockSlotCommand::Ls => ls(session).await,
         UnlockSlotCommand::Rm { id, wait } => rm(session, &id, wait).await,
@@ -55,60 +59,89 @@ async fn add_passphrase(session: &Session, generate: bool, wait: Duration) -> Re
             .hint("`secretctl cluster unlock-slot add passphrase --generate` makes a good one")
     })?;
     let id = slot.public().id();
-    // Before it is sent: a passphrase that nobody could read is no way in.
+    // Before it is sent: what nobody could read is no way in.
     if let Some(made) = &made {
-        show(session, made, id)?;
+        let view = view::NewPassphrase { passphrase: made, slot_id: id.to_string() };
+        show(session, &[made.as_str()], &view)?;
+        session
+            .printer
+            .progress("this passphrase is not shown again, and the cluster does not have it");
+        session.printer.hint("write it down where no manager can read it");
     }
-    let recipient = Recipient::new(slot.public().clone(), &SlotParameters::Passphrase(costs));
+    let slot = Recipient::new(slot.public().clone(), &SlotParameters::Passphrase(costs));
+    add(session, &connection, &seen, slot, made.is_some(), wait).await
+}
+
+async fn add_shares(session: &Session, needed: u8, of: u8, wait: Duration) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let seen = slots(&connection).await?;
+    let Split { slot, parameters, shares } =
+        Split::make(needed, of).map_err(|error| Error::failed(Kind::Invalid, error.to_string()))?;
+    let words: Vec<_> = shares.iter().map(Share::expose).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
+    let id = slot.public().id().to_string();
+    show(session, &words, &view::NewShares { shares: &words, needed, slot_id: id })?;
+    session.printer.progress(&format!(
+        "{needed} of these {of} shares open every manager; they are not shown again, and the \
+         cluster has none"
+    ));
+    session.printer.hint("give each holder one, and keep no two together");
+    let slot = Recipient::new(slot.public().clone(), &SlotParameters::Shares(parameters));
+    add(session, &connection, &seen, slot, true, wait).await
+}
+
+/// Has a slot put in the list, waits until managers are sealed to it, and tells of it.
+async fn add(
+    session: &Session,
+    connection: &Connection,
+    seen: &pb::ListSlotsResponse,
+    slot: Recipient,
+    was_shown: bool,
+    wait: Duration,
+) -> Result<(), Error> {
+    let (kind, id) = (slot.kind.as_str(), slot.public.id());
     let request = pb::AddSlotRequest {
         request_key: request_key(),
         recipients_generation: seen.recipients_generation,
-        kind: recipient.kind.as_str().into(),
-        public_key: recipient.public.as_bytes().clone(),
-        parameters: recipient.parameters.into(),
+        kind: kind.into(),
+        public_key: slot.public.as_bytes().clone(),
+        parameters: slot.parameters.into(),
     };
     let changed = ask!(connection, control.add_slot(request)).map_err(|error| match error {
-        Error::Failed(mut failure) if made.is_some() && !failure.kind.is_retryable() => {
-            let hint =
-                "nothing was changed: the passphrase that was shown opens nothing, forget it";
+        Error::Failed(mut failure) if was_shown && !failure.kind.is_retryable() => {
+            let hint = "nothing was changed: what was shown opens nothing, forget it";
             failure.hints.push(hint.into());
             Error::Failed(failure)
         }
         error => error,
     })?;
-    let followed = watched(follow(session, &connection, id, changed, wait)).await?;
+    let followed = watched(follow(session, connection, id, changed, wait)).await?;
     if session.printer.json {
         return session.printer.json_line(&followed);
     }
-    if !generate {
+    // What was shown goes to a file or a printer, and nothing else with it.
+    if !was_shown {
         session.printer.data(&id.to_string())?;
     }
     for member in &followed.pending {
         let name = name(member);
-        session.printer.warning(&format!(
-            "{name} was down: until it starts once, the passphrase does not open it"
-        ));
+        session
+            .printer
+            .warning(&format!("{name} was down: until it starts once, slot {id} does not open it"));
     }
-    session.printer.progress(&format!("the passphrase is slot {id}; it was never opened yet"));
+    session.printer.progress(&format!("slot {id} ({kind}) is added; it was never opened yet"));
     session.printer.hint(&format!("try it now: `secretctl cluster unlock-slot prove {id}`"));
     Ok(())
 }
 
-/// Shows a passphrase that was just made, this once.
-fn show(session: &Session, made: &str, id: KeyId) -> Result<(), Error> {
+/// Shows what was just made, this once: words, or all of it as JSON.
+fn show(session: &Session, words: &[&str], view: &impl Serialize) -> Result<(), Error> {
     if session.printer.json {
-        let view = view::NewPassphrase { passphrase: made, slot_id: id.to_string() };
-        let line = serde_json::to_string(&view).map(Zeroizing::new);
+        let line = serde_json::to_string(view).map(Zeroizing::new);
         let line = line.map_err(|error| Error::Output(io::Error::other(error)))?;
-        session.printer.secret(&line)?;
-    } else {
-        session.printer.secret(made)?;
+        return session.printer.secret(&line);
     }
-    session
-        .printer
-        .progress("this passphrase is not shown again, and the cluster does not have it");
-    session.printer.hint("write it down where no manager can read it");
-    Ok(())
+    words.iter().try_for_each(|word| session.printer.secret(word))
 }
 
 async fn ls(session: &Session) -> Result<(), Error> {
@@ -150,6 +183,9 @@ fn in_words(slot: &pb::SlotInfo) -> String {
             let (kib, passes, lanes) = costs.costs();
             let lanes = counted(usize::try_from(lanes).unwrap_or(usize::MAX), "lane");
             format!("argon2id, {} MiB, {passes} passes, {lanes}", kib >> 10)
+        }
+        Some(Ok(SlotParameters::Shares(shares))) => {
+            format!("{} of {} shares, split {}", shares.needed(), shares.of(), shares.split())
         }
         _ => "not known to this version".into(),
     }
@@ -258,8 +294,7 @@ async fn prove(session: &Session, id: &str) -> Result<(), Error> {
     let connection = session.connect().await?;
     let listed = slots(&connection).await?.slots;
     let slot = find(&listed, id)?;
-    // Of what opens another slot it is said so: two pieces of paper were exchanged.
-    seed_of(std::slice::from_ref(slot), false)?;
+    try_out(session.printer, slot)?;
     let request = pb::ProveSlotRequest { request_key: request_key(), id: slot.id.clone() };
     ask!(connection, control.prove_slot(request))?;
     session.printer.progress(&format!("{} opens: it counts as working", shown(slot)));

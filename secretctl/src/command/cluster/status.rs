@@ -76,6 +76,7 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         address: status.address,
         slots: status.slots,
         unlock_key_id: view::some_hex(&status.unlock_key_id),
+        entered_shares: status.entered_shares.iter().map(view::EnteredShares::from).collect(),
     };
     if session.printer.json {
         session.printer.json(&view)?;
@@ -104,11 +105,15 @@ fn locked_hints(status: &pb::LocalStatus) -> Vec<String> {
             "docs/operations/replace-manager.md, if the seed is lost".into(),
         ];
     }
-    vec![
-        "open it with `secretctl cluster unlock`".into(),
-        "docs/operations/unlock.md; if the key is lost, docs/operations/rotate-unlock-key.md"
-            .into(),
-    ]
+    let held = status.entered_shares.iter().map(view::EnteredShares::from);
+    let held = held.map(|held| {
+        let slot = held.slot_id.as_deref().unwrap_or_default();
+        format!("shares of slot {slot}: {held}")
+    });
+    let open = ["open it with `secretctl cluster unlock`".to_owned()].into_iter();
+    let lost =
+        "docs/operations/unlock.md; if the key is lost, docs/operations/rotate-unlock-key.md";
+    open.chain(held).chain([lost.to_owned()]).collect()
 }
 
 fn problems(problems: &[Problem]) -> String {

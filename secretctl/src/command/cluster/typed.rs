@@ -1,24 +1,33 @@
-//! What an operator types to open managers: unlock keys and passphrases.
+//! What operators type to open managers: unlock keys, passphrases and shares.
 //!
 //! A passphrase is turned into a slot's seed here, with what the manager says of the slot, and
-//! compared with the slot before anything is sent. Not here: argon2id and spelling (`seal`), the
-//! calls (`slots`, `locking`).
+//! compared with the slot before anything is sent; a share is compared with its hash. Not here:
+//! argon2id, spelling and the field of shares (`seal`), the calls (`slots`, `locking`).
 //!
-//! Invariant: what is typed stays in this program; a seed leaves it over the unix socket of this
-//! machine only.
+//! Invariant: what is typed stays in this program; a seed or a share leaves it over the unix socket
+//! of this machine only.
 
 use std::io::{self, IsTerminal as _};
 
-use proto::limits::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARACTERS_MIN};
+use proto::limits::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARACTERS_MIN, SHARES_MAX};
 use proto::{Kind, pb};
-use seal::{Passphrase, SlotKind, SlotParameters, SlotPublicKey, SpellingError, UnlockKey};
+use seal::{
+    Gathering, Passphrase, Share, ShareError, SlotKind, SlotParameters, SlotPublicKey,
+    SpellingError, UnlockKey,
+};
 use sys::tty::TtyError;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::message::Printer;
 use crate::{value, view};
 
-/// One line, in memory that never grows and is wiped.
+/// Bytes that are read: a passphrase of any length and a byte more, or all shares there can be, a
+/// line each.
+const TYPED_BYTES_MAX: usize = SHARES_MAX as usize * 128;
+const _: () = assert!(TYPED_BYTES_MAX > PASSPHRASE_BYTES_MAX + 2);
+
+/// What was typed, in memory that never grows and is wiped.
 pub(super) struct Line {
     buffer: Zeroizing<Vec<u8>>,
     length: usize,
@@ -34,8 +43,7 @@ impl Line {
 
     /// Reads it from the terminal or, where there is none, standard input.
     fn read(what: &str, prompt: &str) -> Result<Self, Error> {
-        // One more than fits, so that what is too long is seen to be; and a line's end.
-        let mut buffer = Zeroizing::new(vec![0; PASSPHRASE_BYTES_MAX + 3]);
+        let mut buffer = Zeroizing::new(vec![0; TYPED_BYTES_MAX]);
         let unread = |reason: String| {
             Error::failed(Kind::Invalid, format!("the {what} could not be read"))
                 .because(reason)
@@ -90,45 +98,80 @@ pub(super) fn parse(line: &[u8]) -> Result<Passphrase<'_>, Error> {
     })
 }
 
-/// Whether something that operators keep opens a locked manager.
-pub(super) fn has_operators_slot(status: &pb::LocalStatus) -> bool {
-    !status.unlock_key_id.is_empty() || passphrases(&status.key_file_slots).next().is_some()
+/// What opens a locked manager, as it was brought.
+pub(super) enum Brought {
+    /// The seed of one of its slots.
+    Seed(Zeroizing<[u8; 32]>),
+    /// Shares of one of its slots.
+    Shares(Vec<Share>),
 }
 
-/// The seed that opens a locked manager, of what an operator types.
-pub(super) fn seed_for(status: &pb::LocalStatus) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let opens: Vec<_> = status
-        .key_file_slots
-        .iter()
-        .filter(|slot| is(slot, SlotKind::UnlockKey) || is(slot, SlotKind::Passphrase))
-        .cloned()
-        .collect();
-    if opens.is_empty() {
-        // A manager that does not say more than which unlock key it needs.
-        return unlock_key_seed(view::some_hex(&status.unlock_key_id).as_deref());
-    }
+/// Whether something that operators keep opens a locked manager.
+pub(super) fn has_operators_slot(status: &pb::LocalStatus) -> bool {
+    !status.unlock_key_id.is_empty() || status.key_file_slots.iter().any(is_typed)
+}
+
+/// What opens a locked manager, of what an operator types.
+pub(super) fn brought_to(status: &pb::LocalStatus) -> Result<Brought, Error> {
+    let opens: Vec<_> = status.key_file_slots.iter().filter(|slot| is_typed(slot)).collect();
     match opens.as_slice() {
+        // A manager that does not say more than which unlock key it needs.
+        [] => unlock_key_seed(view::some_hex(&status.unlock_key_id).as_deref()),
         [key] if is(key, SlotKind::UnlockKey) => {
             unlock_key_seed(view::some_hex(&key.id).as_deref())
         }
-        slots => seed_of(slots, true),
+        slots => brought(slots, true),
     }
+}
+
+/// Has what opens a slot typed, all its shares if it is one of shares.
+///
+/// # Errors
+///
+/// If it does not open the slot. Of what opens another one it is said so: two pieces of paper were
+/// exchanged. At a terminal a share that is wrong is asked for again: the others are not lost.
+pub(super) fn try_out(printer: Printer, slot: &pb::SlotInfo) -> Result<(), Error> {
+    let Some(SlotParameters::Shares(parameters)) = parameters_of(slot) else {
+        return brought(&[slot], false).map(drop);
+    };
+    let asks = io::stdin().is_terminal();
+    let mut gathering = Gathering::of(parameters);
+    while gathering.missing() > 0 {
+        let entered = gathering.numbers().count();
+        let of = entered + usize::from(gathering.missing());
+        let line = Line::read("share", &format!("share, {} of {of}: ", entered + 1))?;
+        let taken = shares(line.line())
+            .and_then(|shares| shares.into_iter().try_for_each(|one| gathering.add(one).map(drop)));
+        match taken {
+            Err(error) if asks => printer.warning(&error.to_string()),
+            Err(error) => return Err(share_refused(&error)),
+            Ok(()) if asks => {}
+            Ok(()) => break,
+        }
+    }
+    gathering.combine(&public_of(slot)?).map(drop).map_err(|error| share_refused(&error))
 }
 
 fn is(slot: &pb::SlotInfo, kind: SlotKind) -> bool {
     slot.kind == kind.as_str()
 }
 
-fn passphrases(slots: &[pb::SlotInfo]) -> impl Iterator<Item = &pb::SlotInfo> {
-    slots.iter().filter(|slot| is(slot, SlotKind::Passphrase))
+/// Whether what opens it is typed.
+fn is_typed(slot: &pb::SlotInfo) -> bool {
+    [SlotKind::UnlockKey, SlotKind::Passphrase, SlotKind::Shares].iter().any(|kind| is(slot, *kind))
+}
+
+fn parameters_of(slot: &pb::SlotInfo) -> Option<SlotParameters> {
+    let kind = SlotKind::of_name(&slot.kind)?;
+    SlotParameters::parse(kind, &slot.parameters).ok()
 }
 
 /// Reads an unlock key. Which one it is is compared by the manager, which knows older ones, too.
-fn unlock_key_seed(id: Option<&str>) -> Result<Zeroizing<[u8; 32]>, Error> {
+fn unlock_key_seed(id: Option<&str>) -> Result<Brought, Error> {
     let prompt = id.map_or_else(|| "unlock key: ".into(), |id| format!("unlock key {id}: "));
     let line = Line::read("unlock key", &prompt)?;
     let key = UnlockKey::parse(line.line()).map_err(|error| spelled_wrong(&error, id))?;
-    Ok(Zeroizing::new(*key.expose_seed()))
+    Ok(Brought::Seed(Zeroizing::new(*key.expose_seed())))
 }
 
 fn spelled_wrong(error: &SpellingError, needed: Option<&str>) -> Error {
@@ -140,50 +183,102 @@ fn spelled_wrong(error: &SpellingError, needed: Option<&str>) -> Error {
     }
 }
 
-/// Reads what opens one of these slots, an unlock key or a passphrase, and recovers its seed.
+/// Shares as words, one a line.
+fn shares(text: &[u8]) -> Result<Vec<Share>, ShareError> {
+    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let mut shares = lines.map(Share::parse).collect::<Result<Vec<_>, _>>()?;
+    if shares.is_empty() {
+        shares.push(Share::parse(text)?);
+    }
+    Ok(shares)
+}
+
+fn share_refused(error: &ShareError) -> Error {
+    let message = match error {
+        ShareError::Missing { .. } => "too few shares",
+        ShareError::OtherKey => "the slot does not open",
+        _ => "the share was not taken",
+    };
+    let failure = Error::failed(Kind::Denied, message).because(error.to_string());
+    failure.hint("nothing was sent to the manager").into()
+}
+
+/// Reads what opens one of these slots, and recovers the slot's seed or compares the shares.
 ///
 /// # Errors
 ///
-/// If it is an unlock key with a slip in it, or opens none of them. Of an unlock key that reads well
-/// it is said which one it is; at a manager by the manager, which knows older ones, too.
-pub(super) fn seed_of(
-    slots: &[pb::SlotInfo],
-    at_manager: bool,
-) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let mut names: Vec<_> = slots.iter().map(shown).collect();
+/// If it is a word with a slip in it, or opens none of them. Of an unlock key that reads well it is
+/// said which one it is; at a manager by the manager, which knows older ones, too.
+fn brought(slots: &[&pb::SlotInfo], at_manager: bool) -> Result<Brought, Error> {
+    let of = |kind| slots.iter().copied().filter(move |slot| is(slot, kind));
+    let mut names: Vec<_> = slots.iter().map(|slot| shown(slot)).collect();
     names.sort_unstable();
     let opens = names.join(" or ");
-    let line = Line::read("unlock key or passphrase", &format!("{opens}: "))?;
-    let key = slots.iter().find(|slot| is(slot, SlotKind::UnlockKey));
-    let key_id = key.and_then(|slot| view::some_hex(&slot.id));
-    let has_passphrase = passphrases(slots).next().is_some();
-    match UnlockKey::parse(line.line()) {
+    let line = Line::read("secret of a slot", &format!("{opens}: "))?;
+    let text = line.line();
+    let key_id = of(SlotKind::UnlockKey).next().and_then(|slot| view::some_hex(&slot.id));
+    let expects_other_words = of(SlotKind::Passphrase).chain(of(SlotKind::Shares)).next().is_some();
+    match UnlockKey::parse(text) {
         Ok(typed) => {
             if at_manager || slots.iter().any(|slot| *slot.id == *typed.id().as_bytes()) {
-                return Ok(Zeroizing::new(*typed.expose_seed()));
+                return Ok(Brought::Seed(Zeroizing::new(*typed.expose_seed())));
             }
             return Err(opens_none(&format!("this is the unlock key {}", typed.id()), &opens));
         }
-        // What does not look like an unlock key is a passphrase, where one is expected.
-        Err(SpellingError::Prefix { .. }) if has_passphrase => {}
+        // What does not look like an unlock key is something else, where that is expected.
+        Err(SpellingError::Prefix { .. }) if expects_other_words => {}
         Err(error) => return Err(spelled_wrong(&error, key_id.as_deref())),
     }
-    let passphrase = parse(line.line())?;
-    for slot in passphrases(slots) {
-        let parameters = SlotParameters::parse(SlotKind::Passphrase, &slot.parameters);
-        let Ok(SlotParameters::Passphrase(costs)) = parameters else {
+    let of_shares: Vec<_> = of(SlotKind::Shares).filter_map(parameters_of).collect();
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let is_share =
+        !matches!(Share::parse(first), Err(ShareError::Spelling(SpellingError::Prefix { .. })));
+    if is_share && !of_shares.is_empty() || of(SlotKind::Passphrase).next().is_none() {
+        let shares = shares(text).map_err(|error| share_refused(&error))?;
+        return known_shares(&of_shares, shares).map(Brought::Shares);
+    }
+    seed_of_passphrase(of(SlotKind::Passphrase), &parse(text)?)?
+        .map(Brought::Seed)
+        .ok_or_else(|| opens_none("this passphrase is another one, or has a slip in it", &opens))
+}
+
+/// Shares that are what was handed out for one of these slots.
+fn known_shares(slots: &[SlotParameters], shares: Vec<Share>) -> Result<Vec<Share>, Error> {
+    for share in &shares {
+        let mut refused = None;
+        let is_known = slots.iter().any(|slot| {
+            let SlotParameters::Shares(parameters) = slot else { return false };
+            let answer = parameters.knows(share);
+            let is_known = answer.is_ok();
+            refused = answer.err();
+            is_known
+        });
+        if let (false, Some(error)) = (is_known, refused) {
+            return Err(share_refused(&error));
+        }
+    }
+    Ok(shares)
+}
+
+/// The seed of the slot that a passphrase is of; none if it is of none of these.
+fn seed_of_passphrase<'s>(
+    slots: impl Iterator<Item = &'s pb::SlotInfo>,
+    passphrase: &Passphrase<'_>,
+) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
+    for slot in slots {
+        let Some(SlotParameters::Passphrase(costs)) = parameters_of(slot) else {
             return Err(Error::failed(Kind::Invalid, format!("{} is damaged", shown(slot)))
                 .because("its parameters are not those of a passphrase, or out of bounds")
                 .hint("open the manager with another slot: docs/operations/unlock.md")
                 .into());
         };
-        let seed = costs.expose_seed(&passphrase, &public_of(slot)?);
+        let seed = costs.expose_seed(passphrase, &public_of(slot)?);
         let seed = seed.map_err(|error| Error::failed(Kind::Unavailable, error.to_string()))?;
-        if let Some(seed) = seed {
+        if seed.is_some() {
             return Ok(seed);
         }
     }
-    Err(opens_none("this passphrase is another one, or has a slip in it", &opens))
+    Ok(None)
 }
 
 fn opens_none(what: &str, opens: &str) -> Error {

@@ -136,6 +136,9 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,passphrase)
                 cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__passphrase"
                 ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,shares)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__shares"
+                ;;
             secretctl__subcmd__context,add)
                 cmd="secretctl__subcmd__context__subcmd__add"
                 ;;
@@ -832,7 +835,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add)
-            opts="-q -h --context --socket --timeout --json --quiet --help passphrase"
+            opts="-q -h --context --socket --timeout --json --quiet --help passphrase shares"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -864,6 +867,44 @@ _secretctl() {
                 return 0
             fi
             case "${prev}" in
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__shares)
+            opts="-q -h --threshold --shares --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --threshold)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --shares)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --wait)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -549,6 +549,21 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(shares)
+_arguments "${_arguments_options[@]}" : \
+'--threshold=[How many shares open a manager]:K:_default' \
+'--shares=[How many shares there are, at most 16]:N:_default' \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -1226,6 +1241,7 @@ _secretctl__subcmd__cluster__subcmd__unlock-slot_commands() {
 _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands() {
     local commands; commands=(
 'passphrase:A passphrase that people can remember, or type from paper' \
+'shares:Shares, so many of which open the managers together' \
     )
     _describe -t commands 'secretctl cluster unlock-slot add commands' commands "$@"
 }
@@ -1233,6 +1249,11 @@ _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands() {
 _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__passphrase_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster unlock-slot add passphrase commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__shares_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__shares_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot add shares commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__ls_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__ls_commands() {

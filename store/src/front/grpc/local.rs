@@ -33,6 +33,13 @@ pub(crate) trait LocalCalls: Clone + Send + Sync + 'static {
         uid: u32,
         request: pb::UnlockRequest,
     ) -> impl Future<Output = Result<pb::UnlockResponse, Failure>> + Send;
+
+    /// Takes a share of what opens the key file, from this uid.
+    fn enter_share(
+        &self,
+        uid: u32,
+        request: pb::EnterShareRequest,
+    ) -> impl Future<Output = Result<pb::EnterShareResponse, Failure>> + Send;
     /// Leaves it for good.
     fn leave(
         &self,
@@ -94,6 +101,14 @@ impl<C: LocalCalls> Local for Front<C> {
     ) -> Result<Response<pb::UnlockResponse>, Status> {
         let uid = self.admit(&request)?;
         Ok(Response::new(self.calls.unlock(uid, request.into_inner()).await?))
+    }
+
+    async fn enter_share(
+        &self,
+        request: Request<pb::EnterShareRequest>,
+    ) -> Result<Response<pb::EnterShareResponse>, Status> {
+        let uid = self.admit(&request)?;
+        Ok(Response::new(self.calls.enter_share(uid, request.into_inner()).await?))
     }
 
     async fn leave(
