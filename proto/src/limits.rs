@@ -171,5 +171,5 @@ pub const UNLOCK_KEYS_REMEMBERED: usize = 8;
 pub const SLOT_COMMAND_BYTES_MAX: usize = 512;
 
 /// Longest time that a command that unlocks may have, in seconds: a manager stays locked while it
-/// runs.
-pub const SLOT_COMMAND_SECONDS_MAX: u32 = 300;
+/// runs, and who tries it out waits.
+pub const SLOT_COMMAND_SECONDS_MAX: u32 = 60;

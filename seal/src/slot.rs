@@ -370,7 +370,7 @@ mod tests {
             assert_eq!(error, CommandError::Path.into());
         }
         assert_eq!(new("/a", 0), Err(CommandError::Seconds));
-        assert_eq!(new("/a", SLOT_COMMAND_SECONDS_MAX).unwrap().seconds(), 300);
+        assert_eq!(new("/a", SLOT_COMMAND_SECONDS_MAX).unwrap().seconds(), 60);
         assert_eq!(new("/a", SLOT_COMMAND_SECONDS_MAX + 1), Err(CommandError::Seconds));
     }
 

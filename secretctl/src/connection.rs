@@ -113,6 +113,11 @@ impl Connection {
         }
     }
 
+    /// Waits for each answer for as long as this at least.
+    pub(crate) fn wait_at_least(&mut self, timeout: Duration) {
+        self.timeout = self.timeout.max(timeout);
+    }
+
     fn local(path: &Path, timeout: Duration) -> Result<Self, Error> {
         check_socket(path)?;
         let name = path.display().to_string();

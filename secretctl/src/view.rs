@@ -19,8 +19,8 @@ use serde::Serialize;
 
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 pub(crate) use self::locking::{
-    EnteredShares, FollowingRotation, ListedSlot, Locking, NewPassphrase, NewShares, NewUnlockKey,
-    Slot, SlotsChanged, Unlocked, WaitedFor,
+    EnteredShares, FailedCommand, FollowingRotation, ListedSlot, Locking, NewPassphrase, NewShares,
+    NewUnlockKey, Proved, Slot, SlotTrial, SlotsChanged, Unlocked, WaitedFor,
 };
 use crate::instant;
 
@@ -510,6 +510,7 @@ pub(crate) struct LocalManager {
     pub(crate) slots: Vec<String>,
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) entered_shares: Vec<EnteredShares>,
+    pub(crate) failed_commands: Vec<FailedCommand>,
 }
 
 /// A manager that became a member.

@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod notify;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod require;
 pub mod slab;
 pub mod socket;

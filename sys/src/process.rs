@@ -281,6 +281,18 @@ pub fn signal_child(pid: i32, number: u8) -> Result<(), ProcessError> {
     }
 }
 
+/// Kills all processes of a group (kill(2)), by the number of the child that began it. Only while
+/// that child's status was not taken yet, as for [`signal_child`]. That all have ended is no error.
+pub fn kill_group(leader: i32) -> Result<(), ProcessError> {
+    let failed = |source| ProcessError::Signal { number: 9, source };
+    let group = Some(leader).filter(|pid| *pid > 0).and_then(Pid::from_raw);
+    let group = group.ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+    match rustix::process::kill_process_group(group, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(failed(errno.into())),
+    }
+}
+
 /// Makes three descriptors the standard input, output and error of this process (dup2(2)).
 pub fn replace_stdio(
     input: BorrowedFd<'_>,

@@ -253,6 +253,7 @@ async fn ask_as_a_manager(client: &Client, address: &str, them: &Theirs, refusal
         "Peer.StreamOutput": stream_output(pb::PeerOutputRequest { selector: Some(selector) });
         "Peer.Describe": describe(pb::DescribeRequest {});
         "Peer.DescribeKeys": describe_keys(pb::DescribeKeysRequest { verify: true });
+        "Peer.TrySlot": try_slot(pb::TrySlotRequest { id: vec![0; 16].into() });
     );
     // What only the manager's own machine may ask is not even there.
     let mut local = LocalClient::new(client.channel(address));
@@ -261,6 +262,7 @@ async fn ask_as_a_manager(client: &Client, address: &str, them: &Theirs, refusal
         "Local.Init": init(pb::InitRequest::default());
         "Local.Join": join(pb::JoinRequest::default());
         "Local.Unlock": unlock(pb::UnlockRequest { seed: vec![0; 32].into() });
+        "Local.EnterShare": enter_share(pb::EnterShareRequest { share: vec![0; 98].into() });
         "Local.Leave": leave(pb::LeaveRequest { force: true });
     );
 }

@@ -1,8 +1,10 @@
 //! Slots of operators: a manager that a passphrase opens, and a way in that is never lost.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use seal::{LockedKeyFile, Passphrase, SlotKind, SlotParameters, SlotSecretKey};
+use sys::file::Folder;
 use tests::{Lab, until};
 
 use crate::PROGRAMS;
@@ -211,6 +213,70 @@ fn shares_open_a_locked_manager_together_and_what_is_wrong_is_named() {
     restart_locked(&mut lab, 0);
     lab.ctl().ok_with(&unlock, key.as_bytes());
     await_phase(&lab, 0, "serving");
+}
+
+/// A program that prints a seed, as a KMS's or a TPM's would.
+fn program(lab: &Lab, name: &str, does: &str) -> PathBuf {
+    let folder = Folder::open(lab.path().canonicalize().unwrap()).unwrap();
+    folder.replace(name, 0o700, format!("#!/bin/sh\n{does}\n").as_bytes()).unwrap();
+    folder.path().join(name)
+}
+
+#[test]
+fn a_command_opens_managers_without_anybody_once_it_was_tried_on_each() {
+    let mut lab = three();
+    let seed = seal::make_slot_seed();
+    Folder::open(lab.path()).unwrap().replace("kept-elsewhere", 0o600, &*seed).unwrap();
+    let print = format!("exec cat {}", lab.path().join("kept-elsewhere").display());
+    let path = program(&lab, "seed", &print);
+    let shown = path.to_str().unwrap();
+    lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
+    let add = ["cluster", "unlock-slot", "add", "command", shown, "--give-up-after", "5s"];
+    let id = lab.ctl().ok_with(&add, &*seed).trim().to_owned();
+    assert_eq!(slot(&lab, "command")["works"], false);
+
+    // It fails: each manager says why, and the slot does not count.
+    program(&lab, "seed", "echo 'no such key' >&2; exit 4");
+    let prove = ["cluster", "unlock-slot", "prove", &id];
+    let said = lab.ctl().refused(REFUSED, &prove, b"");
+    assert_eq!(said.matches("failed (exit status: 4): no such key").count(), 3, "{said}");
+    assert_eq!(slot(&lab, "command")["works"], false);
+    program(&lab, "seed", &print);
+    let ran = lab.ctl().run_with(&prove, b"");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert_eq!(ran.stderr.matches("it opens").count(), 3, "{ran:?}");
+    assert_eq!(slot(&lab, "command")["works"], true);
+
+    // A manager that starts opens by itself.
+    lab.managers[2].daemon.stop();
+    lab.managers[2].daemon.start_again();
+    lab.await_socket(2);
+    await_phase(&lab, 2, "serving");
+    until("it said what opened it", || {
+        let members = status(&lab, 2)["members"].clone();
+        let opened = members.as_array()?.iter().find(|one| one["hostname"] == "m3")?;
+        (opened["unlocked_by"] == "command").then_some(())
+    });
+
+    // It waits where it fails, says so, and tries again.
+    program(&lab, "seed", "exit 5");
+    restart_locked(&mut lab, 2);
+    until("it says why its command fails", || {
+        let status = status(&lab, 2);
+        let reason = status["failed_commands"][0]["reason"].as_str()?;
+        reason.contains("exit status: 5").then_some(())
+    });
+    program(&lab, "seed", &print);
+    await_phase(&lab, 2, "serving");
+
+    // What others could have changed is not run.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    restart_locked(&mut lab, 2);
+    until("it says that others could change it", || {
+        let status = status(&lab, 2);
+        let reason = status["failed_commands"][0]["reason"].as_str()?;
+        reason.contains("others could change what runs").then_some(())
+    });
 }
 
 /// Adds a slot while a manager is down, and takes it away while another one is.

@@ -3971,6 +3971,28 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("secretd.v1.Peer", "DescribeKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// Runs a slot's command and compares what it prints; that stays where it is.
+        pub async fn try_slot(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::TrySlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::TrySlotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Peer/TrySlot");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Peer", "TrySlot"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4091,6 +4113,14 @@ pub mod peer_server {
             &self,
             request: tonic::Request<::proto::pb::DescribeKeysRequest>,
         ) -> std::result::Result<tonic::Response<::proto::pb::HeldKeys>, tonic::Status>;
+        /// Runs a slot's command and compares what it prints; that stays where it is.
+        async fn try_slot(
+            &self,
+            request: tonic::Request<::proto::pb::TrySlotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::TrySlotResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct PeerServer<T> {
@@ -4737,6 +4767,51 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Peer/TrySlot" => {
+                    #[allow(non_camel_case_types)]
+                    struct TrySlotSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::UnaryService<::proto::pb::TrySlotRequest>
+                    for TrySlotSvc<T> {
+                        type Response = ::proto::pb::TrySlotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::TrySlotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::try_slot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TrySlotSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1141,8 +1141,26 @@ pub struct ProveSlotRequest {
     #[prost(bytes = "bytes", tag = "2")]
     pub id: ::prost::bytes::Bytes,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ProveSlotResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProveSlotResponse {
+    /// of a slot with a command: by each manager
+    #[prost(message, repeated, tag = "1")]
+    pub trials: ::prost::alloc::vec::Vec<SlotTrial>,
+}
+/// What came of a slot's command on one manager.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SlotTrial {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    /// whether the manager was there to try it
+    #[prost(bool, tag = "3")]
+    pub answered: bool,
+    /// why it did not open the slot; empty: it did
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveMemberRequest {
     #[prost(bytes = "bytes", tag = "1")]
@@ -2190,6 +2208,19 @@ pub struct DescribeResponse {
     #[prost(string, tag = "9")]
     pub unlock_seed_left: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrySlotRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrySlotResponse {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    /// why it does not open; empty: it does
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescribeKeysRequest {
     /// begin reading every record, if that is not under way
@@ -2237,6 +2268,9 @@ pub struct LocalStatus {
     /// that a locked manager holds, by slot
     #[prost(message, repeated, tag = "15")]
     pub entered_shares: ::prost::alloc::vec::Vec<EnteredShares>,
+    /// of a locked manager: slots' commands, tried last
+    #[prost(message, repeated, tag = "16")]
+    pub failed_commands: ::prost::alloc::vec::Vec<FailedCommand>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {
@@ -2331,6 +2365,14 @@ pub struct EnteredShares {
     /// all of them are
     #[prost(uint64, tag = "4")]
     pub forgotten_in_ms: u64,
+}
+/// A slot's command that did not open a locked manager.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FailedCommand {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub slot_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveRequest {

@@ -200,7 +200,7 @@ pub(crate) enum UnlockSlotCommand {
     ///
     /// Asks for the passphrase, the unlock key or, one after the other, the shares on the terminal,
     /// or reads standard input, recovers the slot's key here and compares it. Only that it worked is
-    /// sent.
+    /// sent. A slot's command is run by every manager that answers, and has to open it on each.
     Prove {
         /// The slot's id, or the beginning of it
         #[arg(value_name = "SLOT")]
@@ -242,6 +242,28 @@ pub(crate) enum AddSlotCommand {
         /// How many shares there are, at most 16
         #[arg(long, value_name = "N")]
         shares: u8,
+
+        /// How long to wait until the managers that answer have followed
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "1m")]
+        wait: Duration,
+    },
+
+    /// A program on each manager's machine that fetches the seed: from a KMS, a TPM, systemd
+    ///
+    /// A manager that starts locked runs it and opens by itself: no shell, no argument, no
+    /// environment, exactly 32 bytes on its standard output. It is run only if nobody but root and
+    /// the manager's user could have changed it. The same program has to be at this path on every
+    /// manager, and print the same seed. Here the seed is read from standard input, once, to make
+    /// the slot's public half, which is what is sent: run the program and pipe it.
+    Command {
+        /// The program's absolute path on the managers' machines
+        path: String,
+
+        /// How long it may take, at most 1m
+        #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
+              default_value = "20s")]
+        give_up_after: Duration,
 
         /// How long to wait until the managers that answer have followed
         #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,

@@ -226,6 +226,13 @@ secretctl cluster unlock-slot add passphrase --generate",
 # Any three of five people open the managers; nothing of it stays on the screen
 secretctl cluster unlock-slot add shares --threshold 3 --shares 5 | lp",
     ),
+    (
+        "secretctl cluster unlock-slot add command",
+        "\
+# On a manager, where the program is; then try it on all
+/usr/local/lib/secretd/seed | secretctl cluster unlock-slot add command /usr/local/lib/secretd/seed
+secretctl cluster unlock-slot prove 5d41",
+    ),
     ("secretctl cluster unlock-slot ls", "secretctl cluster unlock-slot ls"),
     (
         "secretctl cluster unlock-slot rm",

@@ -137,6 +137,49 @@ impl fmt::Display for EnteredShares {
     }
 }
 
+/// What came of a slot's command on one manager.
+#[derive(Serialize)]
+pub(crate) struct SlotTrial {
+    pub(crate) member: u64,
+    pub(crate) hostname: String,
+    /// Whether the manager was there to try it.
+    pub(crate) answered: bool,
+    /// Why it did not open the slot.
+    pub(crate) reason: Option<String>,
+}
+
+impl From<&pb::SlotTrial> for SlotTrial {
+    fn from(trial: &pb::SlotTrial) -> Self {
+        Self {
+            member: trial.member,
+            hostname: trial.hostname.clone(),
+            answered: trial.answered,
+            reason: Some(trial.reason.clone()).filter(|reason| !reason.is_empty()),
+        }
+    }
+}
+
+/// A slot that counts as working.
+#[derive(Serialize)]
+pub(crate) struct Proved {
+    pub(crate) slot_id: Option<String>,
+    /// What came of its command, if it has one.
+    pub(crate) trials: Vec<SlotTrial>,
+}
+
+/// A slot's command that did not open a locked manager.
+#[derive(Serialize)]
+pub(crate) struct FailedCommand {
+    pub(crate) slot_id: Option<String>,
+    pub(crate) reason: String,
+}
+
+impl From<&pb::FailedCommand> for FailedCommand {
+    fn from(failed: &pb::FailedCommand) -> Self {
+        Self { slot_id: some_hex(&failed.slot_id), reason: failed.reason.clone() }
+    }
+}
+
 /// How far the managers followed a change of the slots.
 #[derive(Serialize)]
 pub(crate) struct SlotsChanged {

@@ -168,6 +168,7 @@ fn happen(fake: &Fake, what: &str) {
             let key = seal::UnlockKey::parse(rest.as_bytes()).unwrap();
             world.unlock_key_id = key.id().as_bytes().to_vec().into();
         }
+        "command-fails" => rest.clone_into(&mut world.command_fails),
         "slot" => {
             let (kind, word) = rest.split_once(' ').unwrap_or((rest, ""));
             world.add_known_slot(kind, word);

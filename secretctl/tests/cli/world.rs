@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) unlock_key_id: bytes::Bytes,
     pub(crate) recipients_generation: u64,
     pub(crate) slots: Vec<pb::SlotInfo>,
+    /// Why a slot's command opens nothing on the second manager; empty: it does.
+    pub(crate) command_fails: String,
     /// Shares that were entered while it was locked.
     pub(crate) entered: Option<pb::EnteredShares>,
     pub(crate) faults: VecDeque<Fault>,
@@ -166,6 +168,11 @@ impl World {
                 let parameters = proto::hex::decode::<109>(&SPLIT.1.concat()).unwrap();
                 (public.to_vec().into(), parameters.to_vec().into())
             }
+            "command" => {
+                let command = seal::SlotCommand::new(word.to_owned(), 20).unwrap();
+                let parameters = seal::SlotParameters::Command(command).to_bytes();
+                (bytes::Bytes::new(), parameters.into())
+            }
             _ => (bytes::Bytes::new(), bytes::Bytes::new()),
         };
         let public = seal::SlotPublicKey::parse(public_key.clone()).ok();
@@ -190,8 +197,22 @@ impl World {
 
     pub(crate) fn prove_slot(&mut self, request: &pb::ProveSlotRequest) -> pb::ProveSlotResponse {
         let slot = self.slots.iter_mut().find(|slot| slot.id == request.id).unwrap();
-        slot.works = true;
-        pb::ProveSlotResponse {}
+        let kind = slot.kind.clone();
+        if kind != "command" {
+            slot.works = true;
+            return pb::ProveSlotResponse::default();
+        }
+        let trials = self.members.iter().map(|member| pb::SlotTrial {
+            member: member.id,
+            hostname: member.hostname.clone(),
+            answered: member.reachable,
+            reason: match member.id {
+                _ if !member.reachable => format!("manager {} is silent", member.id),
+                2 => self.command_fails.clone(),
+                _ => String::new(),
+            },
+        });
+        pb::ProveSlotResponse { trials: trials.collect() }
     }
 
     pub(crate) fn new() -> Self {
@@ -212,6 +233,7 @@ impl World {
             recipients_generation: 1,
             slots: Vec::new(),
             entered: None,
+            command_fails: String::new(),
             faults: VecDeque::new(),
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),

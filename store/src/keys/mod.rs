@@ -2,6 +2,7 @@
 //!
 //! Not here: cryptography (seal), how an operator recovers a slot's seed (secretctl).
 
+pub(crate) mod command;
 pub(crate) mod credentials;
 mod held;
 mod key_file;

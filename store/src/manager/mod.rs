@@ -34,6 +34,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::serve::{Running, Unsealed};
 use crate::config::Options;
@@ -291,6 +292,8 @@ impl Manager {
     async fn unlock(&self) -> Result<std::convert::Infallible, ManagerError> {
         let shared = &self.0;
         let mut told_locked = false;
+        // They are tried as long as it is locked.
+        let mut commands = None;
         loop {
             let mut running = shared.running.lock().await;
             let unlocked = match shared.key_file.unlock()? {
@@ -303,6 +306,8 @@ impl Manager {
                         tracing::warn!(?slots, key, seed, "manager_locked");
                         told(Standing::Ready);
                         told_locked = true;
+                        let tries = self.clone().try_commands(needed.slots.clone());
+                        commands = Some(AbortOnDropHandle::new(tokio::spawn(tries)));
                     }
                     shared.phase.send_replace(Phase::Locked(Arc::new(needed)));
                     drop(running);
@@ -324,6 +329,7 @@ impl Manager {
                 }
             };
             shared.phase.send_replace(Phase::Starting);
+            drop(commands.take());
             shared.check_log_is_there()?;
             let address = read_text(&shared.folder, ADDRESS)?.unwrap_or_default();
             let listener = listen(shared.listen_address(&address)).await?;
@@ -486,6 +492,7 @@ impl LocalCalls for Manager {
             let seed = needed.seed.as_ref().map(|path| path.display().to_string());
             status.seed_path = seed.unwrap_or_default();
             status.entered_shares = self.0.opened.entered();
+            status.failed_commands = self.0.opened.failed_commands();
         }
         if let Phase::Serving(serving) = &*phase {
             let service = &serving.service;

@@ -1,35 +1,43 @@
 //! Opening a locked manager with what operators bring, over the unix socket and by no other way.
 //!
 //! A seed, or the last share that is needed, opens the key file here and is gone; what it opened is
-//! handed to the loop that serves.
+//! handed to the loop that serves. Slots' commands, which need no operator, open it the same way.
 //! Which key was brought, which is needed and whether it is an older one is said by ids, which are
 //! public: a key has 256 random bits, so nothing is given away. Not here: the key's spelling
 //! (secretctl), slots (seal).
 //!
 //! Invariant: one try at a time, and a pause after each that failed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use link::Failure;
 use proto::id::KeyId;
 use proto::{Kind, pb};
-use seal::{Share, SlotSecretKey};
+use seal::{Recipient, Share, SlotParameters, SlotSecretKey};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::shares::{EnterError, Shares, Taken};
-use super::{Manager, local_failure};
+use super::{Manager, local_failure, own_uid};
 use crate::front::Phase;
-use crate::keys::{OpeningError, Unlocked};
+use crate::keys::{OpeningError, Unlocked, command};
 
 /// Pause after a try that failed: nobody types faster.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Pauses between two tries of the slots' commands: at first, and at last. A KMS that is away for
+/// long is not asked more often by many managers than it can bear.
+const COMMANDS_PAUSE_MIN: Duration = Duration::from_secs(2);
+const COMMANDS_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What an operator opened, until it is taken.
 #[derive(Default)]
 pub(super) struct Opened {
     unlocked: std::sync::Mutex<Option<Box<Unlocked>>>,
     shares: std::sync::Mutex<Shares>,
+    /// What came of slots' commands, by slot.
+    failed_commands: std::sync::Mutex<BTreeMap<KeyId, String>>,
     news: Notify,
     /// Held for a try.
     trying: Mutex<()>,
@@ -51,6 +59,20 @@ impl Opened {
     /// The shares that were entered.
     pub(super) fn entered(&self) -> Vec<pb::EnteredShares> {
         self.shares().described(Instant::now())
+    }
+
+    fn commands(&self) -> std::sync::MutexGuard<'_, BTreeMap<KeyId, String>> {
+        self.failed_commands.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The slots' commands that failed when they were last tried, and why.
+    pub(super) fn failed_commands(&self) -> Vec<pb::FailedCommand> {
+        let failed = self.commands();
+        let failed = failed.iter().map(|(slot, reason)| pb::FailedCommand {
+            slot_id: slot.as_bytes().to_vec().into(),
+            reason: reason.clone(),
+        });
+        failed.collect()
     }
 
     /// Waits until something may have been opened, or for so long; shares whose time is over
@@ -127,6 +149,33 @@ impl Manager {
                 tokio::time::sleep(PAUSE).await;
                 Err(failure)
             }
+        }
+    }
+
+    /// Runs the commands of slots until one opens the key file, with ever longer pauses: a KMS may
+    /// come later than this manager.
+    pub(super) async fn try_commands(self, slots: Vec<Recipient>) {
+        let command = |slot: &Recipient| match slot.slot_parameters() {
+            Ok(SlotParameters::Command(command)) => Some((slot.public.clone(), command)),
+            _ => None,
+        };
+        let commands: Vec<_> = slots.iter().filter_map(command).collect();
+        let mut pause = COMMANDS_PAUSE_MIN;
+        while !commands.is_empty() {
+            for (slot, command) in &commands {
+                let tried = match command::run(command, slot).await {
+                    Ok(key) => self.open_with(own_uid(), &key).await.map_err(|error| error.message),
+                    Err(failure) => Err(failure.to_string()),
+                };
+                let Err(reason) = tried else { return };
+                let id = slot.id();
+                let was_told = self.0.opened.commands().insert(id, reason.clone());
+                if was_told.as_ref() != Some(&reason) {
+                    tracing::warn!(slot = %id, path = command.path(), reason, "command_does_not_unlock");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = COMMANDS_PAUSE_MAX.min(pause * 2);
         }
     }
 

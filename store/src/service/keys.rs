@@ -17,6 +17,7 @@ use proto::{Kind, pb};
 use state::MemberLogKey;
 use state::command::Command;
 
+use super::trials::Trial;
 use super::{Service, internal, mark};
 use crate::keys::HeldKeys;
 use crate::raft::{LogChecker, Position, Purpose, Raft, Rotation};
@@ -39,6 +40,7 @@ struct Standing {
 pub(crate) struct KeyDesk {
     pub(crate) rotation: Rotation,
     pub(crate) checker: LogChecker,
+    pub(super) trial: Trial,
     standing: Mutex<Standing>,
 }
 
@@ -46,7 +48,7 @@ impl KeyDesk {
     pub(crate) fn new(held: Arc<HeldKeys>, raft: &Raft) -> Self {
         let rotation = Rotation::new(raft.clone(), held);
         let checker = LogChecker::new(raft.clone());
-        Self { rotation, checker, standing: Mutex::default() }
+        Self { rotation, checker, trial: Trial::default(), standing: Mutex::default() }
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

@@ -25,6 +25,7 @@ mod services;
 mod slots;
 mod status;
 mod tokens;
+mod trials;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -101,9 +101,19 @@ impl Service {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
         let cluster = self.cluster()?;
-        let public_key = find(&cluster, &request.id)?.public_key.clone();
-        self.propose(caller, Some(mark), Command::ProveSlot { public_key }).await?;
-        Ok(pb::ProveSlotResponse {})
+        let slot = find(&cluster, &request.id)?;
+        let public_key = slot.public_key.clone();
+        let trials = if slot.kind == SlotKind::Command.as_str() {
+            self.trials(slot, &request.id).await?
+        } else {
+            Vec::new()
+        };
+        // It opened some, and none that answers is left out.
+        let opens = trials.iter().all(|trial| !trial.answered || trial.reason.is_empty());
+        if opens && (trials.is_empty() || trials.iter().any(|trial| trial.answered)) {
+            self.propose(caller, Some(mark), Command::ProveSlot { public_key }).await?;
+        }
+        Ok(pb::ProveSlotResponse { trials })
     }
 }
 
@@ -111,7 +121,7 @@ fn has_id(slot: &SlotRecipient, id: &[u8]) -> bool {
     recipients::id_of(slot).is_some_and(|known| known.as_bytes() == id)
 }
 
-fn find<'c>(cluster: &'c Cluster, id: &[u8]) -> Result<&'c SlotRecipient, Failure> {
+pub(super) fn find<'c>(cluster: &'c Cluster, id: &[u8]) -> Result<&'c SlotRecipient, Failure> {
     cluster.recipients.iter().find(|slot| has_id(slot, id)).ok_or_else(|| {
         let shown = KeyId::try_from(id).map_or_else(|_| "of that id".into(), |id| id.to_string());
         Failure::new(Kind::NotFound, format!("slot {shown} not found"))
@@ -126,9 +136,11 @@ fn new_slot(request: &pb::AddSlotRequest) -> Result<SlotRecipient, Failure> {
             .because(why)
             .hint("let secretctl make the slot: `secretctl cluster unlock-slot add`")
     };
-    let can_be_added = |kind: &SlotKind| matches!(kind, SlotKind::Passphrase | SlotKind::Shares);
+    let can_be_added = |kind: &SlotKind| {
+        matches!(kind, SlotKind::Passphrase | SlotKind::Shares | SlotKind::Command)
+    };
     let Some(kind) = SlotKind::of_name(&request.kind).filter(can_be_added) else {
-        let why = "slots that are added are `passphrase` and `shares`".to_owned();
+        let why = "slots that are added are `passphrase`, `shares` and `command`".to_owned();
         return Err(invalid("no slot of this kind can be added", why));
     };
     let public = SlotPublicKey::parse(request.public_key.clone()).ok();
@@ -189,7 +201,7 @@ mod tests {
             assert_eq!(failure.kind, Kind::Invalid);
             failure.message
         };
-        for kind in ["unlock-key", "file", "peers", "command", "later", ""] {
+        for kind in ["unlock-key", "file", "peers", "later", ""] {
             let said = refused(&|request| request.kind = kind.into());
             assert_eq!(said, "no slot of this kind can be added", "{kind}");
         }
@@ -199,8 +211,10 @@ mod tests {
         assert_eq!(said, "the slot's public half is not one");
         refused(&|request| request.public_key = bytes::Bytes::new());
         // Another kind's parameters, and costs that are out of bounds.
-        let said = refused(&|request| request.kind = "shares".into());
-        assert_eq!(said, "the slot's parameters are not taken");
+        for kind in ["shares", "command"] {
+            let said = refused(&|request| request.kind = kind.into());
+            assert_eq!(said, "the slot's parameters are not taken");
+        }
         let mut cheap = good.parameters.to_vec();
         *cheap.last_mut().unwrap() = 9;
         let said = refused(&|request| request.parameters = cheap.clone().into());

@@ -11,19 +11,22 @@ use std::time::Duration;
 
 use proto::id::{KeyId, Timestamp};
 use proto::{Kind, pb};
-use seal::{PassphraseCosts, Recipient, Share, SlotKind, SlotParameters, Split};
+use seal::{PassphraseCosts, Recipient, Share, SlotCommand, SlotKind, SlotParameters, Split};
 use serde::Serialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
 use super::locking::{Followed, follow_rotation, follow_sealing, name, tell_rotation, watched};
-use super::typed::{new_passphrase, parse, shown, try_out};
+use super::typed::{new_passphrase, parameters_of, parse, piped_seed, shown, try_out};
 use crate::cli::{AddSlotCommand, UnlockSlotCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::table::Table;
 use crate::{instant, view};
+
+/// What the managers need beside a command's own time, to be asked and to answer.
+const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(session: &Session, command: UnlockSlotCommand) -> Result<(), Error> {
     match command {
@@ -32,6 +35,9 @@ pub(super) async fn run(session: &Session, command: UnlockSlotCommand) -> Result
         }
         UnlockSlotCommand::Add(AddSlotCommand::Shares { threshold, shares, wait }) => {
             add_shares(session, threshold, shares, wait).await
+        }
+        UnlockSlotCommand::Add(AddSlotCommand::Command { path, give_up_after, wait }) => {
+            add_command(session, path, give_up_after, wait).await
         }
         UnlockSlotCommand::Ls => ls(session).await,
         UnlockSlotCommand::Rm { id, wait } => rm(session, &id, wait).await,
@@ -88,6 +94,24 @@ async fn add_shares(session: &Session, needed: u8, of: u8, wait: Duration) -> Re
     session.printer.hint("give each holder one, and keep no two together");
     let slot = Recipient::new(slot.public().clone(), &SlotParameters::Shares(parameters));
     add(session, &connection, &seen, slot, true, wait).await
+}
+
+async fn add_command(
+    session: &Session,
+    path: String,
+    give_up_after: Duration,
+    wait: Duration,
+) -> Result<(), Error> {
+    // Part of a second is a second: it is never given less time than was asked for.
+    let seconds = give_up_after.as_millis().div_ceil(1_000);
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    let command = SlotCommand::new(path, seconds)
+        .map_err(|error| Error::failed(Kind::Invalid, error.to_string()))?;
+    let connection = session.connect().await?;
+    let seen = slots(&connection).await?;
+    let slot = piped_seed(command.path())?;
+    let slot = Recipient::new(slot.public().clone(), &SlotParameters::Command(command));
+    add(session, &connection, &seen, slot, false, wait).await
 }
 
 /// Has a slot put in the list, waits until managers are sealed to it, and tells of it.
@@ -186,6 +210,9 @@ fn in_words(slot: &pb::SlotInfo) -> String {
         }
         Some(Ok(SlotParameters::Shares(shares))) => {
             format!("{} of {} shares, split {}", shares.needed(), shares.of(), shares.split())
+        }
+        Some(Ok(SlotParameters::Command(command))) => {
+            format!("{}, within {} s", command.path(), command.seconds())
         }
         _ => "not known to this version".into(),
     }
@@ -291,12 +318,37 @@ async fn follow(
 }
 
 async fn prove(session: &Session, id: &str) -> Result<(), Error> {
-    let connection = session.connect().await?;
+    let mut connection = session.connect().await?;
     let listed = slots(&connection).await?.slots;
     let slot = find(&listed, id)?;
-    try_out(session.printer, slot)?;
+    if let Some(SlotParameters::Command(command)) = parameters_of(slot) {
+        // Every manager runs it at the same time.
+        connection.wait_at_least(Duration::from_secs(command.seconds().into()) + ANSWER_MARGIN);
+        session.printer.progress(&format!("every manager runs {}", command.path()));
+    } else {
+        try_out(session.printer, slot)?;
+    }
     let request = pb::ProveSlotRequest { request_key: request_key(), id: slot.id.clone() };
-    ask!(connection, control.prove_slot(request))?;
+    let proved = ask!(connection, control.prove_slot(request))?;
+    let trials: Vec<_> = proved.trials.iter().map(view::SlotTrial::from).collect();
+    let mut failed = Vec::new();
+    for trial in &trials {
+        let name = format!("manager {} ({})", trial.member, trial.hostname);
+        match &trial.reason {
+            None => session.printer.progress(&format!("{name}: it opens")),
+            Some(reason) if trial.answered => failed.push(format!("{name}: {reason}")),
+            Some(reason) => session.printer.warning(&format!("{name} was not tried: {reason}")),
+        }
+    }
+    if !failed.is_empty() {
+        return Err(Error::failed(Kind::Precondition, "the slot's command does not open it")
+            .because(failed.join("; "))
+            .hint("it has to open on every manager that answers: docs/operations/unlock-slots.md")
+            .into());
+    }
     session.printer.progress(&format!("{} opens: it counts as working", shown(slot)));
+    if session.printer.json {
+        return session.printer.json(&view::Proved { slot_id: view::some_hex(&slot.id), trials });
+    }
     Ok(())
 }

@@ -77,6 +77,7 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         slots: status.slots,
         unlock_key_id: view::some_hex(&status.unlock_key_id),
         entered_shares: status.entered_shares.iter().map(view::EnteredShares::from).collect(),
+        failed_commands: status.failed_commands.iter().map(view::FailedCommand::from).collect(),
     };
     if session.printer.json {
         session.printer.json(&view)?;
@@ -113,7 +114,12 @@ fn locked_hints(status: &pb::LocalStatus) -> Vec<String> {
     let open = ["open it with `secretctl cluster unlock`".to_owned()].into_iter();
     let lost =
         "docs/operations/unlock.md; if the key is lost, docs/operations/rotate-unlock-key.md";
-    open.chain(held).chain([lost.to_owned()]).collect()
+    let failed = status.failed_commands.iter().map(view::FailedCommand::from);
+    let failed = failed.map(|failed| {
+        let slot = failed.slot_id.as_deref().unwrap_or_default();
+        format!("the command of slot {slot} is tried again: {}", failed.reason)
+    });
+    open.chain(held).chain(failed).chain([lost.to_owned()]).collect()
 }
 
 fn problems(problems: &[Problem]) -> String {

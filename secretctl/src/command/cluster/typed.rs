@@ -13,7 +13,7 @@ use proto::limits::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARACTERS_MIN, SHARES_MAX}
 use proto::{Kind, pb};
 use seal::{
     Gathering, Passphrase, Share, ShareError, SlotKind, SlotParameters, SlotPublicKey,
-    SpellingError, UnlockKey,
+    SlotSecretKey, SpellingError, UnlockKey,
 };
 use sys::tty::TtyError;
 use zeroize::Zeroizing;
@@ -27,6 +27,9 @@ use crate::{value, view};
 const TYPED_BYTES_MAX: usize = SHARES_MAX as usize * 128;
 const _: () = assert!(TYPED_BYTES_MAX > PASSPHRASE_BYTES_MAX + 2);
 
+/// Bytes of the seed that a command prints.
+const SEED_BYTES: usize = 32;
+
 /// What was typed, in memory that never grows and is wiped.
 pub(super) struct Line {
     buffer: Zeroizing<Vec<u8>>,
@@ -34,9 +37,14 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Every byte that was read.
+    fn all(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+
     /// What was typed, without the line's end.
     pub(super) fn line(&self) -> &[u8] {
-        let line = self.buffer.get(..self.length).unwrap_or_default();
+        let line = self.all();
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         line.strip_suffix(b"\r").unwrap_or(line)
     }
@@ -96,6 +104,31 @@ pub(super) fn parse(line: &[u8]) -> Result<Passphrase<'_>, Error> {
     Passphrase::parse(line).map_err(|error| {
         Error::failed(Kind::Invalid, error.to_string()).hint("nothing was sent").into()
     })
+}
+
+/// The seed that a command prints, of which a slot is made.
+///
+/// # Errors
+///
+/// If standard input is a terminal, or is not one seed.
+pub(super) fn piped_seed(path: &str) -> Result<SlotSecretKey, Error> {
+    let refused = |message: &str| {
+        Error::failed(Kind::Invalid, message)
+            .hint(format!("pipe it: `{path} | secretctl cluster unlock-slot add command {path}`"))
+            .hint("docs/operations/unlock-slots.md")
+    };
+    if io::stdin().is_terminal() {
+        return Err(refused("the seed is read from standard input, which is a terminal").into());
+    }
+    let read = Line::read("seed", "")?;
+    let seed: &[u8; SEED_BYTES] = read.all().try_into().map_err(|_| {
+        let length = read.all().len();
+        refused("this is not a seed").because(format!("it has {length} bytes, not {SEED_BYTES}"))
+    })?;
+    if seed.iter().all(|byte| Some(byte) == seed.first()) {
+        return Err(refused("this is not a seed").because("all its bytes are the same").into());
+    }
+    Ok(SlotSecretKey::derive_from_seed(seed))
 }
 
 /// What opens a locked manager, as it was brought.
@@ -161,7 +194,7 @@ fn is_typed(slot: &pb::SlotInfo) -> bool {
     [SlotKind::UnlockKey, SlotKind::Passphrase, SlotKind::Shares].iter().any(|kind| is(slot, *kind))
 }
 
-fn parameters_of(slot: &pb::SlotInfo) -> Option<SlotParameters> {
+pub(super) fn parameters_of(slot: &pb::SlotInfo) -> Option<SlotParameters> {
     let kind = SlotKind::of_name(&slot.kind)?;
     SlotParameters::parse(kind, &slot.parameters).ok()
 }

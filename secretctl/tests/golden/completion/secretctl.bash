@@ -133,6 +133,9 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot,rm)
                 cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__rm"
                 ;;
+            secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,command)
+                cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__command"
+                ;;
             secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,passphrase)
                 cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__passphrase"
                 ;;
@@ -835,12 +838,46 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add)
-            opts="-q -h --context --socket --timeout --json --quiet --help passphrase shares"
+            opts="-q -h --context --socket --timeout --json --quiet --help passphrase shares command"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__command)
+            opts="-q -h --give-up-after --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 5 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --give-up-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --wait)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -564,6 +564,21 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(command)
+_arguments "${_arguments_options[@]}" : \
+'--give-up-after=[How long it may take, at most 1m]:DURATION:_default' \
+'--wait=[How long to wait until the managers that answer have followed]:DURATION:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':path -- The program'\''s absolute path on the managers'\'' machines:_default' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -1242,8 +1257,14 @@ _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add_commands() {
     local commands; commands=(
 'passphrase:A passphrase that people can remember, or type from paper' \
 'shares:Shares, so many of which open the managers together' \
+'command:A program on each manager'\''s machine that fetches the seed\: from a KMS, a TPM, systemd' \
     )
     _describe -t commands 'secretctl cluster unlock-slot add commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__command_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__command_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster unlock-slot add command commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__passphrase_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__unlock-slot__subcmd__add__subcmd__passphrase_commands() {

@@ -176,4 +176,9 @@ impl Peer for Front {
         let (serving, _) = self.standing(&request).await?;
         Ok(Response::new(serving.service.describe_own_keys(request.into_inner()).await?))
     }
+
+    async fn try_slot(&self, request: Request<pb::TrySlotRequest>) -> Answer<pb::TrySlotResponse> {
+        let (serving, _) = self.standing(&request).await?;
+        Ok(Response::new(serving.service.try_slot(request.into_inner()).await?))
+    }
 }
