@@ -5,26 +5,30 @@
 //! it is created, delivered, read, kept through a change of leader and of log keys, and removed.
 //! Meanwhile and afterwards, with connections still open, the memory of every process of ours is
 //! searched, every file, and everything that went over the loopback. Each search must also find
-//! what was planted for it. Not here: a core (the programs cannot leave one), nodes that were told
-//! to keep a value.
+//! what was planted for it. Keys and cores: `keys`. Not here: nodes that were told to keep a value.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+mod keys;
 mod search;
 mod wire;
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use search::Search;
 use tests::{Lab, until};
 use wire::Wire;
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
+
+/// Held by a test that captures: each captures everything that goes over the loopback.
+static WIRE: Mutex<()> = Mutex::new(());
 
 const TEST: &str = "a_value_is_in_its_tasks_filesystem_and_nowhere_else";
 
@@ -36,6 +40,7 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     if !sys::require::root(TEST) {
         return;
     }
+    let _one = WIRE.lock().unwrap_or_else(PoisonError::into_inner);
     let value = seal::random::<64>();
     let search = Search::of(&value);
     let wire = Wire::listen();
