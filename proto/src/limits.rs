@@ -99,6 +99,16 @@ pub const AUDIT_RECORDS_MAX: usize = 10_000;
 /// Versions of one secret that are kept.
 pub const VERSIONS_MAX: usize = 16;
 
+/// Removed secrets that are remembered by name. As many as audit records: whoever removes more has a
+/// list of its own. Beyond it the oldest that are shredded are forgotten; of those that are not,
+/// only the names.
+pub const TOMBSTONES_MAX: usize = 10_000;
+
+/// Time after which a log key rotation begins by itself if something that was removed still waits
+/// for one, in milliseconds: 7 days, as often as transit keys rotate. More often would cost every
+/// manager a snapshot; whoever cannot wait asks for it (`secretctl rm --shred`).
+pub const SHREDDING_BEGINS_WITHIN_MS: u64 = 7 * 24 * 3600 * 1000;
+
 /// Finished tasks kept per slot, and status changes kept per task (Swarm's number).
 pub const HISTORY_MAX: usize = 5;
 

@@ -65,6 +65,9 @@ pub enum Command {
         /// Whether previous specs that refer to it are given up.
         #[n(1)]
         forget_previous: bool,
+        /// Whether log and transit keys rotate at once for it, as [`Command::ShredSecret`] asks.
+        #[n(2)]
+        shred: Option<bool>,
     },
     /// A new service.
     #[n(3)]
@@ -289,6 +292,13 @@ pub enum Command {
         /// Its public half.
         #[n(0)]
         public_key: Blob,
+    },
+    /// Log and transit keys rotate at once for a secret that was removed.
+    #[n(40)]
+    ShredSecret {
+        /// Which.
+        #[n(0)]
+        id: SecretId,
     },
 }
 
@@ -645,6 +655,7 @@ impl Command {
             Self::AcknowledgeLogKey { .. } => "acknowledge_log_key",
             Self::SetRecipients { .. } => "set_recipients",
             Self::ProveSlot { .. } => "prove_slot",
+            Self::ShredSecret { .. } => "shred_secret",
         }
     }
 
@@ -652,7 +663,7 @@ impl Command {
     pub const fn object(&self) -> ObjectId {
         match self {
             Self::CreateSecret(secret) => ObjectId::Secret(secret.id),
-            Self::RemoveSecret { id, .. } => ObjectId::Secret(*id),
+            Self::RemoveSecret { id, .. } | Self::ShredSecret { id } => ObjectId::Secret(*id),
             Self::CreateService { id, .. }
             | Self::UpdateService { id, .. }
             | Self::RemoveService { id } => ObjectId::Service(*id),

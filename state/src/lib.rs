@@ -22,6 +22,7 @@ mod plan;
 mod refusal;
 mod remembered;
 mod schedule;
+mod shredding;
 mod snapshot;
 mod state;
 
@@ -33,5 +34,8 @@ pub use crate::log_keys::{LogKeys, MemberLogKey};
 pub use crate::plan::{Plan, Scope, plan};
 pub use crate::refusal::Refusal;
 pub use crate::remembered::Outcome;
+pub use crate::shredding::{
+    Departed, Need, Shredded, Shredding, ShreddingStep, Tombstone, Unnamed, Word, shredding_step,
+};
 pub use crate::snapshot::{SnapshotError, SnapshotReader};
 pub use crate::state::{Standing, State};

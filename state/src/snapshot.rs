@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey, SecretId,
-    Serial, ServiceId, TaskId, Timestamp, TokenId,
+    ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey, Revision,
+    SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
 };
 use proto::identity::Principal;
 use proto::limits::{CIPHERTEXT_BYTES_MAX, VERSIONS_MAX};
@@ -26,6 +26,7 @@ use crate::object::{
     Token,
 };
 use crate::remembered::Remembered;
+use crate::shredding::{Departed, Tombstone};
 use crate::state::State;
 
 /// The format this version writes, and the highest it reads.
@@ -79,6 +80,9 @@ mod kind {
     pub(super) const REMEMBERED: u8 = 14;
     pub(super) const AUDIT: u8 = 15;
     pub(super) const LOG_KEYS: u8 = 60;
+    pub(super) const TOMBSTONE: u8 = 70;
+    pub(super) const UNNAMED_TOMBSTONES: u8 = 71;
+    pub(super) const DEPARTED_MEMBER: u8 = 72;
     pub(super) const END: u8 = 255;
 }
 
@@ -152,6 +156,15 @@ impl State {
         }
         if self.log_keys != LogKeys::default() {
             out.item(kind::LOG_KEYS, &self.log_keys)?;
+        }
+        for (revision, tombstone) in &self.shredding.tombstones {
+            out.item(kind::TOMBSTONE, (*revision, tombstone))?;
+        }
+        if let Some(unnamed) = &self.shredding.unnamed {
+            out.item(kind::UNNAMED_TOMBSTONES, unnamed)?;
+        }
+        for (member, departed) in &self.shredding.departed {
+            out.item(kind::DEPARTED_MEMBER, (*member, departed))?;
         }
         out.item(kind::END, ())
     }
@@ -267,6 +280,15 @@ impl SnapshotReader {
             }
             kind::AUDIT => self.audit.push_back(decode(item)?),
             kind::LOG_KEYS => state.log_keys = decode(item)?,
+            kind::TOMBSTONE => {
+                let (revision, tombstone): (Revision, Tombstone) = decode(item)?;
+                state.shredding_mut().tombstones.insert(revision, tombstone);
+            }
+            kind::UNNAMED_TOMBSTONES => state.shredding_mut().unnamed = Some(decode(item)?),
+            kind::DEPARTED_MEMBER => {
+                let (member, departed): (MemberId, Departed) = decode(item)?;
+                state.shredding_mut().departed.insert(member, departed);
+            }
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

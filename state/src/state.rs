@@ -23,6 +23,7 @@ use crate::object::{
     Service, Task, Token,
 };
 use crate::remembered::Remembered;
+use crate::shredding::Shredding;
 
 /// Everything the cluster knows.
 #[derive(Clone, Default)]
@@ -51,6 +52,7 @@ pub struct State {
     pub(crate) remembered_order: VecDeque<(Principal, RequestKey)>,
     pub(crate) audit: AuditLog,
     pub(crate) log_keys: LogKeys,
+    pub(crate) shredding: Arc<Shredding>,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
@@ -97,6 +99,11 @@ impl State {
     /// The managers' log keys, by their ids.
     pub const fn log_keys(&self) -> &LogKeys {
         &self.log_keys
+    }
+
+    /// What was removed, and what that still waits for.
+    pub fn shredding(&self) -> &Shredding {
+        &self.shredding
     }
 
     /// Managers that have not finished the log key rotation that was wanted last.
@@ -250,6 +257,10 @@ impl State {
         if let Some(node) = task.node_id {
             self.tasks_by_node.entry(node).or_default().insert(id);
         }
+    }
+
+    pub(crate) fn shredding_mut(&mut self) -> &mut Shredding {
+        Arc::make_mut(&mut self.shredding)
     }
 
     pub(crate) fn put_secret(&mut self, id: SecretId, secret: Secret) {

@@ -125,7 +125,7 @@ fn a_secret_in_use_is_not_removed() {
     let mut world = World::founded();
     let id = world.create_secret(1, "a");
     let service = world.create_service(1, World::spec("web", 1, &[(1, "a")]));
-    let remove = Command::RemoveSecret { id, forget_previous: false };
+    let remove = Command::RemoveSecret { id, forget_previous: false, shred: None };
     let refused = world.run(remove.clone()).outcome.unwrap_err();
     assert_eq!(refused.to_string(), "secret a is in use by the following service: web");
     world.create_service(2, World::spec("api", 1, &[(1, "a")]));
@@ -138,11 +138,11 @@ fn a_secret_in_use_is_not_removed() {
     world.did(Command::UpdateService { id: service, revision, spec });
     let refused = world.run(remove).outcome.unwrap_err();
     assert!(matches!(refused, Refusal::InUse { previous_only: true, .. }));
-    world.did(Command::RemoveSecret { id, forget_previous: true });
+    world.did(Command::RemoveSecret { id, forget_previous: true, shred: None });
     assert_eq!(world.state.service(service).unwrap().previous_spec, None);
     assert!(world.state.secrets().is_empty());
     assert_eq!(world.state.payload_bytes(), 0);
-    let gone = world.run(Command::RemoveSecret { id, forget_previous: true }).outcome;
+    let gone = world.run(Command::RemoveSecret { id, forget_previous: true, shred: None }).outcome;
     assert_eq!(kind(&gone), Some(Kind::NotFound));
 }
 
@@ -156,10 +156,11 @@ fn a_task_that_still_runs_holds_its_secret() {
     let revision = world.revision_of_service(service);
     let spec = Box::new(World::spec("web", 1, &[]));
     world.did(Command::UpdateService { id: service, revision, spec });
-    let refused = world.run(Command::RemoveSecret { id, forget_previous: true }).outcome;
+    let refused =
+        world.run(Command::RemoveSecret { id, forget_previous: true, shred: None }).outcome;
     assert_eq!(kind(&refused), Some(Kind::InUse), "its task is still wanted");
     world.settle();
-    world.did(Command::RemoveSecret { id, forget_previous: true });
+    world.did(Command::RemoveSecret { id, forget_previous: true, shred: None });
 }
 
 #[test]

@@ -5,9 +5,11 @@
 
 use proto::id::{KeyId, MemberId, Revision, TaskId, Timestamp};
 use proto::identity::{Caller, Role, Subject};
+use proto::name::Labels;
 use proto::task::{DesiredState, TaskState};
 use state::command::{
-    AdmitManager, Command, CreateToken, Denial, Envelope, LEVEL, NodeNews, Step, UpdateNode,
+    AdmitManager, Command, CreateSecret, CreateToken, Denial, Envelope, LEVEL, NodeNews, Step,
+    UpdateNode,
 };
 use state::object::{
     Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient, TransitKey,
@@ -49,8 +51,8 @@ fn log_of_everything() -> World {
     members_and_operators(&mut world);
     world.did(Command::RemoveService { id: service });
     world.settle();
-    world.run(Command::RemoveSecret { id: secret, forget_previous: true });
-    world.did(Command::RemoveSecret { id: secret_id(2), forget_previous: false });
+    world.run(Command::RemoveSecret { id: secret, forget_previous: true, shred: None });
+    world.did(Command::RemoveSecret { id: secret_id(2), forget_previous: false, shred: None });
     world.did(Command::RemoveNode { id: node, force: true });
     log_keys(&mut world);
     world.did(Command::SetRecipients {
@@ -63,6 +65,7 @@ fn log_of_everything() -> World {
         }],
     });
     world.did(Command::ProveSlot { public_key: Blob(vec![3; 34].into()) });
+    removed_at_once(&mut world);
     world
 }
 
@@ -159,6 +162,23 @@ fn log_keys(world: &mut World) {
     world.did(Command::AcknowledgeLogKey { member: MemberId(1), epoch: 1, key });
 }
 
+fn removed_at_once(world: &mut World) {
+    world.did(Command::ShredSecret { id: secret_id(2) });
+    world.did(Command::CreateSecret(CreateSecret {
+        id: secret_id(3),
+        name: "short_lived".parse().unwrap(),
+        labels: Labels::default(),
+        usable_by: vec![],
+        payload: payload(3, ROOT, 64),
+        transit_key_id: KeyId::from_bytes([50; 16]),
+    }));
+    world.did(Command::RemoveSecret {
+        id: secret_id(3),
+        forget_previous: false,
+        shred: Some(true),
+    });
+}
+
 fn lines(world: &World) -> String {
     let mut text = String::new();
     for (_, envelope) in &world.log {
@@ -195,7 +215,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 33, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 34, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

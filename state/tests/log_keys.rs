@@ -12,21 +12,21 @@ use state::{Refusal, SnapshotReader, State};
 
 use crate::world::*;
 
-fn key(n: u8) -> KeyId {
+pub(crate) fn key(n: u8) -> KeyId {
     KeyId::from_bytes([n; 16])
 }
 
-fn word(member: MemberId, epoch: u64, n: u8) -> Command {
+pub(crate) fn word(member: MemberId, epoch: u64, n: u8) -> Command {
     Command::AcknowledgeLogKey { member, epoch, key: key(n) }
 }
 
-fn join(world: &mut World, n: u8) -> MemberId {
+pub(crate) fn join(world: &mut World, n: u8) -> MemberId {
     let token_id = TokenId::from_entropy([n; 17]);
     world.did(Command::CreateToken(CreateToken {
         id: token_id,
         role: Role::Manager,
         hash: Digest([n; 32]),
-        expires_at: Timestamp(1_000_000),
+        expires_at: Timestamp(u64::MAX),
         uses: 1,
     }));
     world.did(Command::AdmitManager(AdmitManager {
@@ -94,13 +94,33 @@ fn who_joins_later_has_nothing_to_rotate_and_who_is_removed_is_not_waited_for() 
     let early = join(&mut world, 2);
     world.did(Command::RotateLogKeys);
     world.did(word(founder, 1, 1));
-    let late = join(&mut world, 3);
-    assert_eq!(world.state.log_keys_pending(), [early]);
     world.did(Command::RemoveMember { member: early });
     assert!(world.state.log_keys_pending().is_empty());
+    let late = join(&mut world, 3);
+    assert!(world.state.log_keys_pending().is_empty(), "all that it is sent is under new keys");
     world.did(Command::RotateLogKeys);
     assert_eq!(world.state.log_keys_pending(), [founder, late]);
     assert!(world.state.log_keys().members.len() <= MANAGERS_MAX);
+}
+
+/// It is sent what a manager has that has not rotated yet.
+#[test]
+fn who_joins_while_log_keys_rotate_rotates_too() {
+    let mut world = World::founded();
+    let founder = MemberId(1);
+    for epoch in 1..=2 {
+        world.did(Command::RotateLogKeys);
+        let n = u8::try_from(epoch).unwrap();
+        let late = join(&mut world, 10 + n);
+        assert!(world.state.log_keys_pending().contains(&late));
+        world.did(word(founder, epoch, n));
+        assert_eq!(world.state.log_keys_pending(), [late]);
+        for member in world.state.log_keys_pending() {
+            world.did(word(member, epoch, 100 + n));
+        }
+        assert!(world.state.log_keys_pending().is_empty());
+        world.did(Command::RemoveMember { member: late });
+    }
 }
 
 #[test]
@@ -116,7 +136,7 @@ fn what_is_known_of_log_keys_survives_a_snapshot() {
 }
 
 /// Seals to unlock keys of these numbers from now on.
-fn seal_to(world: &mut World, keys: &[u8]) {
+pub(crate) fn seal_to(world: &mut World, keys: &[u8]) {
     let generation = world.state.cluster().unwrap().recipients_generation;
     let slot = |n: &u8| SlotRecipient {
         kind: "unlock-key".into(),
@@ -133,7 +153,7 @@ fn numbers(world: &World) -> (u64, u64) {
     (world.state.log_keys().wanted, world.state.log_keys().last())
 }
 
-fn read_back(world: &World) -> State {
+pub(crate) fn read_back(world: &World) -> State {
     let mut reader = SnapshotReader::new();
     world.state.write(&mut |piece| reader.feed(piece)).unwrap();
     reader.finish().unwrap()

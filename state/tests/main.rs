@@ -10,6 +10,7 @@ mod examples;
 mod fixtures;
 mod log_keys;
 mod properties;
+mod shredding;
 mod slots;
 mod swarm_bodies;
 mod world;

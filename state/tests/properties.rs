@@ -88,7 +88,7 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
             transit_key_id: TRANSIT,
         }),
         Act::RemoveSecret { n, forget } => {
-            Command::RemoveSecret { id: secret_id(*n), forget_previous: *forget }
+            Command::RemoveSecret { id: secret_id(*n), forget_previous: *forget, shred: None }
         }
         Act::CreateService { n, replicas, secrets, zone } => {
             let mut spec = spec_of(*n, *replicas, secrets);

@@ -147,6 +147,7 @@ impl Context<'_> {
             return Err(Refusal::not_found("manager", &id));
         };
         self.state.removed_members.insert(id);
+        self.member_departed(id);
         self.state.log_keys.members.remove(&id);
         let node_id = member.node_id;
         self.revoke_certificates(|subject| {
@@ -165,6 +166,7 @@ impl Context<'_> {
             }
         }
         self.removed(ObjectId::Member(id));
+        self.settle_tombstones();
         self.begin_next_log_keys();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
@@ -229,6 +231,7 @@ impl Context<'_> {
         }
         self.cluster_mut()?.transit_keys.remove(&id);
         self.state.payloads_seen.remove(&id);
+        self.transit_key_is_retired(id);
         self.updated(ObjectId::Cluster);
         Ok((Outcome::Done, ObjectId::Cluster))
     }

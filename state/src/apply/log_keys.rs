@@ -74,13 +74,19 @@ impl Context<'_> {
         let said = MemberLogKey { epoch, key: Some(key), since: self.now };
         self.state.log_keys.members.insert(id, said);
         self.updated(ObjectId::Member(id));
+        self.settle_tombstones();
         self.begin_next_log_keys();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 
     /// A manager that joins makes its log key after it was admitted: no older one is on its disk.
+    ///
+    /// While a rotation is under way it has to rotate all the same: it is sent the log or a snapshot
+    /// of a manager that still has those of before, and seals what it is sent under its own key.
     pub(super) fn log_key_is_new(&mut self, id: MemberId) {
-        let epoch = self.state.log_keys.wanted;
+        let wanted = self.state.log_keys.wanted;
+        let others = self.state.log_keys_pending().iter().any(|other| *other != id);
+        let epoch = if others { wanted.saturating_sub(1) } else { wanted };
         if epoch > 0 {
             let said = MemberLogKey { epoch, key: None, since: self.now };
             self.state.log_keys.members.insert(id, said);

@@ -12,6 +12,7 @@ mod log_keys;
 mod node;
 mod secret;
 mod service;
+mod shredding;
 mod task;
 
 use std::sync::Arc;
@@ -187,8 +188,8 @@ impl Context<'_> {
         match command {
             Command::InitCluster(init) => self.init_cluster(*init),
             Command::CreateSecret(create) => self.create_secret(create),
-            Command::RemoveSecret { id, forget_previous } => {
-                self.remove_secret(id, forget_previous)
+            Command::RemoveSecret { id, forget_previous, shred } => {
+                self.remove_secret(id, forget_previous, shred == Some(true))
             }
             Command::CreateService { id, spec } => self.create_service(id, *spec),
             Command::UpdateService { id, revision, spec } => {
@@ -234,6 +235,7 @@ impl Context<'_> {
                 self.set_recipients(generation, recipients)
             }
             Command::ProveSlot { public_key } => self.prove_slot(&public_key),
+            Command::ShredSecret { id } => self.shred_secret(id),
         }
     }
 

@@ -79,7 +79,12 @@ impl Context<'_> {
         if seen.insert(payload.payload_id) { Ok(()) } else { Err(Refusal::PayloadReused) }
     }
 
-    pub(super) fn remove_secret(&mut self, id: SecretId, forget_previous: bool) -> Applying {
+    pub(super) fn remove_secret(
+        &mut self,
+        id: SecretId,
+        forget_previous: bool,
+        shred: bool,
+    ) -> Applying {
         let Some(secret) = self.state.secrets.get(&id) else {
             return Err(Refusal::not_found("secret", &id));
         };
@@ -105,7 +110,9 @@ impl Context<'_> {
             self.state.put_service(service_id, service);
             self.updated(ObjectId::Service(service_id));
         }
-        self.state.take_secret(id);
+        if let Some(secret) = self.state.take_secret(id) {
+            self.bury(id, &secret, shred);
+        }
         self.removed(ObjectId::Secret(id));
         Ok((Outcome::Done, ObjectId::Secret(id)))
     }

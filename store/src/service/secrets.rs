@@ -185,7 +185,8 @@ impl Service {
             lookup::secret(&state, &request.secret).map(|(id, secret)| (id, secret.name.clone()))
         };
         let (id, name) = found?;
-        let command = Command::RemoveSecret { id, forget_previous: request.forget_previous };
+        let forget_previous = request.forget_previous;
+        let command = Command::RemoveSecret { id, forget_previous, shred: None };
         self.propose(caller, Some(mark), command).await?;
         Ok(pb::RemoveSecretResponse { id: id.to_string(), name: name.to_string() })
     }
