@@ -5,6 +5,8 @@
 //!
 //! Invariant: fields are added, never renamed or removed.
 
+#[cfg(feature = "cluster")]
+mod demo;
 mod keys;
 mod locking;
 
@@ -17,6 +19,8 @@ use proto::task::{DesiredState, TaskState};
 use proto::{hex, pb};
 use serde::Serialize;
 
+#[cfg(feature = "cluster")]
+pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 pub(crate) use self::locking::{
     EnteredShares, FailedCommand, FollowingRotation, ListedSlot, Locking, NewPassphrase, NewShares,
@@ -524,63 +528,6 @@ pub(crate) struct Joined {
     /// In clear, this once.
     pub(crate) unlock_key: Option<String>,
     pub(crate) unlock_key_id: Option<String>,
-}
-
-/// A cluster that runs until interrupted.
-#[cfg(feature = "cluster")]
-#[derive(Serialize)]
-pub(crate) struct Dev {
-    pub(crate) socket: String,
-    pub(crate) folder: String,
-    pub(crate) managers: Vec<String>,
-}
-
-/// What the demonstration saw.
-#[cfg(feature = "cluster")]
-#[derive(Serialize)]
-pub(crate) struct Demo {
-    /// `root`, `user_namespace` or `folder`.
-    pub(crate) mode: &'static str,
-    /// What is weaker than in earnest, a sentence each.
-    pub(crate) weaker: Vec<String>,
-    pub(crate) managers: usize,
-    pub(crate) secret: DemoSecret,
-    pub(crate) task: DemoTask,
-    pub(crate) disk: DemoSearch,
-    pub(crate) memory: DemoSearch,
-}
-
-/// Its secret; never the value.
-#[cfg(feature = "cluster")]
-#[derive(Serialize)]
-pub(crate) struct DemoSecret {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) bytes: usize,
-    pub(crate) is_made: bool,
-}
-
-/// What its task sees.
-#[cfg(feature = "cluster")]
-#[derive(Serialize)]
-pub(crate) struct DemoTask {
-    /// The lines of `ls -ln`.
-    pub(crate) files: Vec<String>,
-    pub(crate) filesystem: Option<String>,
-    pub(crate) options: Vec<String>,
-    pub(crate) value_is_the_one_stored: bool,
-}
-
-/// A search for the value in clear.
-#[cfg(feature = "cluster")]
-#[derive(Serialize)]
-pub(crate) struct DemoSearch {
-    pub(crate) is_searched: bool,
-    pub(crate) is_found: Option<bool>,
-    pub(crate) bytes: u64,
-    pub(crate) what: Option<String>,
-    /// Why it was not searched.
-    pub(crate) because: Option<String>,
 }
 
 /// A token, shown once.
