@@ -33,7 +33,7 @@ pub use crate::passphrase::{
     CostsError, NewPassphraseError, NoMemory, Passphrase, PassphraseCosts, PassphraseError,
     make_passphrase,
 };
-pub use crate::payload::{Dek, DekBundle, ciphertext_digest};
+pub use crate::payload::{Dek, DekBundle, Encrypted, ciphertext_digest};
 pub use crate::plaintext::{Plaintext, ReadError};
 pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt};
 pub use crate::session::{

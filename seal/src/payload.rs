@@ -23,6 +23,14 @@ symmetric_key!(
     "dek"
 );
 
+/// A value that was encrypted and whose data key is not sealed to anybody yet. It can be sealed to
+/// the next transit key, too, should the first be retired meanwhile.
+pub struct Encrypted {
+    pub(crate) payload_id: PayloadId,
+    pub(crate) ciphertext: Ciphertext,
+    pub(crate) bundle: DekBundle,
+}
+
 /// A data key and the compare tag of its payload: what is wrapped on the way to the cluster and
 /// at rest.
 pub struct DekBundle {

@@ -17,7 +17,7 @@ use proto::sealed::{Encapsulation, SealedPayload, WrappedKey};
 use crate::context::{Context, Operation};
 use crate::hazmat;
 use crate::key::{KeyBytes, key_pair};
-use crate::payload::{self, BUNDLE_BYTES, DekBundle};
+use crate::payload::{self, BUNDLE_BYTES, DekBundle, Encrypted};
 use crate::plaintext::Plaintext;
 use crate::{OpenError, digest_of};
 
@@ -73,14 +73,31 @@ impl TransitSender {
 
     /// Seals a value for one operation on one name. The value is encrypted in place.
     pub fn seal(&self, value: Plaintext, operation: Operation, name: &FoldedName) -> SealedPayload {
+        self.seal_key(&self.encrypt(value), operation, name)
+    }
+
+    /// Encrypts a value in place under a fresh data key, which is sealed afterwards.
+    pub fn encrypt(&self, value: Plaintext) -> Encrypted {
         let mut id = [0; 16];
         hazmat::fill_random(&mut id);
         let payload_id = PayloadId::from_bytes(id);
         let (ciphertext, bundle) = payload::seal(self.realm, payload_id, value);
+        Encrypted { payload_id, ciphertext, bundle }
+    }
+
+    /// Seals the data key of an encrypted value for one operation on one name. The value may have
+    /// been encrypted for another connection to the same cluster.
+    pub fn seal_key(
+        &self,
+        encrypted: &Encrypted,
+        operation: Operation,
+        name: &FoldedName,
+    ) -> SealedPayload {
+        let Encrypted { payload_id, ciphertext, bundle } = encrypted;
         let context = Context::TransitDek {
             realm: self.realm,
             transit_key_id: self.transit.id(),
-            payload_id,
+            payload_id: *payload_id,
             ciphertext_digest: &digest_of(ciphertext.as_bytes()),
             operation,
             name,
@@ -93,12 +110,12 @@ impl TransitSender {
             &[&*bundle.write()],
         );
         SealedPayload {
-            payload_id,
+            payload_id: *payload_id,
             transit_key_id: self.transit.id(),
             encapsulation: self.encapsulation.clone(),
             sealed_dek: WrappedKey::new(Bytes::from(wrapped))
                 .expect("what was just wrapped has a whole header"),
-            ciphertext,
+            ciphertext: ciphertext.clone(),
         }
     }
 }

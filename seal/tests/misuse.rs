@@ -117,6 +117,27 @@ fn a_transit_box_opens_for_its_caller_name_operation_and_ciphertext_only() {
     assert!(other.open(REALM, ALICE, payload, create, &name("db")).is_err(), "another key");
 }
 
+/// The transit key may be retired while a payload is on its way.
+#[test]
+fn an_encrypted_value_can_be_sealed_to_the_next_transit_key() {
+    let keys = [TransitSecretKey::make(), TransitSecretKey::make()];
+    let [first, next] = [&keys[0], &keys[1]]
+        .map(|key| TransitSender::set_up(key.public().clone(), REALM, ALICE).unwrap());
+    let encrypted = first.encrypt(value("hunter2"));
+    let sealed =
+        [&first, &next].map(|sender| sender.seal_key(&encrypted, Operation::Create, &name("db")));
+    assert_eq!(sealed[0].ciphertext.as_bytes(), sealed[1].ciphertext.as_bytes());
+    let [first, next] = keys;
+    let of = |secret, payload: &SealedPayload| Transit { secret, payload: payload.clone() };
+    for (transit, other) in
+        [(of(first, &sealed[0]), &sealed[1]), (of(next, &sealed[1]), &sealed[0])]
+    {
+        let open = |payload| transit.open(REALM, ALICE, payload, Operation::Create, &name("db"));
+        assert_eq!(open(&transit.payload).unwrap(), "hunter2");
+        assert_eq!(open(other), Err(OpenError), "each key has a box of its own");
+    }
+}
+
 #[test]
 fn a_stored_dek_opens_in_its_place_only() {
     let transit = Transit::new();

@@ -115,13 +115,15 @@ impl Refusal {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } => Kind::Exists,
             Self::InUse { .. } => Kind::InUse,
-            Self::Stale { .. } | Self::RecipientsChanged { .. } => Kind::Conflict,
+            Self::Stale { .. } | Self::RecipientsChanged { .. } | Self::TransitRetired => {
+                Kind::Conflict
+            }
             Self::Limit { .. } => Kind::TooLarge,
             Self::NotUsable { .. } => Kind::Denied,
             Self::Token { .. } => Kind::Unauthenticated,
             Self::Precondition { .. } => Kind::Precondition,
             Self::KeyReused | Self::PayloadReused => Kind::Invalid,
-            Self::WrongRoot | Self::TransitRetired => Kind::Unavailable,
+            Self::WrongRoot => Kind::Unavailable,
         }
     }
 }

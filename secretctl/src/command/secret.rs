@@ -20,6 +20,9 @@ use crate::table::{Card, Table, natural_order};
 use crate::view::{self, Named};
 use crate::{instant, transit, value};
 
+/// How often a value is sealed again because the transit key was retired meanwhile.
+const SEALS_MAX: usize = 3;
+
 pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(), Error> {
     match command {
         SecretCommand::Create(args) => create(session, args).await,
@@ -81,19 +84,40 @@ pub(super) async fn store(
     labels: BTreeMap<String, String>,
     usable_by: Vec<String>,
 ) -> Result<pb::CreateSecretResponse, Error> {
+    let (mut key_id, mut sender) = transit_key(connection).await?;
+    let encrypted = sender.encrypt(plaintext);
+    for _ in 0..SEALS_MAX {
+        let payload = sender.seal_key(&encrypted, Operation::Create, &name.folded());
+        let request = pb::CreateSecretRequest {
+            request_key: request_key(),
+            name: name.to_string(),
+            labels: labels.clone(),
+            payload: Some(payload.into()),
+            usable_by: usable_by.clone(),
+        };
+        let refused = match ask!(connection, control.create_secret(request)) {
+            Err(Error::Failed(failure)) if failure.kind == Kind::Conflict => failure,
+            answer => return answer,
+        };
+        // The key was retired on the way there: the same data key is sealed to the next one.
+        let (next_id, next) = transit_key(connection).await?;
+        if next_id == key_id {
+            return Err(refused.into());
+        }
+        (key_id, sender) = (next_id, next);
+    }
+    Err(Error::failed(Kind::Unavailable, "the cluster's transit key keeps changing").into())
+}
+
+/// The key that values are sealed to now, checked, and its id.
+async fn transit_key(
+    connection: &mut Connection,
+) -> Result<(bytes::Bytes, seal::TransitSender), Error> {
     let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
-    let incarnation = Incarnation(key.incarnation);
+    let (id, incarnation) = (key.key_id.clone(), Incarnation(key.incarnation));
     let sender = transit::sender(key, connection.trust(), instant::now())?;
     connection.saw(incarnation)?;
-    let payload = sender.seal(plaintext, Operation::Create, &name.folded());
-    let request = pb::CreateSecretRequest {
-        request_key: request_key(),
-        name: name.to_string(),
-        labels,
-        payload: Some(payload.into()),
-        usable_by,
-    };
-    ask!(connection, control.create_secret(request))
+    Ok((id, sender))
 }
 
 /// `--filter` options as the manager takes them.

@@ -32,6 +32,28 @@ fn a_lost_answer_is_asked_for_again_under_the_same_key() {
 }
 
 #[test]
+fn a_value_is_sealed_again_when_the_transit_key_was_retired_meanwhile() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let retired = || [Fault::None, Fault::RetiresTransitKey];
+    fake.world().faults.extend(retired().into_iter().chain(retired()));
+    let ran = place.run(&["create", "db", "-"], b"hunter2");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert_eq!(fake.world().values["db"], b"hunter2");
+    // A refusal that is no news of the key is told as it is.
+    let refused = Fault::Says(Failure::new(Kind::Conflict, "not now"));
+    fake.world().faults.extend([Fault::None, refused]);
+    let ran = place.run(&["create", "other", "-"], b"hunter2");
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.starts_with("secretctl: error: not now\n"), "{}", ran.stderr);
+    // It does not go on for ever.
+    fake.world().faults.extend(std::iter::repeat_with(retired).take(9).flatten());
+    let ran = place.run(&["create", "third", "-"], b"hunter2");
+    assert_eq!(ran.status, 69);
+    assert!(ran.stderr.contains("transit key keeps changing"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_next_manager_is_asked_when_one_is_gone() {
     let (place, fake) = (Place::new(), Fake::new());
     let (first, one) = fake.serve_tls();

@@ -127,8 +127,13 @@ impl Fake {
         };
         let mut world = self.world();
         let fault = world.faults.pop_front();
-        if let Some(Fault::Says(failure)) = fault {
-            return Err(failure.into());
+        match &fault {
+            Some(Fault::Says(failure)) => return Err(failure.clone().into()),
+            Some(Fault::RetiresTransitKey) => {
+                world.transit = seal::TransitSecretKey::make();
+                return Err(Failure::new(Kind::Conflict, "the transit key was retired").into());
+            }
+            _ => {}
         }
         let answer = work(&mut world, &principal, request.into_inner())?;
         if matches!(fault, Some(Fault::LosesAnswer)) {

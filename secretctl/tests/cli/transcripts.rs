@@ -139,6 +139,7 @@ fn fault(text: &str) -> Fault {
     match kind {
         "none" => Fault::None,
         "lost" => Fault::LosesAnswer,
+        "retired" => Fault::RetiresTransitKey,
         kind => Fault::Says(Failure::new(kind.parse::<Kind>().unwrap(), message)),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     None,
     /// The manager says so, and does nothing.
     Says(Failure),
+    /// The transit key is another one from now on, and nothing is done.
+    RetiresTransitKey,
     /// It is done, and the answer is lost.
     LosesAnswer,
 }
