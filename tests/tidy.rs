@@ -160,7 +160,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/dispatcher/session.rs", "a data key is sealed to the session that may have it"),
     ("store/src/keys/keyring.rs", "the keyring itself"),
     ("store/src/keys/mod.rs", "its module"),
-    ("store/src/leader.rs", "the leader renews the transit key"),
+    ("store/src/leader/shredding.rs", "the leader renews the transit key"),
     ("store/src/manager/serve.rs", "it is made of the opened key file"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/members.rs", "a joining manager gets the root keys"),

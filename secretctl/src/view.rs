@@ -9,6 +9,7 @@
 mod demo;
 mod keys;
 mod locking;
+mod removed;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub(crate) use self::locking::{
     EnteredShares, FailedCommand, FollowingRotation, ListedSlot, Locking, NewPassphrase, NewShares,
     NewUnlockKey, Proved, Slot, SlotTrial, SlotsChanged, Unlocked, WaitedFor,
 };
+pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 use crate::instant;
 
 fn at(ms: u64) -> Option<String> {

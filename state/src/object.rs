@@ -468,9 +468,7 @@ pub enum VersionState {
     /// It can be delivered.
     #[n(0)]
     Live,
-    /// It was removed; waits for every member to destroy the keys of its time.
-    #[n(1)]
-    Shredding,
+    // 1 was for versions that are shredding; they have tombstones instead (`shredding`).
 }
 
 /// One value of a secret.

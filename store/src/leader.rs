@@ -5,6 +5,8 @@
 //! proposal names the revisions it was computed from: a duty that runs a moment too long does no
 //! harm. Nothing is remembered here that a new leader could not work out again.
 
+mod shredding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -348,6 +350,7 @@ impl Duty {
                     self.judge_liveness().await;
                     self.follow_up_members().await;
                     self.rotate_transit_key().await;
+                    self.shred().await;
                     self.raise_level().await;
                     self.propose_digest().await;
                 }
@@ -473,29 +476,15 @@ impl Duty {
     /// A transit key is a week old: a new one; the one before goes when it has ended.
     async fn rotate_transit_key(&self) {
         let Ok(cluster) = self.service.cluster() else { return };
-        let at = now();
         let Some(current) = cluster.transit_keys.get(&cluster.current_transit) else { return };
-        if at.ms_since(current.created_at) < ca::TRANSIT_ROTATION_MS {
+        if now().ms_since(current.created_at) < ca::TRANSIT_ROTATION_MS {
             return;
         }
         let old = cluster.transit_keys.keys().find(|id| **id != cluster.current_transit);
         if let Some(old) = old {
             self.propose(Command::RetireTransitKey { id: *old }).await;
         }
-        let made = self
-            .service
-            .keyring
-            .root(cluster.active_root)
-            .and_then(|root| Ok((root, self.service.keyring.ca_key(&cluster)?)));
-        let made = made
-            .map_err(ca::CaError::from)
-            .and_then(|(root, key)| ca::make_transit_key(cluster.realm, &root, &key, at));
-        match made {
-            Ok((id, key)) => {
-                self.propose(Command::AddTransitKey { id, key }).await;
-            }
-            Err(error) => tracing::error!(%error, "transit_key_not_made"),
-        }
+        self.add_transit_key(&cluster).await;
     }
 
     /// Raises the format of commands once every member can apply a higher one.

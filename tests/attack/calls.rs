@@ -126,7 +126,10 @@ async fn ask_as_an_operator(
         "Control.GetSecret": get_secret(pb::GetSecretRequest { secret: secret() });
         "Control.GetSecret": get_secret(pb::GetSecretRequest { secret: NAME.into() });
         "Control.RemoveSecret": remove_secret(pb::RemoveSecretRequest {
-            request_key: key(), secret: secret(), forget_previous: true
+            request_key: key(), secret: secret(), forget_previous: true, shred: true
+        });
+        "Control.ListRemovedSecrets": list_removed_secrets(pb::ListRemovedSecretsRequest {
+            ids: vec![secret()], before: 0
         });
         "Control.CreateService": create_service(pb::CreateServiceRequest {
             request_key: key(), spec: Some(spec())

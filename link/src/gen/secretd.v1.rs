@@ -200,6 +200,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RemoveSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// What was removed: whether it is gone from every manager's disk, and who gave word of that.
+        pub async fn list_removed_secrets(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ListRemovedSecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListRemovedSecretsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListRemovedSecrets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListRemovedSecrets"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn create_service(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::CreateServiceRequest>,
@@ -947,6 +972,14 @@ pub mod control_server {
             tonic::Response<::proto::pb::RemoveSecretResponse>,
             tonic::Status,
         >;
+        /// What was removed: whether it is gone from every manager's disk, and who gave word of that.
+        async fn list_removed_secrets(
+            &self,
+            request: tonic::Request<::proto::pb::ListRemovedSecretsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListRemovedSecretsResponse>,
+            tonic::Status,
+        >;
         async fn create_service(
             &self,
             request: tonic::Request<::proto::pb::CreateServiceRequest>,
@@ -1443,6 +1476,53 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RemoveSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ListRemovedSecrets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRemovedSecretsSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ListRemovedSecretsRequest>
+                    for ListRemovedSecretsSvc<T> {
+                        type Response = ::proto::pb::ListRemovedSecretsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::proto::pb::ListRemovedSecretsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_removed_secrets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRemovedSecretsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -708,7 +708,7 @@ pub struct SecretVersionInfo {
     pub sealed_bytes: u64,
     #[prost(bytes = "bytes", tag = "5")]
     pub root_key_id: ::prost::bytes::Bytes,
-    /// "live", "shredding"
+    /// "live"
     #[prost(string, tag = "6")]
     pub state: ::prost::alloc::string::String,
 }
@@ -749,6 +749,9 @@ pub struct RemoveSecretRequest {
     /// release the previous specs that still refer to it
     #[prost(bool, tag = "3")]
     pub forget_previous: bool,
+    /// Rotate transit and log keys for it now; admins only. Good for what was removed before, too.
+    #[prost(bool, tag = "4")]
+    pub shred: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveSecretResponse {
@@ -756,6 +759,100 @@ pub struct RemoveSecretResponse {
     pub id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRemovedSecretsRequest {
+    /// full ids; none: all
+    #[prost(string, repeated, tag = "1")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// only those removed before this revision; 0: from the newest on
+    #[prost(uint64, tag = "2")]
+    pub before: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRemovedSecretsResponse {
+    /// newest first
+    #[prost(message, repeated, tag = "1")]
+    pub secrets: ::prost::alloc::vec::Vec<RemovedSecret>,
+    /// for the next call; 0: there are no more
+    #[prost(uint64, tag = "2")]
+    pub next_before: u64,
+    /// with the last ones
+    #[prost(message, optional, tag = "3")]
+    pub unnamed: ::core::option::Option<RemovedWithoutName>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RemovedSecret {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, repeated, tag = "3")]
+    pub versions: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, tag = "4")]
+    pub removed_at: u64,
+    #[prost(string, tag = "5")]
+    pub removed_by: ::prost::alloc::string::String,
+    /// "shredding", "shredded"
+    #[prost(string, tag = "6")]
+    pub state: ::prost::alloc::string::String,
+    /// while it is shredding
+    #[prost(message, optional, tag = "7")]
+    pub needs: ::core::option::Option<StillNeeded>,
+    #[prost(uint64, tag = "8")]
+    pub shredded_at: u64,
+    /// of every manager of that moment
+    #[prost(message, repeated, tag = "9")]
+    pub words: ::prost::alloc::vec::Vec<ShreddingWord>,
+    /// managers that left with a disk on which it may still open
+    #[prost(uint64, repeated, tag = "10")]
+    pub without_proof: ::prost::alloc::vec::Vec<u64>,
+    /// of the removal
+    #[prost(uint64, tag = "11")]
+    pub revision: u64,
+}
+/// What has to happen before something is shredded.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StillNeeded {
+    /// an operator asked for it
+    #[prost(bool, tag = "1")]
+    pub at_once: bool,
+    /// to be retired first
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub transit_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// the rotation of which every manager has to give word
+    #[prost(uint64, tag = "3")]
+    pub log_key_epoch: u64,
+    /// when that begins by itself; 0: it has begun
+    #[prost(uint64, tag = "4")]
+    pub begins_by: u64,
+    /// of it, or of the one before that is in progress
+    #[prost(message, repeated, tag = "5")]
+    pub waits_for: ::prost::alloc::vec::Vec<ManagerName>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ManagerName {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShreddingWord {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(uint64, tag = "2")]
+    pub log_key_epoch: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RemovedWithoutName {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// when the first of them was removed
+    #[prost(uint64, tag = "2")]
+    pub removed_from: u64,
+    #[prost(message, optional, tag = "3")]
+    pub needs: ::core::option::Option<StillNeeded>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateServiceRequest {
@@ -1381,6 +1478,9 @@ pub struct ClusterKeys {
     /// larger than log_key_epoch: that one follows by itself
     #[prost(uint64, tag = "6")]
     pub log_key_epoch_last: u64,
+    /// removed secrets that are not shredded yet
+    #[prost(uint64, tag = "40")]
+    pub shredding: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberKeys {

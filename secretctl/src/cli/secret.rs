@@ -31,6 +31,14 @@ pub(crate) enum SecretCommand {
         /// Names and ids that are given are alternatives; labels must all match.
         #[arg(long, short, value_name = "FILTER")]
         filter: Vec<String>,
+
+        /// List secrets that were removed instead
+        ///
+        /// What was removed is `shredding` until every manager has given word that no log key of
+        /// before is left, and then `shredded`, with those managers listed. WITHOUT PROOF are
+        /// managers that left the cluster with a disk on which it may still open.
+        #[arg(long, conflicts_with = "filter")]
+        removed: bool,
     },
 
     /// Show what is known of secrets
@@ -49,7 +57,8 @@ pub(crate) enum SecretCommand {
     /// update and would need to go back; `--forget-previous` gives up the latter. Goes on after a
     /// secret that cannot be removed, and exits with 1 then.
     ///
-    /// What was mounted for a running task is not taken back.
+    /// What was mounted for a running task is not taken back. Managers' disks are rid of a removed
+    /// secret within three weeks: `ls --removed` says how far that is.
     #[command(alias = "remove")]
     Rm(RmArgs),
 }
@@ -93,6 +102,22 @@ pub(crate) struct RmArgs {
     /// Remove it though a service would need it to go back to its previous spec
     #[arg(long)]
     pub(crate) forget_previous: bool,
+
+    /// Have it gone from every manager's disk now, and wait for that
+    ///
+    /// Replaces the transit key that its value came under and rotates the log keys of all managers;
+    /// both happen by themselves otherwise. Works for a secret that was removed before, too. Admins
+    /// only.
+    #[arg(long)]
+    pub(crate) shred: bool,
+
+    /// Wait until every manager gave word; so it is with `--shred` unless told otherwise
+    #[arg(long, requires = "shred", conflicts_with = "no_wait")]
+    pub(crate) wait: bool,
+
+    /// Return once `--shred` has been asked for
+    #[arg(long, requires = "shred")]
+    pub(crate) no_wait: bool,
 
     /// Only say what would happen
     #[arg(long)]

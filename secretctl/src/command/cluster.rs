@@ -7,6 +7,8 @@ mod slots;
 mod status;
 mod typed;
 
+pub(super) use self::keys::Watch;
+
 use proto::Kind;
 use proto::id::Timestamp;
 use proto::identity::Role;

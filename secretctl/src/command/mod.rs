@@ -12,6 +12,7 @@ mod dev;
 mod logs;
 mod node;
 mod operator;
+mod removed;
 mod secret;
 mod service;
 

@@ -12,7 +12,7 @@ use proto::name::SecretName;
 use proto::pb;
 use seal::{Operation, Plaintext};
 
-use super::{Session, Tally, counted, labels, listed};
+use super::{Session, Tally, counted, labels, listed, removed};
 use crate::cli::{CreateArgs, RmArgs, SecretCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -26,7 +26,8 @@ const SEALS_MAX: usize = 3;
 pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(), Error> {
     match command {
         SecretCommand::Create(args) => create(session, args).await,
-        SecretCommand::Ls { filter } => ls(session, &filter).await,
+        SecretCommand::Ls { removed: true, .. } => removed::ls(session).await,
+        SecretCommand::Ls { filter, removed: false } => ls(session, &filter).await,
         SecretCommand::Inspect { secrets } => inspect(session, &secrets).await,
         SecretCommand::Rm(args) => rm(session, args).await,
     }
@@ -231,33 +232,60 @@ fn card(secret: view::Secret) -> String {
 async fn rm(session: &Session, args: RmArgs) -> Result<(), Error> {
     let connection = session.connect().await?;
     let mut tally = Tally::default();
-    let mut removed = Vec::new();
-    for secret in args.secrets {
+    let mut done = Vec::new();
+    for secret in &args.secrets {
         if tally.is_over() {
             break;
         }
         if args.dry_run {
-            let outcome = would_remove(session, &connection, secret).await;
-            removed.extend(tally.count(session.printer, outcome));
+            let outcome = would_remove(session, &connection, secret.clone()).await;
+            done.extend(tally.count(session.printer, outcome));
             continue;
         }
         let request = pb::RemoveSecretRequest {
             request_key: request_key(),
-            secret,
+            secret: secret.clone(),
             forget_previous: args.forget_previous,
+            shred: args.shred,
         };
         let answer = ask!(connection, control.remove_secret(request));
         if let Some(answer) = tally.count(session.printer, answer) {
             if !session.printer.json {
                 session.printer.data(&answer.name)?;
             }
-            removed.push(Named { id: answer.id, name: answer.name });
+            done.push(Named { id: answer.id, name: answer.name });
         }
     }
+    if args.shred && !args.dry_run && !done.is_empty() {
+        let ids: Vec<_> = done.into_iter().map(|named| named.id).collect();
+        shred(session, &connection, &ids, args.no_wait).await?;
+        return tally.end();
+    }
     if session.printer.json {
-        session.printer.json(&removed)?;
+        session.printer.json(&done)?;
+    } else if !args.dry_run && !done.is_empty() {
+        session.printer.hint(
+            "managers' disks are rid of it within three weeks (`secretctl ls --removed`); \
+             `secretctl rm --shred` and the same name does that now",
+        );
     }
     tally.end()
+}
+
+/// What was asked to be shredded: watches it, or says where to look.
+async fn shred(
+    session: &Session,
+    connection: &Connection,
+    ids: &[String],
+    no_wait: bool,
+) -> Result<(), Error> {
+    let views = if no_wait {
+        session.printer.hint("`secretctl ls --removed` shows how far it is");
+        removed::of(connection, ids).await?
+    } else {
+        removed::until_shredded(session, connection, ids).await?
+    };
+    if session.printer.json { session.printer.json(&views) } else { Ok(()) }
 }
 
 /// What `rm` would do: refused if a service uses the secret.

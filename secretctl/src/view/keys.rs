@@ -13,6 +13,8 @@ pub(crate) struct ClusterKeys {
     pub(crate) root_key: String,
     pub(crate) transit_key: String,
     pub(crate) log_key_rotation: LogKeyRotation,
+    /// Removed secrets that are not shredded yet.
+    pub(crate) shredding: u64,
     pub(crate) members: Vec<MemberKeys>,
 }
 
@@ -172,6 +174,7 @@ impl From<pb::ClusterKeys> for ClusterKeys {
                 complete: members.iter().all(|member| member.rotation >= number),
                 next: Some(keys.log_key_epoch_last).filter(|last| *last > number),
             },
+            shredding: keys.shredding,
             members,
         }
     }

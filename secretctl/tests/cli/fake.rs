@@ -208,19 +208,14 @@ impl Control for Fake {
         &self,
         request: Request<pb::RemoveSecretRequest>,
     ) -> Answer<pb::RemoveSecretResponse> {
-        self.answer(request, |world, _, request| {
-            let id = world.find_secret(&request.secret)?;
-            let info = world.secrets[&id].clone();
-            if !info.used_by.is_empty() {
-                let users = info.used_by.join(", ");
-                let message =
-                    format!("secret `{}` is in use by the following service: {users}", info.name);
-                let hint = "remove the service, or update it to do without the secret, first";
-                return Err(refused(Kind::InUse, message, hint));
-            }
-            world.secrets.remove(&id);
-            Ok(pb::RemoveSecretResponse { id, name: info.name })
-        })
+        self.answer(request, |world, _, request| world.remove_secret(&request))
+    }
+
+    async fn list_removed_secrets(
+        &self,
+        request: Request<pb::ListRemovedSecretsRequest>,
+    ) -> Answer<pb::ListRemovedSecretsResponse> {
+        self.answer(request, |world, _, request| Ok(world.list_removed(&request)))
     }
 
     async fn create_service(
@@ -599,6 +594,7 @@ impl Control for Fake {
                 log_key_wanted_at: world.before(),
                 members,
                 log_key_epoch_last: world.rotation + u64::from(world.rotates_again),
+                shredding: world.removed.iter().filter(|it| it.needs.is_some()).count() as u64,
             };
             world.rotate_one();
             Ok(keys)

@@ -123,7 +123,7 @@ fn shapes_of_keys_are_stable() {
     let (place, fake) = (Place::new(), Fake::new());
     let _serving = fake.serve_unix(&place.socket());
     let keys = json(&place, &["cluster", "keys", "--verify"], b"");
-    assert_eq!(fields(&keys), "log_key_rotation members root_key transit_key");
+    assert_eq!(fields(&keys), "log_key_rotation members root_key shredding transit_key");
     assert_eq!(fields(&keys["log_key_rotation"]), "complete next number wanted_at");
     assert_eq!(
         fields(&keys["members"][0]),

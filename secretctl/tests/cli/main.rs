@@ -18,6 +18,7 @@ mod interrupt;
 mod json;
 mod program;
 mod remote;
+mod removed;
 mod terminal;
 mod transcripts;
 mod world;

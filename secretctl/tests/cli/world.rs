@@ -68,6 +68,8 @@ pub(crate) struct World {
     pub(crate) operators: BTreeMap<String, pb::OperatorInfo>,
     pub(crate) output: Vec<pb::OutputRecord>,
     pub(crate) audit: Vec<pb::AuditRecord>,
+    /// What was removed, oldest first.
+    pub(crate) removed: Vec<pb::RemovedSecret>,
     /// Log key rotations that were asked for, and the last one of each member.
     pub(crate) rotation: u64,
     /// Whether another one follows.
@@ -251,6 +253,7 @@ impl World {
             operators: BTreeMap::new(),
             output: Vec::new(),
             audit: Vec::new(),
+            removed: Vec::new(),
             rotation: 0,
             rotates_again: false,
             rotated: BTreeMap::new(),

@@ -176,6 +176,10 @@ impl Raft {
         if mine > vote {
             return Ok(pb::SnapshotResult { vote: Some(vote_to_pb(&mine)) });
         }
+        // What this manager has applied may have been removed since: it would come back to the disk.
+        if !is_ahead(&head, self.applied_index()) {
+            return Ok(pb::SnapshotResult { vote: Some(vote_to_pb(&mine)) });
+        }
         if self.guard.receiving_snapshot.swap(true, Ordering::Relaxed) {
             return Err(Status::resource_exhausted("another snapshot is being received"));
         }
@@ -220,6 +224,12 @@ impl Raft {
     }
 }
 
+/// Whether a snapshot covers more than what is applied here. One that does not must not be written:
+/// it may hold what was removed, under a log key that everything from before is rid of.
+fn is_ahead(head: &pb::SnapshotHead, applied: u64) -> bool {
+    head.last.as_ref().is_some_and(|last| last.index > applied)
+}
+
 fn disk_failed(error: impl Into<io::Error>) -> Status {
     let error = error.into();
     tracing::error!(%error, "snapshot_not_received");
@@ -255,5 +265,22 @@ impl Receiver {
         })
         .await
         .map_err(stopped)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_what_was_applied_long_ago_is_not_written() {
+        let head = |index| pb::SnapshotHead {
+            last: Some(pb::LogId { term: 1, leader: 1, index }),
+            ..pb::SnapshotHead::default()
+        };
+        assert!(is_ahead(&head(8), 7));
+        assert!(!is_ahead(&head(7), 7), "what it holds is held");
+        assert!(!is_ahead(&head(6), 7));
+        assert!(!is_ahead(&pb::SnapshotHead::default(), 0));
     }
 }

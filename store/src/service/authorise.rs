@@ -36,6 +36,7 @@ table! {
     ListSecrets, "list_secrets": Admin Deployer Writer Auditor;
     GetSecret, "get_secret": Admin Deployer Writer Auditor;
     RemoveSecret, "remove_secret": Admin Writer;
+    ListRemovedSecrets, "list_removed_secrets": Admin Deployer Writer Auditor;
     CreateService, "create_service": Admin Deployer;
     UpdateService, "update_service": Admin Deployer;
     RemoveService, "remove_service": Admin Deployer;
@@ -92,6 +93,7 @@ mod tests {
         let reading = [
             "list_secrets",
             "get_secret",
+            "list_removed_secrets",
             "list_services",
             "get_service",
             "list_tasks",

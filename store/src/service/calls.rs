@@ -98,6 +98,8 @@ calls! {
         ListSecretsRequest => ListSecretsResponse, ListSecrets, list_secrets;
         GetSecretRequest => SecretInfo, GetSecret, get_secret;
         RemoveSecretRequest => RemoveSecretResponse, RemoveSecret, remove_secret;
+        ListRemovedSecretsRequest => ListRemovedSecretsResponse,
+            ListRemovedSecrets, list_removed_secrets;
         CreateServiceRequest => CreateServiceResponse, CreateService, create_service;
         UpdateServiceRequest => ServiceInfo, UpdateService, update_service;
         RemoveServiceRequest => RemoveServiceResponse, RemoveService, remove_service;

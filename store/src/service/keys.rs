@@ -18,7 +18,7 @@ use state::MemberLogKey;
 use state::command::Command;
 
 use super::trials::Trial;
-use super::{Service, internal, mark};
+use super::{Service, internal, mark, shredding};
 use crate::keys::HeldKeys;
 use crate::raft::{LogChecker, Position, Purpose, Raft, Rotation};
 
@@ -163,7 +163,7 @@ impl Service {
     ) -> Result<pb::ClusterKeys, Failure> {
         self.barrier().await?;
         let cluster = self.cluster()?;
-        let (wanted, wanted_at, last, mut members) = {
+        let (wanted, wanted_at, last, mut members, shredding) = {
             let state = self.raft.machine.state();
             let keys = state.log_keys();
             let members = state.members().iter().map(|(id, member)| {
@@ -179,7 +179,9 @@ impl Service {
                     ..pb::MemberKeys::default()
                 }
             });
-            (keys.wanted, keys.wanted_at, keys.last(), members.collect::<Vec<_>>())
+            let members = members.collect::<Vec<_>>();
+            let shredding = shredding::count(state.shredding());
+            (keys.wanted, keys.wanted_at, keys.last(), members, shredding)
         };
         let ask = pb::DescribeKeysRequest { verify: request.verify };
         let asked = members.iter().map(|m| self.describe_keys_of(MemberId(m.member), ask));
@@ -199,6 +201,7 @@ impl Service {
             log_key_wanted_at: wanted_at.0,
             members,
             log_key_epoch_last: last,
+            shredding,
         })
     }
 

@@ -22,6 +22,7 @@ mod render;
 mod route;
 mod secrets;
 mod services;
+mod shredding;
 mod slots;
 mod status;
 mod tokens;

@@ -22,7 +22,6 @@ pub(super) fn secret(state: &State, id: SecretId, secret: &Secret) -> pb::Secret
         root_key_id: value.payload.wrapped_dek.key_id().as_bytes().to_vec().into(),
         state: match value.state {
             VersionState::Live => "live".into(),
-            VersionState::Shredding => "shredding".into(),
         },
     });
     let used_by = state.services_of_secret(id).map(|(_, service)| service.spec.name.to_string());

@@ -13,7 +13,7 @@ use seal::{Operation, StoredAt};
 use state::command::{Command, CreateSecret};
 use state::{Outcome, Refusal};
 
-use super::{Service, internal, lookup, mark, parse_failure, refused, render};
+use super::{CallName, Service, internal, lookup, mark, parse_failure, refused, render, shredding};
 use crate::keys::{AcceptedFor, KeyringError};
 
 /// How often a payload is wrapped again when the active root key changes under a request.
@@ -169,7 +169,9 @@ impl Service {
     ) -> Result<pb::SecretInfo, Failure> {
         self.barrier().await?;
         let state = self.raft.machine.state();
-        let (id, secret) = lookup::secret(&state, &request.secret)?;
+        let found = lookup::secret(&state, &request.secret);
+        let (id, secret) = found
+            .map_err(|failure| shredding::explain(state.shredding(), &request.secret, failure))?;
         Ok(render::secret(&state, id, secret))
     }
 
@@ -179,16 +181,40 @@ impl Service {
         request: pb::RemoveSecretRequest,
     ) -> Result<pb::RemoveSecretResponse, Failure> {
         self.barrier().await?;
+        let shred = request.shred;
+        if shred {
+            let allowed = self.authorise(caller, CallName::RotateLogKeys);
+            allowed.map_err(|failure| failure.because("it rotates keys on every manager"))?;
+        }
         let mark = mark(&caller, &request.request_key, &request)?;
-        let found = {
-            let state = self.raft.machine.state();
-            lookup::secret(&state, &request.secret).map(|(id, secret)| (id, secret.name.clone()))
-        };
-        let (id, name) = found?;
-        let forget_previous = request.forget_previous;
-        let command = Command::RemoveSecret { id, forget_previous, shred: None };
+        let (id, name, command) = self.removal(&request)?;
         self.propose(caller, Some(mark), command).await?;
         Ok(pb::RemoveSecretResponse { id: id.to_string(), name: name.to_string() })
+    }
+
+    /// What removes a secret. What was removed before can still be asked to be shredded.
+    fn removal(
+        &self,
+        request: &pb::RemoveSecretRequest,
+    ) -> Result<(SecretId, SecretName, Command), Failure> {
+        let state = self.raft.machine.state();
+        let failure = match lookup::secret(&state, &request.secret) {
+            Ok((id, secret)) => {
+                let forget_previous = request.forget_previous;
+                let shred = request.shred.then_some(true);
+                let command = Command::RemoveSecret { id, forget_previous, shred };
+                return Ok((id, secret.name.clone(), command));
+            }
+            Err(failure) => failure,
+        };
+        let is_missing = failure.kind == Kind::NotFound && request.shred;
+        match shredding::find(state.shredding(), &request.secret).filter(|_| is_missing) {
+            Some(tombstone) => {
+                let id = tombstone.secret_id;
+                Ok((id, tombstone.name.clone(), Command::ShredSecret { id }))
+            }
+            None => Err(shredding::explain(state.shredding(), &request.secret, failure)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::slots::in_status;
-use super::{Service, now};
+use super::{Service, now, shredding};
 use crate::keys::recipients;
 
 /// A disk with less room is a problem.
@@ -23,7 +23,7 @@ const EXPIRY_NEAR_MS: u64 = 7 * 24 * 3600 * 1000;
 /// A log key rotation that takes longer waits for somebody.
 const ROTATION_LONG_MS: u64 = 3600 * 1000;
 
-fn problem(severity: &str, message: impl Into<String>, hints: &[&str]) -> pb::Problem {
+pub(super) fn problem(severity: &str, message: impl Into<String>, hints: &[&str]) -> pb::Problem {
     let hints = hints.iter().map(|hint| (*hint).to_owned()).collect();
     pb::Problem { severity: severity.into(), message: message.into(), hints }
 }
@@ -82,6 +82,7 @@ impl Service {
         };
         problems.extend(locking_problems(&members, &cluster));
         problems.extend(slot_problems(&cluster));
+        problems.extend(shredding::problems(&self.raft.machine.state(), &members));
         problems.append(&mut status.problems);
         if !status.autolock {
             problems.push(problem(

@@ -70,19 +70,19 @@ pub(super) fn named(member: &MemberKeys) -> String {
 }
 
 /// Watches a log key rotation: what changes is told once.
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     session: &'a Session,
     connection: &'a Connection,
     told: BTreeSet<(u64, String)>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) const fn new(session: &'a Session, connection: &'a Connection) -> Self {
+    pub(crate) const fn new(session: &'a Session, connection: &'a Connection) -> Self {
         Self { session, connection, told: BTreeSet::new() }
     }
 
     /// How far the managers are with a rotation, or with the one before while that is in progress.
-    pub(super) async fn look(&mut self, number: u64) -> Result<ClusterKeys, Error> {
+    pub(crate) async fn look(&mut self, number: u64) -> Result<ClusterKeys, Error> {
         let keys = fetch(self.connection, false).await?;
         let number = number.min(keys.log_key_rotation.number);
         for member in &keys.members {
@@ -210,10 +210,17 @@ fn receipt(keys: &ClusterKeys) -> String {
         write!(standing, "; {next} follows by itself").ok();
     }
     card.line("log key rotation", standing);
+    if keys.shredding > 0 {
+        card.line("shredding", format!("{}, see `ls --removed`", removed(keys.shredding)));
+    }
     card.line("root key", keys.root_key.clone());
     card.line("transit key", keys.transit_key.clone());
     text.push_str(&card.render());
     text
+}
+
+fn removed(count: u64) -> String {
+    counted(usize::try_from(count).unwrap_or(usize::MAX), "removed secret")
 }
 
 /// Ids, the active one marked.

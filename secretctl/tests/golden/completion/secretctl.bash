@@ -1400,7 +1400,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__ls)
-            opts="-f -q -h --filter --context --socket --timeout --json --quiet --help"
+            opts="-f -q -h --filter --removed --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1714,7 +1714,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__rm)
-            opts="-q -h --forget-previous --dry-run --context --socket --timeout --json --quiet --help"
+            opts="-q -h --forget-previous --shred --wait --no-wait --dry-run --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1834,7 +1834,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__secret__subcmd__ls)
-            opts="-f -q -h --filter --context --socket --timeout --json --quiet --help"
+            opts="-f -q -h --filter --removed --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1868,7 +1868,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__secret__subcmd__rm)
-            opts="-q -h --forget-previous --dry-run --context --socket --timeout --json --quiet --help"
+            opts="-q -h --forget-previous --shred --wait --no-wait --dry-run --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

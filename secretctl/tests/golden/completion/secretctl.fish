@@ -58,6 +58,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s f -l filter -
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l removed -d 'List secrets that were removed instead'
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -71,6 +72,9 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l context -d 'T
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l timeout -d 'How long to go on trying when no manager answers' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l forget-previous -d 'Remove it though a service would need it to go back to its previous spec'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l shred -d 'Have it gone from every manager\'s disk now, and wait for that'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l wait -d 'Wait until every manager gave word; so it is with `--shred` unless told otherwise'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l no-wait -d 'Return once `--shred` has been asked for'
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l dry-run -d 'Only say what would happen'
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -s q -l quiet -d 'Print ids only, and no progress'
@@ -98,6 +102,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_s
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l removed -d 'List secrets that were removed instead'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -111,6 +116,9 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_s
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l forget-previous -d 'Remove it though a service would need it to go back to its previous spec'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l shred -d 'Have it gone from every manager\'s disk now, and wait for that'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l wait -d 'Wait until every manager gave word; so it is with `--shred` unless told otherwise'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l no-wait -d 'Return once `--shred` has been asked for'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l dry-run -d 'Only say what would happen'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'

@@ -60,6 +60,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(-f --filter)--removed[List secrets that were removed instead]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \
@@ -86,6 +87,9 @@ _arguments "${_arguments_options[@]}" : \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
 '--forget-previous[Remove it though a service would need it to go back to its previous spec]' \
+'--shred[Have it gone from every manager'\''s disk now, and wait for that]' \
+'(--no-wait)--wait[Wait until every manager gave word; so it is with \`--shred\` unless told otherwise]' \
+'--no-wait[Return once \`--shred\` has been asked for]' \
 '--dry-run[Only say what would happen]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
@@ -141,6 +145,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(-f --filter)--removed[List secrets that were removed instead]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \
@@ -167,6 +172,9 @@ _arguments "${_arguments_options[@]}" : \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
 '--forget-previous[Remove it though a service would need it to go back to its previous spec]' \
+'--shred[Have it gone from every manager'\''s disk now, and wait for that]' \
+'(--no-wait)--wait[Wait until every manager gave word; so it is with \`--shred\` unless told otherwise]' \
+'--no-wait[Return once \`--shred\` has been asked for]' \
 '--dry-run[Only say what would happen]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \

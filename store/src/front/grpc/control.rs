@@ -73,6 +73,7 @@ control! {
     list_secrets(ListSecretsRequest) -> ListSecretsResponse;
     get_secret(GetSecretRequest) -> SecretInfo;
     remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
+    list_removed_secrets(ListRemovedSecretsRequest) -> ListRemovedSecretsResponse;
     create_service(CreateServiceRequest) -> CreateServiceResponse;
     update_service(UpdateServiceRequest) -> ServiceInfo;
     remove_service(RemoveServiceRequest) -> RemoveServiceResponse;
