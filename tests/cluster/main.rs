@@ -7,6 +7,7 @@
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
+mod disk;
 mod faults;
 mod lifecycle;
 mod locking;
@@ -14,4 +15,5 @@ mod memory;
 mod postgres;
 mod refusals;
 mod rotation;
+mod shredding;
 mod slots;

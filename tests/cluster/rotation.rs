@@ -15,7 +15,7 @@ use crate::faults::{Load, WRITERS, assert_all_there};
 const KEY_FILES: [&str; 2] = ["keys", "unlock-seed"];
 
 /// What `cluster keys` says, once a manager answers.
-fn keys(lab: &Lab) -> Value {
+pub(crate) fn keys(lab: &Lab) -> Value {
     until("a leader tells of the keys", || {
         let ran = lab.ctl().run(&["cluster", "keys", "--json"]);
         (ran.status == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
@@ -37,7 +37,7 @@ fn log_keys(member: &Value) -> BTreeSet<String> {
     held.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
 }
 
-fn await_voters(lab: &Lab) {
+pub(crate) fn await_voters(lab: &Lab) {
     until("all vote", || {
         let members = lab.members();
         members.iter().all(|member| member["state"] == "voter").then_some(())
