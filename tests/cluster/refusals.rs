@@ -220,6 +220,17 @@ fn operators_may_what_their_role_says_and_no_more() {
     auditor.refused(REFUSED, &["create", "other", "-"], b"x");
     deployer.refused(REFUSED, &["operator", "ls"], b"");
     deployer.ok(&deploy);
+    // Who may remove may not make every manager rotate its keys for it.
+    writer.ok_with(&["create", "short", "-"], b"x");
+    let said = writer.refused(REFUSED, &["rm", "--shred", "short"], b"");
+    assert!(said.contains("does not allow rotate_log_keys"), "{said}");
+    assert_eq!(writer.ok(&["rm", "short"]), "short\n");
+    writer.refused(REFUSED, &["rm", "--shred", "short"], b"");
+    let removed = auditor.json(&["ls", "--removed"]);
+    assert_eq!(
+        (&removed[0]["name"], &removed[0]["needs"]["at_once"]),
+        (&"short".into(), &false.into())
+    );
     // Removed, its certificate is worth nothing, though it has not ended.
     lab.ctl().ok(&["operator", "rm", "wanda"]);
     writer.refused(REFUSED, &["ls"], b"");

@@ -154,6 +154,40 @@ fn what_is_shredded_opens_with_no_key_that_any_manager_has() {
     assert!(loot.transit.contains(&prey.transit[0]));
 }
 
+/// It is sent the log, or a snapshot, of one that may have it.
+#[test]
+fn who_joins_before_the_last_word_gives_word_too() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    await_voters(&lab);
+    let secret = create(&lab, "gone", IN_LOG);
+    let prey = Prey { secrets: vec![secret], transit: vec![transit_key(&lab)] };
+    let down = (lab.leader() + 1) % 3;
+    lab.managers[down].daemon.kill();
+    lab.ctl().ok(&["rm", "--shred", "--no-wait", "gone"]);
+    until("the rotation has begun", || (removed(&lab)[0]["needs"]["begun"] == true).then_some(()));
+    let late = lab.join();
+    let member = until("it has given word", || {
+        let keys = keys(&lab);
+        let of_late = of(&keys, late);
+        (of_late["rotation"] == 1 && of_late["reachable"] == true).then(|| of_late.clone())
+    });
+    let log = lab.managers[late].daemon.log();
+    assert!(log.contains("log_key_rotated"), "it made a key for the rotation: {log}");
+    assert_eq!(member["held"]["log_keys"].as_array().unwrap().len(), 1, "{member}");
+    assert_eq!(member["recorded_log_key"], member["held"]["active_log_key"], "{member}");
+    assert_recovers_nothing(&image(&lab, late, "late", &prey), "who joined");
+    assert_eq!(removed(&lab)[0]["state"], "shredding");
+    lab.managers[down].daemon.start_again();
+    lab.await_socket(down);
+    let done = until("it is shredded", || {
+        let removed = removed(&lab).remove(0);
+        (removed["state"] == "shredded").then_some(removed)
+    });
+    let late_id = member["member"].as_u64().unwrap();
+    let words = members(&done, "words");
+    assert!(words.contains(&late_id) && words.len() == 4, "{done}");
+}
+
 #[test]
 fn a_rotation_of_any_kind_completes_what_was_removed_before_it() {
     let lab = Lab::with_managers(PROGRAMS, 1);
