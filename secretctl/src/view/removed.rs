@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(text(&|it| it.begins_by = 0), weekly, "one that has begun is not enough");
         let at_once = text(&|it| it.at_once = true);
         assert!(at_once.starts_with("its transit key, which is being replaced, and "), "{at_once}");
-        let by = "log key rotation 3, which begins by 2023-11-14T22:13:20Z";
+        let by = "log key rotation 3, which begins by 2023-11-14T22:13:20.000Z";
         assert_eq!(text(&|it| it.transit_key_ids.clear()), by);
         let at_once = text(&|it| {
             it.transit_key_ids.clear();
