@@ -19,6 +19,7 @@ use proto::sealed::StoredPayload;
 use proto::spec::ServiceSpec;
 use proto::task::{DesiredState, TaskStatus};
 
+use crate::incarnation::BeginIncarnation;
 use crate::object::{
     Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
     ObjectId, OperatorRole, RequestMark, SlotRecipient, TransitKey,
@@ -300,6 +301,9 @@ pub enum Command {
         #[n(0)]
         id: SecretId,
     },
+    /// The cluster goes on as one manager, in a new life.
+    #[n(50)]
+    BeginIncarnation(#[n(0)] Box<BeginIncarnation>),
 }
 
 /// What a cluster starts with; all of it made by the founder.
@@ -656,6 +660,7 @@ impl Command {
             Self::SetRecipients { .. } => "set_recipients",
             Self::ProveSlot { .. } => "prove_slot",
             Self::ShredSecret { .. } => "shred_secret",
+            Self::BeginIncarnation(_) => "begin_incarnation",
         }
     }
 
@@ -694,7 +699,8 @@ impl Command {
             | Self::SetQuota { .. }
             | Self::RotateLogKeys
             | Self::SetRecipients { .. }
-            | Self::ProveSlot { .. } => ObjectId::Cluster,
+            | Self::ProveSlot { .. }
+            | Self::BeginIncarnation(_) => ObjectId::Cluster,
         }
     }
 

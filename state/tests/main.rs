@@ -8,6 +8,7 @@
 
 mod examples;
 mod fixtures;
+mod incarnation;
 mod log_keys;
 mod properties;
 mod shredding;

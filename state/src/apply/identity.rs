@@ -219,7 +219,7 @@ impl Context<'_> {
         self.now.ms_since(certificate.not_after) > EXPIRED_KNOWN_MS
     }
 
-    fn put_certificate(&mut self, serial: Serial, certificate: Certificate) {
+    pub(super) fn put_certificate(&mut self, serial: Serial, certificate: Certificate) {
         // Of one subject, only certificates that have not ended and the newest are kept: an older
         // one that ended has been replaced.
         let now = self.now;

@@ -8,6 +8,7 @@
 
 mod cluster;
 mod identity;
+mod incarnation;
 mod log_keys;
 mod node;
 mod secret;
@@ -236,6 +237,7 @@ impl Context<'_> {
             }
             Command::ProveSlot { public_key } => self.prove_slot(&public_key),
             Command::ShredSecret { id } => self.shred_secret(id),
+            Command::BeginIncarnation(begin) => self.begin_incarnation(*begin),
         }
     }
 
