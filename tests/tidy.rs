@@ -161,6 +161,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/keys/keyring.rs", "the keyring itself"),
     ("store/src/keys/mod.rs", "its module"),
     ("store/src/leader/shredding.rs", "the leader renews the transit key"),
+    ("store/src/manager/incarnation.rs", "the CA's key signs the certificate of a new life"),
     ("store/src/manager/serve.rs", "it is made of the opened key file"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/members.rs", "a joining manager gets the root keys"),

@@ -236,7 +236,7 @@ impl Identity {
         let own = OwnCertificate::new(self.certificate.clone(), self.ca.clone(), &self.key)
             .map_err(IdentityError::Tls)?;
         let cluster = Cluster { realm: self.realm, incarnation: self.incarnation_seen };
-        let config = tls::client_config(own, &self.ca, cluster, false);
+        let config = tls::client_config(own, &self.ca, cluster);
         let config = config.map_err(IdentityError::Tls)?;
         dial::channel(address, config, PATIENCE).map_err(IdentityError::Address)
     }

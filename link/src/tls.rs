@@ -5,10 +5,13 @@
 //! joiner can compare the CA with its token before it sends anything. A client certificate is
 //! asked for, not required: enrolment has none.
 //!
-//! What is checked here: chain, key usage, realm, role, incarnation. An expired certificate passes
-//! the handshake and is marked (`PeerCertificate::not_after`): whoever has a standing record may
-//! renew, and between managers it still carries Raft, so that a cluster which slept past its
-//! expiry recovers. Not here: standing and authority, which come from the state at each call.
+//! What is checked here: chain, key usage, realm, role, incarnation. A server of an earlier life of
+//! the cluster is refused. A client's certificate may be of an earlier one: agents and operators
+//! carry on with theirs until they renew, and a manager is told why it is refused. An expired
+//! certificate passes the handshake and is marked (`PeerCertificate::not_after`): whoever has a
+//! standing record may renew, and between managers it still carries Raft, so that a cluster which
+//! slept past its expiry recovers. Not here: standing and authority, which come from the state at
+//! each call.
 
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
 };
 use seal::SigningKeyDer;
+use tokio::sync::watch;
 
 use crate::certificate::{PeerCertificate, public_key_of};
 
@@ -224,9 +228,9 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, rustls::Error> {
         let usage = webpki::KeyUsage::client_auth();
         let said = check_chain(&self.algorithms, &self.anchor, leaf, usage, now)?;
-        let same = said.identity.realm == self.cluster.realm
-            && said.identity.incarnation == self.cluster.incarnation;
-        if same {
+        let known = said.identity.realm == self.cluster.realm
+            && said.identity.incarnation <= self.cluster.incarnation;
+        if known {
             Ok(ClientCertVerified::assertion())
         } else {
             Err(rustls::CertificateError::ApplicationVerificationFailure.into())
@@ -249,6 +253,8 @@ enum Expectation {
 struct ServerVerifier {
     expectation: Expectation,
     expired_is_accepted: bool,
+    /// Told of the lives that servers are of.
+    met: Option<watch::Sender<Incarnation>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -295,6 +301,13 @@ impl ServerCertVerifier for ServerVerifier {
         if expired && !self.expired_is_accepted {
             return Err(rustls::CertificateError::Expired.into());
         }
+        if let Some(met) = &self.met {
+            met.send_if_modified(|highest| {
+                let is_later = said.identity.incarnation > *highest;
+                *highest = said.identity.incarnation.max(*highest);
+                is_later
+            });
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -339,10 +352,11 @@ fn anchor(ca: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, TlsError> {
 fn client_builder(
     expectation: Expectation,
     expired_is_accepted: bool,
+    met: Option<watch::Sender<Incarnation>>,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = ServerVerifier { expectation, expired_is_accepted, algorithms };
+    let verifier = ServerVerifier { expectation, expired_is_accepted, met, algorithms };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Certificate)?
@@ -359,9 +373,6 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
 
 /// A client's configuration: its certificate, and the cluster it talks to.
 ///
-/// Between managers an expired certificate is accepted, so that a cluster which slept past its
-/// expiry can elect a leader and renew.
-///
 /// # Errors
 ///
 /// If the CA's certificate cannot be used.
@@ -369,10 +380,29 @@ pub fn client_config(
     own: Arc<OwnCertificate>,
     ca: &CertificateDer<'_>,
     cluster: Cluster,
-    between_managers: bool,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let expectation = Expectation::Cluster { anchor: anchor(ca)?, cluster };
-    let builder = client_builder(expectation, between_managers)?;
+    let builder = client_builder(expectation, false, None)?;
+    Ok(finish(builder.with_client_cert_resolver(own)))
+}
+
+/// A manager's configuration for talking to the others.
+///
+/// An expired certificate is accepted, so that a cluster which slept past its expiry can elect a
+/// leader and renew. `met` rises to the highest life that a manager's certificate speaks of: a
+/// manager that meets a later one than its own is of the past.
+///
+/// # Errors
+///
+/// If the CA's certificate cannot be used.
+pub fn peer_config(
+    own: Arc<OwnCertificate>,
+    ca: &CertificateDer<'_>,
+    cluster: Cluster,
+    met: watch::Sender<Incarnation>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let expectation = Expectation::Cluster { anchor: anchor(ca)?, cluster };
+    let builder = client_builder(expectation, true, Some(met))?;
     Ok(finish(builder.with_client_cert_resolver(own)))
 }
 
@@ -383,7 +413,7 @@ pub fn client_config(
 /// If the provider lacks TLS 1.3.
 pub fn joiner_config(ca_digest: [u8; 32], realm: Realm) -> Result<Arc<ClientConfig>, TlsError> {
     let expectation = Expectation::Digest { ca_digest, realm };
-    Ok(finish(client_builder(expectation, false)?.with_no_client_auth()))
+    Ok(finish(client_builder(expectation, false, None)?.with_no_client_auth()))
 }
 
 #[cfg(test)]

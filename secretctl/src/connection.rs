@@ -342,8 +342,7 @@ pub(crate) fn channels(stored: &Stored) -> Result<Vec<Manager>, Error> {
     )
     .map_err(|error| unusable(&error))?;
     let cluster = Cluster { realm: stored.realm, incarnation: stored.incarnation() };
-    let config =
-        tls::client_config(own, &stored.ca, cluster, false).map_err(|error| unusable(&error))?;
+    let config = tls::client_config(own, &stored.ca, cluster).map_err(|error| unusable(&error))?;
     dial_all(&stored.facts.managers, |address| {
         dial::channel(address, config.clone(), Patience::CLIENT)
     })

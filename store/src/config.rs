@@ -34,12 +34,17 @@ const LOG_DEFAULT: &str = "info,openraft=warn";
                   them to the agents of the nodes whose tasks need them.\n\n\
                   A new manager is empty: `secretctl cluster init` makes a cluster of it, \
                   `secretctl cluster join` adds it to one. Both talk to its unix socket.\n\n\
-                  Every option can stand in the configuration file, by its name."
+                  Every option but --config and --force-new-cluster can stand in the configuration file, \
+                  by its name."
 )]
 pub(crate) struct Arguments {
     /// Configuration file [default: /etc/secretd/secretd.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Begin a new cluster with what this manager has, alone; only when the majority of the managers
+    /// is gone for good. On the command line only, once: docs/operations/lost-quorum.md
+    #[arg(long)]
+    force_new_cluster: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -106,6 +111,8 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     /// Start though keys can be neither hidden nor locked in memory.
     pub allow_unlocked_memory: bool,
+    /// Begin a new cluster with what this manager has.
+    pub force_new_cluster: bool,
     /// Log as JSON.
     pub log_json: bool,
     /// What is logged.
@@ -163,7 +170,8 @@ impl Arguments {
             None if Path::new(FILE_DEFAULT).exists() => read(Path::new(FILE_DEFAULT))?,
             None => Settings::default(),
         };
-        merge(self.settings, file)
+        let options = merge(self.settings, file)?;
+        Ok(Options { force_new_cluster: self.force_new_cluster, ..options })
     }
 }
 
@@ -211,6 +219,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         profile,
         disk_reserve_bytes: reserve.map_or(RESERVE_DEFAULT, |mib| mib.saturating_mul(1 << 20)),
         allow_unlocked_memory: given.allow_unlocked_memory || file.allow_unlocked_memory,
+        force_new_cluster: false,
         log_json,
         log: given.log.or(file.log).unwrap_or_else(|| LOG_DEFAULT.into()),
     })

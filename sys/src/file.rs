@@ -356,6 +356,16 @@ impl Folder {
             .map_err(failed(Operation::Rename, &self.path.join(from)))
     }
 
+    /// Takes a file or folder from another folder of the same filesystem under the name that it has
+    /// there, in the place of a file of that name here, durably.
+    pub fn take_from(&self, other: &Self, name: &str) -> Result<(), FileError> {
+        rustix::fs::renameat(&other.fd, name, &self.fd, name)
+            .map_err(failed(Operation::Rename, &other.path.join(name)))?;
+        // Here first: a name in both places is found in one.
+        self.sync()?;
+        other.sync()
+    }
+
     /// Removes a file, durably. Fails if it is not there.
     pub fn remove(&self, name: &str) -> Result<(), FileError> {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())
@@ -542,6 +552,22 @@ mod tests {
 
     fn chmod(path: &Path, mode: u32) {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_from_another_folder_is_in_one_of_them() {
+        let (_temp, folder) = private();
+        let other = folder.create_private_folder("other").unwrap();
+        folder.replace("key", 0o600, b"old").unwrap();
+        other.replace("key", 0o600, b"new").unwrap();
+        other.create_private_folder("more").unwrap().replace("x", 0o600, b"x").unwrap();
+        for name in ["key", "more"] {
+            folder.take_from(&other, name).unwrap();
+            assert!(folder.take_from(&other, name).unwrap_err().is_not_found());
+        }
+        assert_eq!(folder.read("key", 3).unwrap(), b"new");
+        assert_eq!(folder.private_folder("more").unwrap().read("x", 1).unwrap(), b"x");
+        assert!(other.entries().unwrap().is_empty());
     }
 
     #[test]

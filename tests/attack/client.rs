@@ -121,7 +121,7 @@ impl Client {
 
     /// A connection of its own to a manager.
     pub(crate) fn channel(&self, address: &str) -> Channel {
-        let config = tls::client_config(self.own.clone(), &self.ca, self.cluster, false).unwrap();
+        let config = tls::client_config(self.own.clone(), &self.ca, self.cluster).unwrap();
         dial::channel(address, config, Patience::CLIENT).unwrap()
     }
 

@@ -49,7 +49,7 @@ impl Operator {
         let says = PeerCertificate::parse(&leaf).unwrap();
         let own = OwnCertificate::new(leaf, ca.clone(), &pair.private).unwrap();
         let cluster = Cluster { realm: token.realm, incarnation: Incarnation(1) };
-        let config = tls::client_config(own, &ca, cluster, false).unwrap();
+        let config = tls::client_config(own, &ca, cluster).unwrap();
         Self { config, principal: Principal::Subject(says.identity.subject) }
     }
 

@@ -7,12 +7,12 @@ use tests::{Lab, until};
 use crate::PROGRAMS;
 
 /// Runs a shell script as a service's only task.
-fn serve(lab: &Lab, name: &str, options: &[&str], script: &str) {
+pub(crate) fn serve(lab: &Lab, name: &str, options: &[&str], script: &str) {
     let service = ["service", "create", "--detach", "--name", name];
     lab.ctl().ok(&[&service[..], options, &["--", "sh", "-c", script]].concat());
 }
 
-fn output(lab: &Lab, service: &str, lines: usize) -> String {
+pub(crate) fn output(lab: &Lab, service: &str, lines: usize) -> String {
     until(&format!("{lines} lines of {service}"), || {
         let output = lab.ctl().ok(&["service", "logs", "--no-prefix", service]);
         (output.lines().count() >= lines).then_some(output)

@@ -18,7 +18,7 @@ const REFUSED: i32 = 1;
 const LATER: i32 = 69;
 
 /// The unlock key among what a command printed.
-fn key_in(stdout: &str) -> String {
+pub(crate) fn key_in(stdout: &str) -> String {
     let mut words = stdout.split_whitespace().filter(|word| word.starts_with("SECKEY-1-"));
     let key = words.next().expect("it shows a key").to_owned();
     assert_eq!(words.next(), None, "it is shown once");
@@ -68,7 +68,7 @@ fn await_status(
     })
 }
 
-fn await_locked(lab: &Lab, index: usize) -> serde_json::Value {
+pub(crate) fn await_locked(lab: &Lab, index: usize) -> serde_json::Value {
     await_status(lab, index, "locked", |status| status["phase"] == "locked")
 }
 
@@ -83,7 +83,7 @@ fn refused(lab: &Lab, index: usize, key: &str) -> String {
     lab.ctl_of(index).refused(REFUSED, &["cluster", "unlock"], key.as_bytes())
 }
 
-fn unlock(lab: &Lab, index: usize, key: &str) {
+pub(crate) fn unlock(lab: &Lab, index: usize, key: &str) {
     lab.ctl_of(index).ok_with(&["cluster", "unlock"], format!("{key}\n").as_bytes());
 }
 

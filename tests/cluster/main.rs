@@ -13,6 +13,7 @@ mod lifecycle;
 mod locking;
 mod memory;
 mod postgres;
+mod recovery;
 mod refusals;
 mod rotation;
 mod shredding;

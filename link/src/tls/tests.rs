@@ -92,7 +92,13 @@ impl Ca {
 
     fn client_at(&self, identity: Identity, now: u64, between: bool) -> Arc<ClientConfig> {
         let own = self.own(identity);
-        calling_at(&client_config(own, &self.certificate, CLUSTER, between).unwrap(), now)
+        let config = if between {
+            let met = watch::Sender::new(CLUSTER.incarnation);
+            peer_config(own, &self.certificate, CLUSTER, met)
+        } else {
+            client_config(own, &self.certificate, CLUSTER)
+        };
+        calling_at(&config.unwrap(), now)
     }
 }
 
@@ -303,6 +309,7 @@ fn the_hybrid_key_exchange_goes_first() {
                 cluster: CLUSTER,
             },
             expired_is_accepted: false,
+            met: None,
             algorithms: provider.signature_verification_algorithms,
         };
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -452,6 +459,28 @@ fn a_server_of_another_cluster_or_life_is_refused() {
 }
 
 #[test]
+fn a_manager_notes_the_latest_life_that_a_managers_certificate_speaks_of() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let met = watch::Sender::new(CLUSTER.incarnation);
+    let seen = met.subscribe();
+    let own = ca.own(manager());
+    let peer = calling_at(&peer_config(own, &ca.certificate, CLUSTER, met).unwrap(), NOW);
+    let life = |incarnation| Identity { incarnation: Incarnation(incarnation), ..manager() };
+    shake(&peer, &ca.server(manager())).agreed();
+    // Nobody else's word counts: another CA's, an agent's, another cluster's.
+    server_refused(&peer, &other.server(life(9)), CertificateError::BadSignature);
+    let unacceptable = || CertificateError::ApplicationVerificationFailure;
+    let of_agent = Identity { incarnation: Incarnation(9), ..agent() };
+    server_refused(&peer, &ca.server(of_agent), unacceptable());
+    let elsewhere = Identity { realm: OTHER_REALM, ..life(9) };
+    server_refused(&peer, &ca.server(elsewhere), unacceptable());
+    assert!(!seen.has_changed().unwrap());
+    shake(&peer, &ca.server(life(7))).agreed();
+    shake(&peer, &ca.server(life(6))).agreed();
+    assert_eq!(*seen.borrow(), Incarnation(7));
+}
+
+#[test]
 fn a_servers_certificate_is_good_between_its_beginning_and_its_end() {
     let ca = Ca::new();
     let server = ca.server(manager());
@@ -475,15 +504,17 @@ fn a_client_of_another_cluster_or_life_is_refused() {
         shake(&ca.client(somebody), &server).agreed();
     }
     let unacceptable = || CertificateError::ApplicationVerificationFailure;
-    let show = |own| calling_at(&client_config(own, &ca.certificate, CLUSTER, false).unwrap(), NOW);
+    let show = |own| calling_at(&client_config(own, &ca.certificate, CLUSTER).unwrap(), NOW);
     client_refused(&show(other.own(agent())), &server, CertificateError::BadSignature);
     let posing = show(other.shown_with(&ca, agent()));
     client_refused(&posing, &server, CertificateError::BadSignature);
     let elsewhere = Identity { realm: OTHER_REALM, ..agent() };
     client_refused(&ca.client(elsewhere), &server, unacceptable());
-    for incarnation in [4, 6] {
-        let life = Identity { incarnation: Incarnation(incarnation), ..agent() };
-        client_refused(&ca.client(life), &server, unacceptable());
+    // Of an earlier life it carries on, as far as the state stands by it; nobody is of a later one.
+    for somebody in [agent(), operator(), manager()] {
+        let life = |incarnation| Identity { incarnation: Incarnation(incarnation), ..somebody };
+        shake(&ca.client(life(4)), &server).agreed();
+        client_refused(&ca.client(life(6)), &server, unacceptable());
     }
     // Expired, it is let in to renew; what it may do is decided at each call.
     let late = ca.server_at(manager(), ENDS + 1000);

@@ -93,6 +93,9 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     let leader = leadership.leader.map_or(0, |id| id.0);
     page.gauge("secretd_raft_leader", "The member that leads; 0 if none is known.", leader);
     page.gauge("secretd_raft_applied_index", "The last entry applied.", raft.applied_index());
+    let (term, index) = raft.last_entry();
+    page.gauge("secretd_raft_last_term", "Term of the last entry in the log.", term);
+    page.gauge("secretd_raft_last_index", "The last entry in the log.", index);
     for (figure, value) in raft.log_figures() {
         let help = format!("Since this manager started: {figure} of the log's writer.");
         let samples = [(String::new(), value)];

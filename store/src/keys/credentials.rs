@@ -82,6 +82,11 @@ pub(crate) fn settle(folder: &Folder) -> Result<(), FileError> {
     folder.rename(NEXT, CERTIFICATE)
 }
 
+/// Removes a next certificate that never came into use.
+pub(crate) fn unstage(folder: &Folder) -> Result<(), FileError> {
+    folder.remove_if_there(NEXT)
+}
+
 /// Removes both.
 pub(crate) fn remove(folder: &Folder) -> Result<(), FileError> {
     for name in [NEXT, CERTIFICATE, CA] {

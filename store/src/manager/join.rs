@@ -24,6 +24,7 @@ use seal::{Disk, Fetch, FetchSecretKey, KeyFileContents, KeyFileOwner, LogKey, R
 use state::object::{Blob, MemberState, SlotRecipient};
 use sys::file::{FileError, PRIVATE_FILE_MODE};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::serve::{Running, Unsealed};
 use super::{ADDRESS, Manager, UNFINISHED, listen, local_failure};
@@ -273,7 +274,8 @@ fn admitted(
 async fn fetch_root_keys(admitted: &Admitted) -> Result<Fetched, Failure> {
     let Disk { realm, incarnation, member } = admitted.disk;
     let cluster = Cluster { realm, incarnation };
-    let config = tls::client_config(admitted.own.clone(), &admitted.chain.ca, cluster, true)
+    let met = watch::Sender::new(incarnation);
+    let config = tls::peer_config(admitted.own.clone(), &admitted.chain.ca, cluster, met)
         .map_err(|error| internal(&error))?;
     let mut last = refuse(Kind::Unavailable, "no manager was reached");
     for _ in 0..FETCH_ROUNDS {

@@ -8,6 +8,7 @@
 //! to it; what cannot be persisted ends the process.
 
 mod found;
+mod incarnation;
 mod join;
 mod leave;
 mod renew;
@@ -101,6 +102,20 @@ pub enum ManagerError {
     /// The data folder holds a log and no key file, or the other way round.
     #[error("{}", .0)]
     Incomplete(String),
+    /// The cluster went on without it.
+    #[error(
+        "this manager belongs to incarnation {own}; the cluster is now {now}: empty its data folder \
+         and join anew: docs/operations/replace-manager.md"
+    )]
+    Superseded {
+        /// Its own incarnation.
+        own: String,
+        /// The one that it met.
+        now: String,
+    },
+    /// There is no new cluster to begin, or there must not be.
+    #[error("--force-new-cluster was not carried out: {}", .0)]
+    NotForced(String),
     /// It could not go on: what it cannot persist it must not acknowledge.
     #[error("stopped: {}", .0)]
     Stopped(String),
@@ -124,6 +139,8 @@ enum Event {
     Fatal(String),
     /// It left its cluster and starts anew.
     Left,
+    /// It met a later life of its cluster.
+    Superseded(ManagerError),
 }
 
 /// What founding, joining, leaving and serving share.
@@ -149,7 +166,7 @@ struct Manager(Arc<Shared>);
 /// # Errors
 ///
 /// If it cannot start, or cannot go on.
-pub async fn run(options: Options) -> Result<(), ManagerError> {
+pub async fn run(mut options: Options) -> Result<(), ManagerError> {
     let system = |what| move |source| ManagerError::System { what, source };
     let protection = crate::memory::install()
         .map_err(|error| system("cannot take memory for keys")(io::Error::other(error)))?;
@@ -165,6 +182,8 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
         version = env!("CARGO_PKG_VERSION"), data = %options.data.display(),
         memory_protection = protection, "manager_starting"
     );
+    incarnation::check_not_superseded(&folder)?;
+    incarnation::settle(&folder)?;
     loop {
         let (events, mut happened) = mpsc::unbounded_channel();
         let (phase, seen) = watch::channel(Phase::Starting);
@@ -194,7 +213,12 @@ pub async fn run(options: Options) -> Result<(), ManagerError> {
                 return Ok(());
             }
             Some(Event::Fatal(reason)) => return Err(ManagerError::Stopped(reason)),
-            Some(Event::Left) => tracing::info!("cluster_left"),
+            Some(Event::Superseded(error)) => return Err(error),
+            Some(Event::Left) => {
+                tracing::info!("cluster_left");
+                // It was meant for the cluster that was left.
+                options.force_new_cluster = false;
+            }
         }
     }
 }
@@ -319,6 +343,12 @@ impl Manager {
                         None => continue,
                     }
                 }
+                Unlocking::Empty if shared.options.force_new_cluster => {
+                    return Err(ManagerError::NotForced(format!(
+                        "{} holds no cluster; to make one: `secretctl cluster init`",
+                        shared.folder.path().display()
+                    )));
+                }
                 Unlocking::Empty => {
                     shared.clear_unfinished()?;
                     shared.phase.send_replace(Phase::Empty);
@@ -331,6 +361,7 @@ impl Manager {
             shared.phase.send_replace(Phase::Starting);
             drop(commands.take());
             shared.check_log_is_there()?;
+            let unlocked = shared.forced_if_asked(unlocked).await?;
             let address = read_text(&shared.folder, ADDRESS)?.unwrap_or_default();
             let listener = listen(shared.listen_address(&address)).await?;
             let unsealed = Unsealed::from_disk(*unlocked, &shared.folder, address)?;

@@ -6,16 +6,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
 use link::tls::{self, Cluster, OwnCertificate};
+use proto::id::Incarnation;
 use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind, SlotPublicKey};
 use sys::file::Folder;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
-use super::{Event, Manager, ManagerError, STOP_WITHIN, renew, reseal, rotate};
+use super::{Event, Manager, ManagerError, STOP_WITHIN, incarnation, renew, reseal, rotate};
 use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
 use crate::front::grpc::serve_remote;
@@ -85,7 +87,8 @@ impl Running {
     ) -> Result<Self, ManagerError> {
         let shared = &manager.0;
         let cluster = unsealed.cluster();
-        let to_peers = tls::client_config(unsealed.own.clone(), &unsealed.chain.ca, cluster, true)
+        let (met, later) = watch::channel(cluster.incarnation);
+        let to_peers = tls::peer_config(unsealed.own.clone(), &unsealed.chain.ca, cluster, met)
             .map_err(tls_failed)?;
         let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
             .map_err(tls_failed)?;
@@ -106,9 +109,9 @@ impl Running {
         .await?;
         let connections = Connections::new();
         let service = Arc::new(Service {
-            raft: raft.clone(),
-            keyring,
             key_desk: KeyDesk::new(keys.clone(), &raft),
+            raft,
+            keyring,
             keys,
             denials: Arc::new(Denials::default()),
             connections: connections.clone(),
@@ -120,6 +123,7 @@ impl Running {
                 memory_protection: shared.protection.clone(),
                 unlocked_by: by.as_str().into(),
                 brought,
+                incarnation: cluster.incarnation,
             },
         });
         let stop_duties = CancellationToken::new();
@@ -141,15 +145,10 @@ impl Running {
         duties.spawn(dispatcher.watch_quorum());
         let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;
         duties.spawn(room.watch(service.clone(), stop_duties.clone()));
-        duties.spawn(renew::keep_renewed(
-            manager.clone(),
-            service.clone(),
-            own,
-            stop_duties.clone(),
-        ));
-        duties.spawn(watch_removal(service.clone(), stop_duties.clone()));
         duties.spawn(rotate::keep_log_key(service.clone(), stop_duties.clone()));
-        duties.spawn(watch_raft(raft, shared.events.clone(), stop_duties.clone()));
+        let renewal = renew::keep_renewed(manager.clone(), service, own, stop_duties.clone());
+        duties.spawn(renewal);
+        watch_for_the_end(&manager, &serving, later, &duties, &stop_duties);
         duties.close();
 
         shared.phase.send_replace(Phase::Serving(serving.clone()));
@@ -197,8 +196,23 @@ fn ends_with(events: UnboundedSender<Event>) -> Fatal {
     })
 }
 
+/// Watches for what ends a manager, or should.
+fn watch_for_the_end(
+    manager: &Manager,
+    serving: &Serving,
+    later: watch::Receiver<Incarnation>,
+    duties: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let (service, events) = (&serving.service, manager.0.events.clone());
+    let own = service.local.incarnation;
+    duties.spawn(watch_removal(service.clone(), stop.clone()));
+    duties.spawn(watch_raft(service.raft.clone(), events, stop.clone()));
+    duties.spawn(watch_later_life(manager.clone(), own, later, stop.clone()));
+}
+
 /// Opens the store of records, off the runtime: a large one takes seconds.
-async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
+pub(super) async fn open_disk(folder: Folder) -> Result<Arc<dyn Disk>, ManagerError> {
     let opening = tokio::task::spawn_blocking(move || SledDisk::open(folder)).await;
     let disk = opening
         .map_err(|error| ManagerError::Stopped(error.to_string()))?
@@ -231,6 +245,27 @@ async fn watch_removal(service: Arc<Service>, stop: CancellationToken) {
             told = true;
         }
     }
+}
+
+/// Ends the manager for good when another showed a certificate of a later life of the cluster: agents
+/// that have not met it must not take this one for the cluster.
+async fn watch_later_life(
+    manager: Manager,
+    own: Incarnation,
+    mut met: watch::Receiver<Incarnation>,
+    stop: CancellationToken,
+) {
+    let now = tokio::select! {
+        () = stop.cancelled() => return,
+        now = met.wait_for(|met| *met > own) => match now {
+            Ok(now) => *now,
+            Err(_) => return,
+        },
+    };
+    let error = incarnation::supersede(&manager.0.folder, own, now);
+    tracing::error!(%error, "manager_superseded");
+    // Nobody listens when the manager is stopping anyway.
+    drop(manager.0.events.send(Event::Superseded(error)));
 }
 
 /// Ends the manager when Raft ends by itself.

@@ -10,6 +10,7 @@
 //! restarted voter can have forgotten.
 
 mod codec;
+mod incarnation;
 mod log;
 mod machine;
 mod network;
@@ -45,6 +46,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::codec::log_id_to_pb;
+pub(crate) use self::incarnation::{Left, Survivor, read as read_survivor};
 pub use self::log::LogError;
 pub(crate) use self::log::{Fatal, LogKeys};
 use self::log::{LogReader, LogWriter, Opened};
@@ -411,6 +413,12 @@ impl Raft {
     /// The last index that was applied here.
     pub(crate) fn applied_index(&self) -> u64 {
         *self.machine.applied().borrow()
+    }
+
+    /// The term and the index of the last entry of this manager's log: of two managers, the one where
+    /// they are higher has all that the other has.
+    pub(crate) fn last_entry(&self) -> (u64, u64) {
+        self.log.last_entry()
     }
 
     /// The 99th percentile of the last syncs of the log, in microseconds.

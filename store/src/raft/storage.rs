@@ -158,6 +158,11 @@ impl LogStore {
         (tail.purged.map(|id| id.index), tail.last.map(|id| id.index))
     }
 
+    /// The last entry's term and index; zeros if there is none.
+    pub(crate) fn last_entry(&self) -> (u64, u64) {
+        self.tail().last.map_or((0, 0), |id| (id.leader_id.term, id.index))
+    }
+
     /// Whether there must be a record.
     pub(crate) fn is_within(&self, index: u64) -> bool {
         let (purged, last) = self.bounds();

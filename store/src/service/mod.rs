@@ -38,7 +38,7 @@ use link::certificate::PeerCertificate;
 use prost::Message;
 use proto::Kind;
 use proto::convert::ParseError;
-use proto::id::{RequestKey, Timestamp};
+use proto::id::{Incarnation, RequestKey, Timestamp};
 use proto::identity::{Caller, Role, Subject};
 use state::command::{Command, Envelope};
 use state::object::{Cluster, Digest, RequestMark};
@@ -89,6 +89,8 @@ pub(crate) struct DiskRoom {
 pub(crate) struct LocalFacts {
     pub(crate) memory_protection: String,
     pub(crate) unlocked_by: String,
+    /// The life of the cluster that it is of.
+    pub(crate) incarnation: Incarnation,
     /// The slot that an operator opened the key file with, if one did.
     pub(crate) brought: Option<seal::SlotPublicKey>,
 }

@@ -1,7 +1,7 @@
 //! What managers say to each other.
 //!
-//! Raft accepts a manager by its certificate and "not known to be removed": a follower that lags
-//! cannot know newer members. Everything else asks the applied state.
+//! Raft accepts a manager by its certificate of the present incarnation and "not known to be
+//! removed": a follower that lags cannot know newer members. Everything else asks the applied state.
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -39,6 +39,16 @@ impl Front {
             denials.count(caller, Role::Manager.as_str());
             return Err(denied().into());
         };
+        let (theirs, ours) = (certificate.identity.incarnation, serving.service.local.incarnation);
+        if theirs != ours {
+            denials.count(caller, "former_incarnation");
+            let text = format!(
+                "manager {member} belongs to incarnation {theirs}; the cluster is now {ours}"
+            );
+            return Err(Failure::new(Kind::Evicted, text)
+                .hint("empty its data folder and join anew: docs/operations/replace-manager.md")
+                .into());
+        }
         let removed = {
             let state = serving.service.raft.machine.state();
             state.is_removed_member(member)

@@ -142,7 +142,7 @@ fn pool() -> Arc<Pool> {
     let ca = CertificateDer::from(authority.to_vec());
     let own = OwnCertificate::new(issued.der, ca.clone(), &pair.private).unwrap();
     let cluster = Cluster { realm, incarnation };
-    Pool::new(ME, tls::client_config(own, &ca, cluster, true).unwrap())
+    Pool::new(ME, tls::client_config(own, &ca, cluster).unwrap())
 }
 
 /// A manager alone, on a simulated disk.
