@@ -327,9 +327,10 @@ proptest! {
             for state in [&mut silent, &mut said] {
                 let index = state.index() + 1;
                 let caller = Caller::Cluster { member: MemberId(1) };
-                let command = Command::Plan(steps(state));
-                let envelope =
-                    Envelope { format: 1, request: None, caller, at: Timestamp(0), body: command };
+                // At one time for both: a task's delay may be over between the two.
+                let at = Timestamp(world.now);
+                let command = Command::Plan(steps(state, at));
+                let envelope = Envelope { format: 1, request: None, caller, at, body: command };
                 apply(state, index, envelope).unwrap();
             }
             let places = |state: &State| -> Vec<_> {
@@ -412,13 +413,13 @@ proptest! {
     }
 }
 
-fn steps(state: &State) -> Vec<state::command::Step> {
+fn steps(state: &State, now: Timestamp) -> Vec<state::command::Step> {
     let mut made = 0_u8;
     let mut ids = || {
         made += 1;
         proto::id::TaskId::from_entropy([made; 17])
     };
-    plan(state, Timestamp(0), &Scope::Everything, &mut ids).steps
+    plan(state, now, &Scope::Everything, &mut ids).steps
 }
 
 #[test]
