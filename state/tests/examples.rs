@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use proto::Kind;
-use proto::id::{KeyId, MemberId, Revision, Timestamp, TokenId, Version};
+use proto::id::{KeyId, MemberId, Revision, Serial, Timestamp, TokenId, Version};
 use proto::identity::{Caller, Principal, Role, Subject};
 use proto::limits::REMEMBERED_REQUESTS_MAX;
 use proto::spec::{Mode, RestartCondition, VersionChoice};
 use proto::task::{DesiredState, TaskState};
 use state::command::{
-    AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Step, UpdateNode,
+    AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Envelope, Step, UpdateNode,
 };
 use state::object::{
-    Availability, Digest, MemberState, NodeState, ObjectId, OperatorRole, TransitKey,
+    Availability, Certificate, Digest, MemberState, NodeState, ObjectId, OperatorRole, TransitKey,
 };
 use state::{Outcome, Refusal, Standing, Unapplicable, apply, assignments, entitled};
 
@@ -425,7 +425,7 @@ fn an_evicted_node_has_nothing() {
     world.report(node, task, TaskState::Running);
     assert!(entitled(&world.state, node, task, id, Version(1)).is_some());
     let subject = Subject::Agent(node);
-    let serial = proto::id::Serial::from_bytes([1; 16]);
+    let serial = Serial::from_bytes([1; 16]);
     let key = Digest([9; 32]);
     assert_eq!(world.state.standing(serial, subject, &key), Standing::Good);
     assert_eq!(world.state.standing(serial, subject, &Digest([8; 32])), Standing::Unknown);
@@ -461,7 +461,7 @@ fn tokens_admit_their_role_once_before_they_expire() {
             node_id: node_id(n),
             same_node: false,
             hostname: format!("host-{n}").parse().unwrap(),
-            serial: proto::id::Serial::from_bytes([n; 16]),
+            serial: Serial::from_bytes([n; 16]),
             certificate: certificate(Subject::Agent(node_id(n))),
         })
     };
@@ -503,7 +503,7 @@ fn a_hostname_is_taken_once() {
             node_id: node_id(7),
             same_node: false,
             hostname: "NODE-1".parse().unwrap(),
-            serial: proto::id::Serial::from_bytes([7; 16]),
+            serial: Serial::from_bytes([7; 16]),
             certificate: certificate(Subject::Agent(node_id(7))),
         }))
         .outcome;
@@ -584,6 +584,37 @@ fn a_later_format_and_a_diverged_state_stop_the_manager() {
     assert_eq!(check(&mut world, Digest([0; 32])), Err(Unapplicable::Diverged { index: at }));
     assert_eq!(bytes_of(&world.state), before, "nothing was changed");
     assert_eq!(check(&mut world, digest), Ok(()));
+}
+
+#[test]
+fn a_certificate_that_ended_is_kept_until_its_renewal_is_used() {
+    let mut world = World::founded();
+    let node = world.add_node(1, &[]);
+    let subject = Subject::Agent(node);
+    let of = |n: u8| Serial::from_bytes([n; 16]);
+    let stands = |world: &World, n: u8| {
+        world.state.standing(of(n), subject, &Digest([9; 32])) == Standing::Good
+    };
+    // The first one ends; the cluster was off.
+    world.now = certificate(subject).not_after.0 + 1;
+    let renew = |world: &mut World, with: u8, n: u8, ends: u64| {
+        let command = Command::IssueCertificate {
+            serial: of(n),
+            certificate: Certificate { not_after: Timestamp(ends), ..certificate(subject) },
+        };
+        let caller = Caller::Certified { subject, serial: of(with) };
+        let envelope = Envelope { caller, ..world.envelope(command) };
+        world.apply(envelope).outcome.unwrap();
+    };
+    let ends = world.now + 1_000;
+    renew(&mut world, 1, 2, ends);
+    // The answer was lost: it is all that the agent has.
+    assert!(stands(&world, 1));
+    renew(&mut world, 1, 3, ends);
+    assert!(stands(&world, 1) && stands(&world, 2) && stands(&world, 3));
+    // Once another was used to renew, it is gone.
+    renew(&mut world, 3, 4, ends + 1_000);
+    assert!(!stands(&world, 1) && stands(&world, 3) && stands(&world, 4));
 }
 
 #[test]

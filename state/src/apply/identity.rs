@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto::id::{NodeId, OperatorId, Serial, TokenId};
-use proto::identity::{Role, Subject};
+use proto::identity::{Caller, Role, Subject};
 use proto::limits::{CERTIFICATES_MAX, MANAGERS_MAX, NODES_MAX, OPERATORS_MAX, TOKENS_MAX};
 use proto::name::{Hostname, Labels};
 
@@ -221,12 +221,18 @@ impl Context<'_> {
 
     pub(super) fn put_certificate(&mut self, serial: Serial, certificate: Certificate) {
         // Of one subject, only certificates that have not ended and the newest are kept: an older
-        // one that ended has been replaced.
+        // one that ended has been replaced. But not yet the one that this is the renewal of: the
+        // answer may be lost, and then there is nothing else to renew with.
         let now = self.now;
         let subject = certificate.subject;
+        let renewed = match self.caller {
+            Caller::Certified { serial, .. } => Some(serial),
+            _ => None,
+        };
         let mut certificates = std::mem::take(&mut self.state.certificates);
-        certificates.retain(|_, old| {
-            let replaced = old.subject == subject && old.not_after <= now && !old.revoked;
+        certificates.retain(|serial, old| {
+            let ended = old.subject == subject && old.not_after <= now && !old.revoked;
+            let replaced = ended && renewed != Some(*serial);
             !replaced && !self.is_forgotten(old)
         });
         self.state.certificates = certificates;
