@@ -16,4 +16,4 @@
 
 mod lab;
 
-pub use lab::{Agent, Ctl, Daemon, Lab, Manager, PATIENCE, Ran, set_mode, until};
+pub use lab::{Agent, Ctl, Daemon, Lab, Manager, PATIENCE, Ran, faketime, set_mode, until};

@@ -24,6 +24,8 @@ pub enum Need {
     LoopDevices,
     /// The program strace, and to be allowed to trace a child.
     Strace,
+    /// The library libfaketime, where Debian puts it.
+    Faketime,
 }
 
 impl Need {
@@ -37,6 +39,7 @@ impl Need {
             Self::Postgres => "postgres",
             Self::LoopDevices => "loop",
             Self::Strace => "strace",
+            Self::Faketime => "faketime",
         }
     }
 }

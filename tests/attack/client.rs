@@ -16,7 +16,7 @@ use proto::pb::agent_message::Message as Up;
 use proto::pb::manager_message::Message as Down;
 use proto::sealed::{Ciphertext, Encapsulation, WrappedKey};
 use proto::token::JoinToken;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use seal::{Delivery, OpenError, Plaintext, SessionBinding, SessionReceiver, SessionSecretKey};
 use tests::PATIENCE;
 use tokio::sync::mpsc;
@@ -31,12 +31,25 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// Messages of this client that wait for the transport.
 const UP_MAX: usize = 64;
 
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Ahead(Duration);
+
+impl rustls::time_provider::TimeProvider for Ahead {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = UnixTime::now().as_secs();
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now) + self.0))
+    }
+}
+
 /// A client and its certificate.
 pub(crate) struct Client {
     own: Arc<OwnCertificate>,
     ca: CertificateDer<'static>,
     cluster: Cluster,
     says: PeerCertificate,
+    /// How far its clock is ahead.
+    ahead: Duration,
     /// Its key pair.
     pub(crate) pair: KeyPairDer,
 }
@@ -98,7 +111,7 @@ impl Client {
         let own = OwnCertificate::new(certificate, ca.clone(), &pair.private).unwrap();
         let cluster =
             Cluster { realm: says.identity.realm, incarnation: Incarnation(enrolled.incarnation) };
-        Self { own, ca, cluster, says, pair }
+        Self { own, ca, cluster, says, ahead: Duration::ZERO, pair }
     }
 
     /// Whom its certificate names.
@@ -122,7 +135,25 @@ impl Client {
     /// A connection of its own to a manager.
     pub(crate) fn channel(&self, address: &str) -> Channel {
         let config = tls::client_config(self.own.clone(), &self.ca, self.cluster).unwrap();
-        dial::channel(address, config, Patience::CLIENT).unwrap()
+        let mut config = (*config).clone();
+        config.time_provider = Arc::new(Ahead(self.ahead));
+        dial::channel(address, Arc::new(config), Patience::CLIENT).unwrap()
+    }
+
+    /// Sets its clock ahead.
+    pub(crate) const fn set_clock_ahead(&mut self, ahead: Duration) {
+        self.ahead = ahead;
+    }
+
+    /// Asks for its next certificate, with the one it has; the client with that.
+    pub(crate) async fn renewed(&self, address: &str) -> Result<Self, Failure> {
+        let pair = make_key_pair().unwrap();
+        let request = pb::RenewRequest {
+            request_key: request_key().into(),
+            public_key: pair.public.clone().into(),
+        };
+        let enrolled = EnrollClient::new(self.channel(address)).renew(request).await?;
+        Ok(Self { ahead: self.ahead, ..Self::of(&enrolled.into_inner(), pair) })
     }
 
     /// The operators' calls.

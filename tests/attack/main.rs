@@ -16,6 +16,7 @@ const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 mod boxes;
 mod calls;
 mod client;
+mod expired;
 mod neighbours;
 mod partition;
 mod session;

@@ -287,6 +287,18 @@ impl Drop for Lab {
     }
 }
 
+/// The library that sets the wall clock of a program; none, and it is said, if it is not there.
+pub fn faketime(test: &str) -> Option<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok);
+    let mut found = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    let library = found.find(|path| path.exists());
+    if library.is_none() {
+        let reason = "there is no /usr/lib/*/faketime/libfaketimeMT.so.1";
+        sys::require::skip(test, sys::require::Need::Faketime, reason);
+    }
+    library
+}
+
 /// Gives a file another mode.
 pub fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();

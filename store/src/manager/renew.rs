@@ -1,5 +1,8 @@
 //! Renewing this manager's own certificate, at a random point in 50 to 80 % of its life.
 //!
+//! A cluster that was off for longer than that has managers whose certificates have ended. They carry
+//! Raft all the same; each renews as soon as there is a leader, and agents come after them.
+//!
 //! The new private key goes into the key file before the certificate goes into use: a renewal that
 //! is cut short leaves a pair that fits.
 
@@ -24,6 +27,10 @@ use crate::service::{Service, certified, internal, now};
 /// How often the clock is looked at: it may jump.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// Pause after a try that failed while the certificate has ended: nobody but managers talks to this
+/// one meanwhile, and a leader is elected within a second or two.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Time for the leader's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -43,24 +50,44 @@ pub(super) async fn keep_renewed(
 ) {
     let [random] = seal::random::<1>();
     loop {
+        let pause = match own.says() {
+            Some(says) => renew_if_due(&manager, &service, &own, says, random).await,
+            None => LOOK_EVERY,
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-        let Some(says) = own.says() else { continue };
-        let issued_at = {
-            let state = service.raft.machine.state();
-            state.certificate(says.serial).map(|kept| kept.issued_at)
-        };
-        let is_due = issued_at.is_none_or(|at| due(at, says.not_after, random) <= now());
-        if !is_due {
-            continue;
-        }
-        match renew(&manager, &service, &own, says).await {
-            Ok(()) => tracing::info!("certificate_renewed"),
-            Err(failure) => tracing::warn!(%failure, "certificate_not_renewed"),
+            () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Renews if it is time; when to look again.
+async fn renew_if_due(
+    manager: &Manager,
+    service: &Service,
+    own: &OwnCertificate,
+    says: PeerCertificate,
+    random: u8,
+) -> Duration {
+    let issued_at = {
+        let state = service.raft.machine.state();
+        state.certificate(says.serial).map(|kept| kept.issued_at)
+    };
+    let has_ended = says.not_after <= now();
+    // The record may not be there yet: the log is read again at start, and in a moment at founding.
+    let is_due = issued_at.is_some_and(|at| due(at, says.not_after, random) <= now());
+    if !is_due && !has_ended {
+        return LOOK_EVERY;
+    }
+    match renew(manager, service, own, says).await {
+        Ok(()) => tracing::info!("certificate_renewed"),
+        Err(failure) if has_ended => {
+            tracing::warn!(%failure, "expired_certificate_not_renewed");
+            return AGAIN_AFTER;
+        }
+        Err(failure) => tracing::warn!(%failure, "certificate_not_renewed"),
+    }
+    LOOK_EVERY
 }
 
 async fn renew(
@@ -83,7 +110,10 @@ async fn renew(
     credentials::stage(folder, &leaf).map_err(local_failure)?;
     own.replace(leaf, ca, &pair.private).map_err(|error| internal(&error))?;
     service.keys.set_tls_key(pair.private).map_err(local_failure)?;
-    credentials::settle(folder).map_err(local_failure)
+    credentials::settle(folder).map_err(local_failure)?;
+    // A connection is judged by the certificate that it began with, and these live for months.
+    service.raft.pool.reconnect();
+    Ok(())
 }
 
 /// Asks the leader with the old certificate, which may have expired: that is still allowed.

@@ -91,6 +91,12 @@ impl Pool {
         channels.retain(|(other, _), _| *other != member);
     }
 
+    /// Makes every connection anew when it is next used: with the certificate that this manager has
+    /// by then. One that is in use goes on until its call ends.
+    pub(crate) fn reconnect(&self) {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Where a member is reached, as far as this manager knows.
     pub(crate) fn address(&self, member: MemberId) -> Option<String> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&member).cloned()
