@@ -40,6 +40,10 @@ pub use self::raft::{LogError, Profile, SnapshotFileError, StartError};
 /// Exit status for a wrong command line or configuration (as sysexits.h has it for usage).
 const EX_USAGE: u8 = 2;
 
+/// Exit status of a manager that its cluster went on without, as of an agent that was evicted: no
+/// start of it will end otherwise.
+const EX_SUPERSEDED: u8 = 77;
+
 /// The program `secretd`, for its own binary and for whoever embeds it.
 ///
 /// The caller's binary has `sys::alloc::ZeroizingAllocator` as its global allocator.
@@ -73,15 +77,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(options)).map_err(|error| chain(&error)),
-        Err(error) => Err(chain(&error)),
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(source) => Err(ManagerError::System { what: "cannot start its threads", source }),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error, "manager_failed");
-            ExitCode::FAILURE
-        }
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    tracing::error!(error = chain(&error), "manager_failed");
+    match error {
+        ManagerError::NotForced(_) => ExitCode::from(EX_USAGE),
+        ManagerError::Superseded { .. } => ExitCode::from(EX_SUPERSEDED),
+        _ => ExitCode::FAILURE,
     }
 }
 

@@ -117,6 +117,11 @@ fn take_over(folder: &Folder, gate: Gate<'_>) -> Result<(), FileError> {
     Ok(())
 }
 
+/// From now on `--force-new-cluster` may be given again.
+pub(super) fn forget_forced(folder: &Folder) -> Result<(), FileError> {
+    folder.remove_if_there(FORCED)
+}
+
 /// Refuses to start a manager that has met a later life of its cluster.
 pub(super) fn check_not_superseded(folder: &Folder) -> Result<(), ManagerError> {
     let Some(text) = read_text(folder, SUPERSEDED)? else { return Ok(()) };
@@ -142,7 +147,7 @@ impl Shared {
     ) -> Result<Box<Unlocked>, ManagerError> {
         let folder = &self.folder;
         if !self.options.force_new_cluster {
-            folder.remove_if_there(FORCED)?;
+            forget_forced(folder)?;
             return Ok(unlocked);
         }
         if let Some(incarnation) = read_text(folder, FORCED)? {

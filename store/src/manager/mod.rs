@@ -438,6 +438,7 @@ impl Shared {
         tracing::warn!("unfinished_start_cleared");
         SledDisk::destroy(&self.folder, SNAPSHOT_PREFIX)?;
         credentials::remove(&self.folder)?;
+        incarnation::forget_forced(&self.folder)?;
         self.folder.remove_if_there(ADDRESS)?;
         Ok(self.folder.remove_if_there(UNFINISHED)?)
     }
