@@ -115,6 +115,10 @@ pub const HISTORY_MAX: usize = 5;
 /// Longest message an agent may attach to a task status, in bytes.
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 512;
 
+/// Keys wrapped anew in one log entry, during a rotation of the root key: 50 KiB, and a millisecond
+/// of applying, so that what others propose waits no longer for it than for any group.
+pub const REWRAPS_MAX: usize = 256;
+
 /// Task statuses in one message from an agent, and in one log entry.
 pub const STATUSES_MAX: usize = 1_000;
 

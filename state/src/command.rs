@@ -6,6 +6,8 @@
 //!
 //! Invariant: a number once given to a field or a variant is never given to another.
 
+mod describe;
+
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
@@ -15,15 +17,16 @@ use proto::id::{
 };
 use proto::identity::{Caller, Role};
 use proto::name::{Hostname, Labels, OperatorName, SecretName};
-use proto::sealed::StoredPayload;
+use proto::sealed::{StoredPayload, WrappedKey};
 use proto::spec::ServiceSpec;
 use proto::task::{DesiredState, TaskStatus};
 
 use crate::incarnation::BeginIncarnation;
 use crate::object::{
     Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
-    ObjectId, OperatorRole, RequestMark, SlotRecipient, TransitKey,
+    OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
+use crate::root_keys::Wrapped;
 
 /// The highest format of commands that this version can apply.
 pub const LEVEL: u16 = 1;
@@ -216,6 +219,9 @@ pub enum Command {
         /// Which.
         #[n(0)]
         member: MemberId,
+        /// Whether it gave its word to destroy its keys; logs of before do not say.
+        #[n(1)]
+        destroys: Option<bool>,
     },
     /// Refusals of the last while, counted.
     #[n(23)]
@@ -293,6 +299,56 @@ pub enum Command {
         /// Its public half.
         #[n(0)]
         public_key: Blob,
+    },
+    /// A new root key was made; members fetch it.
+    #[n(31)]
+    AnnounceRoot {
+        /// Its id.
+        #[n(0)]
+        id: KeyId,
+        /// Who made it, and holds it durably.
+        #[n(1)]
+        member: MemberId,
+        /// The announced key in whose place it comes, if nobody can get that any more.
+        #[n(2)]
+        replaces: Option<KeyId>,
+    },
+    /// A member says that it holds the announced root key, durably.
+    #[n(32)]
+    AcknowledgeRoot {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// Which key.
+        #[n(1)]
+        id: KeyId,
+    },
+    /// The announced root key is the active one from now on.
+    #[n(33)]
+    ActivateRoot {
+        /// Which.
+        #[n(0)]
+        id: KeyId,
+    },
+    /// Keys wrapped anew, under the active root key.
+    #[n(34)]
+    Rewrap(#[n(0)] Vec<Rewrap>),
+    /// Nothing is under the old root key any more: members destroy it.
+    #[n(35)]
+    RetireRoot {
+        /// Which.
+        #[n(0)]
+        id: KeyId,
+    },
+    /// A member says that it has destroyed the old root key.
+    #[n(36)]
+    AcknowledgeRootDestroyed {
+        /// Which member.
+        #[n(0)]
+        member: MemberId,
+        /// Which key.
+        #[n(1)]
+        id: KeyId,
     },
     /// Log and transit keys rotate at once for a secret that was removed.
     #[n(40)]
@@ -608,6 +664,21 @@ pub struct AddOperator {
     pub token: CreateToken,
 }
 
+/// One key that was wrapped anew. The wrap before is named by its digest: the log is not to hold it
+/// once more.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Rewrap {
+    /// What it is the key of.
+    #[n(0)]
+    pub object: Wrapped,
+    /// Digest of the wrap it was made from.
+    #[n(1)]
+    pub old: Digest,
+    /// The key under the active root key.
+    #[n(2)]
+    pub new: WrappedKey,
+}
+
 /// Refusals of one caller.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Denial {
@@ -620,102 +691,4 @@ pub struct Denial {
     /// How often.
     #[n(2)]
     pub count: u64,
-}
-
-impl Command {
-    /// The name in the audit and in metrics.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::InitCluster(_) => "init_cluster",
-            Self::CreateSecret(_) => "create_secret",
-            Self::RemoveSecret { .. } => "remove_secret",
-            Self::CreateService { .. } => "create_service",
-            Self::UpdateService { .. } => "update_service",
-            Self::RemoveService { .. } => "remove_service",
-            Self::Plan(_) => "plan",
-            Self::ReportTasks(_) => "report_tasks",
-            Self::ReportNodes(_) => "report_nodes",
-            Self::UpdateNode(_) => "update_node",
-            Self::RemoveNode { .. } => "remove_node",
-            Self::AdmitAgent(_) => "admit_agent",
-            Self::AdmitManager(_) => "admit_manager",
-            Self::IssueCertificate { .. } => "issue_certificate",
-            Self::CreateToken(_) => "create_token",
-            Self::RevokeToken { .. } => "revoke_token",
-            Self::AddOperator(_) => "add_operator",
-            Self::EnrollOperator { .. } => "enroll_operator",
-            Self::RemoveOperator { .. } => "remove_operator",
-            Self::AcknowledgeKeys { .. } => "acknowledge_keys",
-            Self::SetMemberState { .. } => "set_member_state",
-            Self::SetMemberAddress { .. } => "set_member_address",
-            Self::RemoveMember { .. } => "remove_member",
-            Self::RecordDenials(_) => "record_denials",
-            Self::RaiseLevel { .. } => "raise_level",
-            Self::CheckDigest { .. } => "check_digest",
-            Self::AddTransitKey { .. } => "add_transit_key",
-            Self::RetireTransitKey { .. } => "retire_transit_key",
-            Self::SetQuota { .. } => "set_quota",
-            Self::RotateLogKeys => "rotate_log_keys",
-            Self::AcknowledgeLogKey { .. } => "acknowledge_log_key",
-            Self::SetRecipients { .. } => "set_recipients",
-            Self::ProveSlot { .. } => "prove_slot",
-            Self::ShredSecret { .. } => "shred_secret",
-            Self::BeginIncarnation(_) => "begin_incarnation",
-        }
-    }
-
-    /// What the command is about, as far as it says: what the audit names when it was refused.
-    pub const fn object(&self) -> ObjectId {
-        match self {
-            Self::CreateSecret(secret) => ObjectId::Secret(secret.id),
-            Self::RemoveSecret { id, .. } | Self::ShredSecret { id } => ObjectId::Secret(*id),
-            Self::CreateService { id, .. }
-            | Self::UpdateService { id, .. }
-            | Self::RemoveService { id } => ObjectId::Service(*id),
-            Self::UpdateNode(update) => ObjectId::Node(update.id),
-            Self::RemoveNode { id, .. } => ObjectId::Node(*id),
-            Self::AdmitAgent(AdmitAgent { token_id, .. })
-            | Self::AdmitManager(AdmitManager { token_id, .. })
-            | Self::EnrollOperator { token_id, .. }
-            | Self::CreateToken(CreateToken { id: token_id, .. })
-            | Self::RevokeToken { id: token_id } => ObjectId::Token(*token_id),
-            Self::IssueCertificate { serial, .. } => ObjectId::Certificate(*serial),
-            Self::AddOperator(operator) => ObjectId::Operator(operator.id),
-            Self::RemoveOperator { id } => ObjectId::Operator(*id),
-            Self::AcknowledgeKeys { member, .. }
-            | Self::SetMemberState { member, .. }
-            | Self::SetMemberAddress { member, .. }
-            | Self::RemoveMember { member }
-            | Self::AcknowledgeLogKey { member, .. } => ObjectId::Member(*member),
-            Self::InitCluster(_)
-            | Self::Plan(_)
-            | Self::ReportTasks(_)
-            | Self::ReportNodes(_)
-            | Self::RecordDenials(_)
-            | Self::RaiseLevel { .. }
-            | Self::CheckDigest { .. }
-            | Self::AddTransitKey { .. }
-            | Self::RetireTransitKey { .. }
-            | Self::SetQuota { .. }
-            | Self::RotateLogKeys
-            | Self::SetRecipients { .. }
-            | Self::ProveSlot { .. }
-            | Self::BeginIncarnation(_) => ObjectId::Cluster,
-        }
-    }
-
-    /// Whether the command makes the state larger: refused while a disk is nearly full, when
-    /// removals, statuses and rotation still pass.
-    pub const fn grows(&self) -> bool {
-        matches!(
-            self,
-            Self::CreateSecret(_)
-                | Self::CreateService { .. }
-                | Self::UpdateService { .. }
-                | Self::AdmitAgent(_)
-                | Self::AdmitManager(_)
-                | Self::CreateToken(_)
-                | Self::AddOperator(_)
-        )
-    }
 }

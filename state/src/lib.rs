@@ -22,6 +22,7 @@ mod log_keys;
 mod plan;
 mod refusal;
 mod remembered;
+mod root_keys;
 mod schedule;
 mod shredding;
 mod snapshot;
@@ -36,6 +37,9 @@ pub use crate::log_keys::{LogKeys, MemberLogKey};
 pub use crate::plan::{Plan, Scope, plan};
 pub use crate::refusal::Refusal;
 pub use crate::remembered::Outcome;
+pub use crate::root_keys::{
+    FinishedRoot, Phase, RootKeys, RootRotation, Unproved, Wrapped, wrap_digest,
+};
 pub use crate::shredding::{
     Departed, Need, Shredded, Shredding, ShreddingStep, Tombstone, Unnamed, Word, shredding_step,
 };

@@ -5,8 +5,8 @@
 //! and gives word. Not here: how a manager rotates (store).
 //!
 //! Invariants: a manager's epoch rises only with a key that it did not have before; no epoch is
-//! wanted before every manager has reached the last one; after a slot was taken from the recipients
-//! an epoch begins, at once or after the one that is under way.
+//! wanted before every manager has reached the last one; after a slot was taken from the recipients,
+//! or a root key was destroyed, an epoch begins, at once or after the one that is under way.
 
 use std::collections::BTreeMap;
 

@@ -26,6 +26,7 @@ use crate::object::{
     Token,
 };
 use crate::remembered::Remembered;
+use crate::root_keys::RootKeys;
 use crate::shredding::{Departed, Tombstone};
 use crate::state::State;
 
@@ -80,6 +81,7 @@ mod kind {
     pub(super) const REMEMBERED: u8 = 14;
     pub(super) const AUDIT: u8 = 15;
     pub(super) const LOG_KEYS: u8 = 60;
+    pub(super) const ROOT_KEYS: u8 = 61;
     pub(super) const TOMBSTONE: u8 = 70;
     pub(super) const UNNAMED_TOMBSTONES: u8 = 71;
     pub(super) const DEPARTED_MEMBER: u8 = 72;
@@ -156,6 +158,9 @@ impl State {
         }
         if self.log_keys != LogKeys::default() {
             out.item(kind::LOG_KEYS, &self.log_keys)?;
+        }
+        if self.root_keys != RootKeys::default() {
+            out.item(kind::ROOT_KEYS, &self.root_keys)?;
         }
         for (revision, tombstone) in &self.shredding.tombstones {
             out.item(kind::TOMBSTONE, (*revision, tombstone))?;
@@ -280,6 +285,7 @@ impl SnapshotReader {
             }
             kind::AUDIT => self.audit.push_back(decode(item)?),
             kind::LOG_KEYS => state.log_keys = decode(item)?,
+            kind::ROOT_KEYS => state.root_keys = decode(item)?,
             kind::TOMBSTONE => {
                 let (revision, tombstone): (Revision, Tombstone) = decode(item)?;
                 state.shredding_mut().tombstones.insert(revision, tombstone);

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use proto::id::{
     ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey, SecretId,
-    Serial, ServiceId, TaskId, Timestamp, TokenId,
+    Serial, ServiceId, TaskId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Principal, Subject};
 use proto::name::FoldedName;
+use proto::sealed::WrappedKey;
 
 use crate::audit::AuditLog;
 use crate::log_keys::LogKeys;
@@ -24,6 +25,7 @@ use crate::object::{
 };
 use crate::remembered::Remembered;
 use crate::shredding::Shredding;
+use crate::root_keys::RootKeys;
 
 /// Everything the cluster knows.
 #[derive(Clone, Default)]
@@ -53,6 +55,7 @@ pub struct State {
     pub(crate) audit: AuditLog,
     pub(crate) log_keys: LogKeys,
     pub(crate) shredding: Arc<Shredding>,
+    pub(crate) root_keys: RootKeys,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
@@ -63,6 +66,8 @@ pub struct State {
     pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
     pub(crate) nodes_by_hostname: BTreeMap<String, NodeId>,
     pub(crate) payload_bytes: u64,
+    /// How many data keys are wrapped under each root key.
+    pub(crate) wraps_by_root: BTreeMap<KeyId, u64>,
 }
 
 impl State {
@@ -211,6 +216,7 @@ impl State {
         assert_eq!(self.tasks_by_node, rebuilt.tasks_by_node, "tasks of nodes");
         assert_eq!(self.nodes_by_hostname, rebuilt.nodes_by_hostname, "hostnames");
         assert_eq!(self.payload_bytes, rebuilt.payload_bytes, "bytes of payloads");
+        assert_eq!(self.wraps_by_root, rebuilt.wraps_by_root, "wraps by root key");
     }
 
     /// Makes every index anew from the objects.
@@ -223,6 +229,7 @@ impl State {
         self.tasks_by_node.clear();
         self.nodes_by_hostname.clear();
         self.payload_bytes = 0;
+        self.wraps_by_root.clear();
         for (id, secret) in self.secrets.clone() {
             self.index_secret(id, &secret);
         }
@@ -243,6 +250,42 @@ impl State {
             self.secrets_by_request.insert((mark.principal, mark.key), id);
         }
         self.payload_bytes += payload_bytes(secret);
+        for version in secret.versions.values() {
+            self.count_wrap(version.payload.wrapped_dek.key_id());
+        }
+    }
+
+    fn count_wrap(&mut self, root: KeyId) {
+        *self.wraps_by_root.entry(root).or_default() += 1;
+    }
+
+    fn discount_wrap(&mut self, root: KeyId) {
+        if let std::collections::btree_map::Entry::Occupied(mut entry) =
+            self.wraps_by_root.entry(root)
+        {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    /// The wrap of a secret's data key.
+    pub fn wrap_of_secret(&self, id: SecretId, version: Version) -> Option<&WrappedKey> {
+        let version = self.secrets.get(&id)?.versions.get(&version)?;
+        Some(&version.payload.wrapped_dek)
+    }
+
+    /// Puts another wrap in the place of one. Nothing else of the secret changes: its revision is
+    /// that of what operators see.
+    pub(crate) fn put_wrap_of_secret(&mut self, id: SecretId, version: Version, wrap: WrappedKey) {
+        let Some(secret) = self.secrets.get_mut(&id) else { return };
+        let Some(version) = Arc::make_mut(secret).versions.get_mut(&version) else { return };
+        let (new, bytes) = (wrap.key_id(), wrap.as_bytes().len() as u64);
+        let old = std::mem::replace(&mut version.payload.wrapped_dek, wrap);
+        self.payload_bytes = self.payload_bytes + bytes - old.as_bytes().len() as u64;
+        self.discount_wrap(old.key_id());
+        self.count_wrap(new);
     }
 
     fn index_service(&mut self, id: ServiceId, service: &Service) {
@@ -276,6 +319,9 @@ impl State {
             self.secrets_by_request.remove(&(mark.principal, mark.key));
         }
         self.payload_bytes -= payload_bytes(&secret);
+        for version in secret.versions.values() {
+            self.discount_wrap(version.payload.wrapped_dek.key_id());
+        }
         Some(secret)
     }
 

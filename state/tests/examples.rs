@@ -535,7 +535,7 @@ fn a_manager_is_the_index_of_its_admission() {
     let Ok(Outcome::Member { id, .. }) = world.did(admit(2)).outcome else { panic!() };
     assert_eq!(id, MemberId(world.state.index()));
     assert_eq!(world.state.member(id).unwrap().state, MemberState::Joining);
-    world.did(Command::RemoveMember { member: id });
+    world.did(Command::RemoveMember { member: id, destroys: None });
     assert!(world.state.is_removed_member(id));
     assert!(world.state.node(node_id(2)).is_none(), "the machine had no agent");
     let Ok(Outcome::Member { id: next, .. }) = world.did(admit(3)).outcome else { panic!() };

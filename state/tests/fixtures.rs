@@ -3,18 +3,19 @@
 //! `fixtures/format_1.hex` holds a log of format 1, an entry a line, and the digest of the state
 //! it makes. `SECRETD_REGENERATE=1` writes it anew: only ever to add, never to change a line.
 
-use proto::id::{KeyId, MemberId, Revision, TaskId, Timestamp};
+use proto::id::{KeyId, MemberId, Revision, TaskId, Timestamp, Version};
 use proto::identity::{Caller, Role, Subject};
 use proto::name::Labels;
+use proto::sealed::WrappedKey;
 use proto::task::{DesiredState, TaskState};
 use state::command::{
-    AdmitManager, Command, CreateSecret, CreateToken, Denial, Envelope, LEVEL, NodeNews, Step,
-    UpdateNode,
+    AdmitManager, Command, CreateSecret, CreateToken, Denial, Envelope, LEVEL, NodeNews, Rewrap,
+    Step, UpdateNode,
 };
 use state::object::{
     Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient, TransitKey,
 };
-use state::{State, apply};
+use state::{State, Wrapped, apply, wrap_digest};
 
 use crate::world::*;
 
@@ -68,6 +69,7 @@ fn log_of_everything() -> World {
     removed_at_once(&mut world);
     let begin = crate::incarnation::begin(MemberId(1), 200, 2);
     world.did(Command::BeginIncarnation(Box::new(begin)));
+    root_keys(&mut world);
     world
 }
 
@@ -132,7 +134,7 @@ fn members_and_operators(world: &mut World) {
     });
     world.did(Command::SetMemberState { member, state: MemberState::Voter });
     world.did(Command::SetMemberAddress { member, address: "127.0.0.1:7445".into() });
-    world.did(Command::RemoveMember { member });
+    world.did(Command::RemoveMember { member, destroys: None });
     world.did(Command::RevokeToken { id: token_id });
     world.did(Command::RecordDenials(vec![Denial {
         caller: operator,
@@ -144,7 +146,7 @@ fn members_and_operators(world: &mut World) {
         id: new,
         key: TransitKey {
             public_key: Blob(vec![1].into()),
-            wrapped_key: proto::sealed::WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
+            wrapped_key: WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
             created_at: Timestamp(1),
             not_after: Timestamp(9),
             signature: Blob(vec![2].into()),
@@ -179,6 +181,45 @@ fn removed_at_once(world: &mut World) {
         forget_previous: false,
         shred: Some(true),
     });
+}
+
+fn root_keys(world: &mut World) {
+    let (member, id) = (MemberId(1), KeyId::from_bytes([70; 16]));
+    let secret = secret_id(70);
+    world.did(Command::CreateSecret(CreateSecret {
+        id: secret,
+        name: "wrapped_anew".parse().unwrap(),
+        labels: Labels::default(),
+        usable_by: vec![],
+        payload: payload(70, ROOT, 64),
+        transit_key_id: KeyId::from_bytes([50; 16]),
+    }));
+    world.did(Command::AnnounceRoot { id: KeyId::from_bytes([69; 16]), member, replaces: None });
+    let replaces = Some(KeyId::from_bytes([69; 16]));
+    world.did(Command::AnnounceRoot { id, member, replaces });
+    world.did(Command::AcknowledgeRoot { member, id });
+    world.did(Command::ActivateRoot { id });
+    let wrap = world.state.wrap_of_secret(secret, Version(1)).unwrap();
+    let authority = &world.state.cluster().unwrap().authority;
+    let (transit, key) = world.state.cluster().unwrap().transit_keys.first_key_value().unwrap();
+    let object = Wrapped::Secret { id: secret, version: Version(1) };
+    let items = [
+        (object, wrap, 64),
+        (Wrapped::Authority, &authority.wrapped_key, 138),
+        (Wrapped::Transit(*transit), &key.wrapped_key, 32),
+    ];
+    let items = items.map(|(object, wrap, length)| Rewrap {
+        object,
+        old: wrap_digest(wrap),
+        new: WrappedKey::new(sealed(id, 71, length)).unwrap(),
+    });
+    world.did(Command::Rewrap(items.to_vec()));
+    world.did(Command::RetireRoot { id: ROOT });
+    world.did(Command::AcknowledgeRootDestroyed { member, id: ROOT });
+    let epoch = world.state.log_keys().wanted;
+    let key = KeyId::from_bytes([72; 16]);
+    world.did(Command::AcknowledgeLogKey { member, epoch, key });
+    assert!(world.state.root_keys().last.is_some());
 }
 
 fn lines(world: &World) -> String {
@@ -217,7 +258,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 35, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 41, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

@@ -94,7 +94,7 @@ fn who_joins_later_has_nothing_to_rotate_and_who_is_removed_is_not_waited_for() 
     let early = join(&mut world, 2);
     world.did(Command::RotateLogKeys);
     world.did(word(founder, 1, 1));
-    world.did(Command::RemoveMember { member: early });
+    world.did(Command::RemoveMember { member: early, destroys: None });
     assert!(world.state.log_keys_pending().is_empty());
     let late = join(&mut world, 3);
     assert!(world.state.log_keys_pending().is_empty(), "all that it is sent is under new keys");
@@ -119,7 +119,7 @@ fn who_joins_while_log_keys_rotate_rotates_too() {
             world.did(word(member, epoch, 100 + n));
         }
         assert!(world.state.log_keys_pending().is_empty());
-        world.did(Command::RemoveMember { member: late });
+        world.did(Command::RemoveMember { member: late, destroys: None });
     }
 }
 
@@ -202,7 +202,7 @@ fn a_slot_that_goes_while_log_keys_rotate_has_a_rotation_of_its_own_afterwards()
         assert_eq!(read.log_keys(), world.state.log_keys(), "a snapshot knows of it");
         assert!(read.log_keys().next_since.is_some());
         if removed {
-            world.did(Command::RemoveMember { member: down });
+            world.did(Command::RemoveMember { member: down, destroys: None });
         } else {
             world.did(word(down, 1, 2));
         }
@@ -297,7 +297,7 @@ proptest! {
                     let members: Vec<_> = world.state.members().keys().copied().collect();
                     if members.len() > 1 {
                         let member = *pick.get(&members);
-                        world.did(Command::RemoveMember { member });
+                        world.did(Command::RemoveMember { member, destroys: None });
                         thief.exposed.remove(&member);
                     }
                 }

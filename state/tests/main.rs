@@ -12,6 +12,7 @@ mod incarnation;
 mod log_keys;
 mod properties;
 mod shredding;
+mod root_keys;
 mod slots;
 mod swarm_bodies;
 mod world;

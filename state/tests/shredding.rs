@@ -130,18 +130,18 @@ fn the_transit_key_of_its_time_goes_first_and_a_rotation_after_that() {
 fn who_left_without_word_is_listed_and_not_waited_for() {
     let mut world = World::founded();
     let early = join(&mut world, 2);
-    world.did(Command::RemoveMember { member: early });
+    world.did(Command::RemoveMember { member: early, destroys: None });
     world.create_secret(1, "gone");
     retire_transit(&mut world);
     let [before, silent, honest] = [3, 4, 5].map(|n| join(&mut world, n));
-    world.did(Command::RemoveMember { member: before });
+    world.did(Command::RemoveMember { member: before, destroys: None });
     world.did(rm(1));
     world.did(Command::RotateLogKeys);
     world.did(word(FOUNDER, 1, 1));
     world.did(word(honest, 1, 2));
-    world.did(Command::RemoveMember { member: honest });
+    world.did(Command::RemoveMember { member: honest, destroys: None });
     assert!(!is_shredded(&world, 1));
-    world.did(Command::RemoveMember { member: silent });
+    world.did(Command::RemoveMember { member: silent, destroys: None });
     assert!(is_shredded(&world, 1), "nobody else is waited for");
     let of = |world: &World| -> Vec<_> {
         world.state.shredding().without_proof(tombstone(world, 1)).collect()
@@ -152,7 +152,7 @@ fn who_left_without_word_is_listed_and_not_waited_for() {
     assert_eq!(words.iter().map(|word| word.member).collect::<Vec<_>>(), [FOUNDER]);
     // Who joins and leaves later had nothing of it.
     let late = join(&mut world, 6);
-    world.did(Command::RemoveMember { member: late });
+    world.did(Command::RemoveMember { member: late, destroys: None });
     assert_eq!(of(&world), [before, silent]);
 }
 
@@ -568,7 +568,7 @@ proptest! {
                 Act::Leave(pick) => {
                     let members: Vec<_> = world.state.members().keys().copied().collect();
                     if members.len() > 1 {
-                        world.did(Command::RemoveMember { member: *pick.get(&members) });
+                        world.did(Command::RemoveMember { member: *pick.get(&members), destroys: None });
                     }
                 }
                 Act::Transit => weekly(&mut world),

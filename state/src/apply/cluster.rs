@@ -142,10 +142,12 @@ impl Context<'_> {
 
     /// Forgets a member: its id is never used again and its certificates are revoked. The node
     /// stays if an agent runs on it.
-    pub(super) fn remove_member(&mut self, id: MemberId) -> Applying {
+    pub(super) fn remove_member(&mut self, id: MemberId, destroys: Option<bool>) -> Applying {
+        self.root_outlives(id)?;
         let Some(member) = self.state.members.remove(&id) else {
             return Err(Refusal::not_found("manager", &id));
         };
+        self.forget_root_of(id, &member, destroys);
         self.state.removed_members.insert(id);
         self.member_departed(id);
         self.state.log_keys.members.remove(&id);
@@ -168,6 +170,7 @@ impl Context<'_> {
         self.removed(ObjectId::Member(id));
         self.settle_tombstones();
         self.begin_next_log_keys();
+        self.follow_root_rotation();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 
@@ -273,7 +276,7 @@ impl Context<'_> {
         cluster.recipients = recipients;
         self.updated(ObjectId::Cluster);
         if is_taken_away {
-            self.rotate_log_keys_after_a_slot();
+            self.rotate_log_keys_at_once_or_next();
         }
         Ok((Outcome::Done, ObjectId::Cluster))
     }

@@ -11,6 +11,7 @@ use crate::log_keys::MemberLogKey;
 use crate::object::{MemberState, ObjectId};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
+use crate::root_keys::Phase;
 
 impl Context<'_> {
     /// The others are removed as `RemoveMember` removes them: their ids are never used again and
@@ -47,8 +48,14 @@ impl Context<'_> {
         };
         self.state.log_keys.members.insert(me, said);
         let others: Vec<_> = self.state.members.keys().filter(|id| **id != me).copied().collect();
+        if let Some(rotation) = &mut self.state.root_keys.rotation
+            && rotation.phase == Phase::Active
+        {
+            // It has the active key, whether or not it has said so.
+            rotation.held_by.insert(me);
+        }
         for other in others {
-            self.remove_member(other)?;
+            self.remove_member(other, Some(false))?;
         }
         self.revoke_certificates(|of| of == subject || of == Subject::Boot(me));
         self.put_certificate(begin.serial, begin.certificate);

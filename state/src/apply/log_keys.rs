@@ -1,7 +1,8 @@
 //! Rotating the managers' log keys: wanted once at a time, done when each has given word.
 //!
 //! An operator is refused a second one meanwhile. A slot that is taken away is not: a key that
-//! leaked must go at once, though a manager may be down for long. Its rotation follows then.
+//! leaked must go at once, though a manager may be down for long. Its rotation follows then. So it is
+//! with a root key that was destroyed.
 
 use proto::id::{KeyId, MemberId};
 
@@ -37,9 +38,10 @@ impl Context<'_> {
         self.updated(ObjectId::Cluster);
     }
 
-    /// A slot was taken away: older key files, which it opens, hold the log keys of now. Those that
-    /// a rotation under way made before this are among them, so it does not count.
-    pub(super) fn rotate_log_keys_after_a_slot(&mut self) {
+    /// Something happened after which the log keys of now must go: a slot was taken away, whose older
+    /// key files hold them; or a root key was destroyed, under which wraps are in the logs. Log keys
+    /// that a rotation under way made before this are among them, so it does not count.
+    pub(super) fn rotate_log_keys_at_once_or_next(&mut self) {
         if self.state.log_keys_pending().is_empty() {
             self.want_log_keys();
         } else {
@@ -76,6 +78,7 @@ impl Context<'_> {
         self.updated(ObjectId::Member(id));
         self.settle_tombstones();
         self.begin_next_log_keys();
+        self.follow_root_rotation();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 

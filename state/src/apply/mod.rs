@@ -11,6 +11,7 @@ mod identity;
 mod incarnation;
 mod log_keys;
 mod node;
+mod root_keys;
 mod secret;
 mod service;
 mod shredding;
@@ -153,6 +154,7 @@ const fn is_routine(command: &Command) -> bool {
             | Command::CheckDigest { .. }
             | Command::AcknowledgeKeys { .. }
             | Command::RecordDenials(_)
+            | Command::Rewrap(_)
     )
 }
 
@@ -221,7 +223,7 @@ impl Context<'_> {
             Command::SetMemberAddress { member, address } => {
                 self.set_member_address(member, address)
             }
-            Command::RemoveMember { member } => self.remove_member(member),
+            Command::RemoveMember { member, destroys } => self.remove_member(member, destroys),
             Command::RecordDenials(denials) => Ok(self.record_denials(denials)),
             Command::RaiseLevel { level } => self.raise_level(level),
             Command::CheckDigest { .. } => Ok((Outcome::Done, ObjectId::Cluster)),
@@ -238,6 +240,16 @@ impl Context<'_> {
             Command::ProveSlot { public_key } => self.prove_slot(&public_key),
             Command::ShredSecret { id } => self.shred_secret(id),
             Command::BeginIncarnation(begin) => self.begin_incarnation(*begin),
+            Command::AnnounceRoot { id, member, replaces } => {
+                self.announce_root(id, member, replaces)
+            }
+            Command::AcknowledgeRoot { member, id } => self.acknowledge_root(member, id),
+            Command::ActivateRoot { id } => self.activate_root(id),
+            Command::Rewrap(items) => self.rewrap(items),
+            Command::RetireRoot { id } => self.retire_root(id),
+            Command::AcknowledgeRootDestroyed { member, id } => {
+                self.acknowledge_root_destroyed(member, id)
+            }
         }
     }
 

@@ -210,7 +210,7 @@ impl Service {
             return Err(no_leader());
         }
         // The record goes first: from then on nobody accepts its certificate, and the id is spent.
-        self.propose(caller, Some(mark), Command::RemoveMember { member: id }).await?;
+        self.propose(caller, Some(mark), Command::RemoveMember { member: id, destroys: None }).await?;
         self.raft.remove(id).await.map_err(|error| membership_failed(&error))?;
         self.cut_member(id);
         tokio::time::sleep(self.raft.profile.lease()).await;
@@ -249,7 +249,7 @@ impl Service {
         } else {
             self.raft.replace(dead, new).await.map_err(|error| membership_failed(&error))?;
         }
-        self.propose(caller, Some(mark), Command::RemoveMember { member: dead }).await?;
+        self.propose(caller, Some(mark), Command::RemoveMember { member: dead, destroys: None }).await?;
         let voter = Command::SetMemberState { member: new, state: MemberState::Voter };
         self.propose(self.cluster_caller(), None, voter).await?;
         self.cut_member(dead);
