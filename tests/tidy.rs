@@ -163,9 +163,12 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/leader/shredding.rs", "the leader renews the transit key"),
     ("store/src/manager/incarnation.rs", "the CA's key signs the certificate of a new life"),
     ("store/src/manager/serve.rs", "it is made of the opened key file"),
+    ("store/src/roots.rs", "root keys come and go"),
+    ("store/src/roots/crash_tests.rs", "its tests"),
+    ("store/src/roots/lead.rs", "the leader wraps keys anew"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
-    ("store/src/service/members.rs", "a joining manager gets the root keys"),
     ("store/src/service/mod.rs", "the service holds it"),
+    ("store/src/service/root_keys.rs", "a member gets the root keys that are wanted of it"),
     ("store/src/service/secrets.rs", "a client's data key is wrapped anew"),
     ("store/src/service/tokens.rs", "a token's secret is derived, so that a retry gets the same"),
 ];

@@ -34,7 +34,7 @@ const MAGIC: &[u8; 16] = b"secretd key fil1";
 
 /// Root keys, and log keys, that one file may hold: the live one, one being rotated in, and a few
 /// that wait for a slow member.
-const KEYS_MAX: usize = 16;
+pub const KEYS_MAX: usize = 16;
 
 /// Recipients of one file.
 pub const SLOTS_MAX: usize = 16;

@@ -26,8 +26,9 @@ pub use crate::disk::{
 };
 pub use crate::key::{KeyMemory, install_key_memory};
 pub use crate::keyfile::{
-    KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, NotAKeyFile, Recipient,
-    SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed, seal as seal_key_file,
+    KEY_FILE_BYTES_MAX, KEYS_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, NotAKeyFile,
+    Recipient, SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed,
+    seal as seal_key_file,
 };
 pub use crate::passphrase::{
     CostsError, NewPassphraseError, NoMemory, Passphrase, PassphraseCosts, PassphraseError,

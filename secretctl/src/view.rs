@@ -10,6 +10,7 @@ mod demo;
 mod keys;
 mod locking;
 mod removed;
+mod root_keys;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub(crate) use self::locking::{
     NewUnlockKey, Proved, Slot, SlotTrial, SlotsChanged, Unlocked, WaitedFor,
 };
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
+pub(crate) use self::root_keys::{RootRotation, Unproved};
 use crate::instant;
 
 fn at(ms: u64) -> Option<String> {
@@ -464,6 +466,7 @@ pub(crate) struct Cluster {
     pub(crate) recipients_generation: u64,
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) slots: Vec<Slot>,
+    pub(crate) root_key_rotation: Option<RootRotation>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -498,6 +501,7 @@ impl From<pb::ClusterStatus> for Cluster {
             recipients_generation: status.recipients_generation,
             unlock_key_id: some_hex(&status.unlock_key_id),
             slots: status.slots.iter().map(Into::into).collect(),
+            root_key_rotation: status.root_rotation.map(Into::into),
         }
     }
 }

@@ -24,8 +24,8 @@ use crate::object::{
     Service, Task, Token,
 };
 use crate::remembered::Remembered;
-use crate::shredding::Shredding;
 use crate::root_keys::RootKeys;
+use crate::shredding::Shredding;
 
 /// Everything the cluster knows.
 #[derive(Clone, Default)]

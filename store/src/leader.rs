@@ -23,6 +23,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::ca;
+use crate::roots;
 use crate::service::{Service, describe, now};
 
 /// How often the duties look around though nothing changed.
@@ -40,6 +41,9 @@ const STALE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Pause after a proposal that failed: an election may be under way.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// How long a new leader looks for the active root key.
+const ROOT_KEY_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Heard {
@@ -103,12 +107,14 @@ impl Inbox {
         let facts = Acknowledged::of(&report)?;
         let log_key = log_key(&report)?;
         let opened = Blob(report.opened_slot.clone());
+        let held = root_keys(&report)?;
         if let Some(said) = report.reporter {
             service.members.note(from, said);
         }
         commit_statuses(service, report.statuses).await?;
         commit_denials(service, report.denials).await?;
         facts.commit(service, from).await?;
+        commit_root_keys(service, from, &held).await?;
         commit_log_key(service, from, log_key).await?;
         commit_opened_slot(service, from, opened).await
     }
@@ -240,6 +246,28 @@ async fn commit_log_key(
     Ok(())
 }
 
+/// The root keys that a member holds; none if it does not say.
+fn root_keys(report: &pb::ReportRequest) -> Result<BTreeSet<proto::id::KeyId>, Failure> {
+    let ids = report.held_root_key_ids.iter();
+    ids.map(|id| id.as_ref().try_into().map_err(|_| malformed("key id"))).collect()
+}
+
+/// A member holds the root key that is rotated in, or the one that is rotated out no longer.
+async fn commit_root_keys(
+    service: &Service,
+    member: MemberId,
+    held: &BTreeSet<proto::id::KeyId>,
+) -> Result<(), Failure> {
+    let news = roots::news_of(&service.raft.machine.state(), member, held);
+    let Some(command) = news else { return Ok(()) };
+    let outcome = service.propose_raw(service.cluster_caller(), None, command).await?;
+    if let Err(refusal) = outcome {
+        // The rotation went on meanwhile; nothing else of the report is held up by it.
+        tracing::debug!(%member, %refusal, "root_key_word_refused");
+    }
+    Ok(())
+}
+
 /// An operator opened a member's key file with a slot: it counts as working from now on, if it did
 /// not yet.
 async fn commit_opened_slot(
@@ -284,9 +312,19 @@ pub(crate) async fn duties(service: Arc<Service>, inbox: Arc<Inbox>, stop: Cance
         tokio::select! {
             () = stop.cancelled() => return,
             () = lost => tracing::info!("leadership_lost"),
-            () = duty.perform() => {}
+            () = lead(&service, &duty) => {}
         }
     }
+}
+
+/// The duties, once the active root key is held: without it nothing can be wrapped. Who cannot get it
+/// lets another lead.
+async fn lead(service: &Service, duty: &Duty) {
+    if !service.roots.holds_active(ROOT_KEY_WITHIN).await {
+        tracing::warn!("leader_without_root_key");
+        return service.raft.hand_over().await;
+    }
+    tokio::join!(duty.perform(), service.roots.lead());
 }
 
 struct Duty {

@@ -22,6 +22,7 @@ mod memory;
 mod panics;
 mod raft;
 mod report;
+mod roots;
 mod service;
 
 use std::ffi::OsString;

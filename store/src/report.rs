@@ -149,6 +149,7 @@ fn request(
     let word = service.key_desk.word();
     let holds = service.keys.identity();
     let opened = service.local.brought.as_ref();
+    let held = service.roots.held();
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -185,6 +186,7 @@ fn request(
         opened_slot: opened.map(|public| public.as_bytes().clone()).unwrap_or_default(),
         log_key_id: word.map(|(_, key)| key.as_bytes().to_vec().into()).unwrap_or_default(),
         log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
+        held_root_key_ids: held.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
     }
 }
 

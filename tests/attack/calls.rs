@@ -172,7 +172,7 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
     expect!(refusals, Kind::Denied, control,
         "Control.GetClusterStatus": get_cluster_status(pb::GetClusterStatusRequest {});
         "Control.RemoveMember": remove_member(pb::RemoveMemberRequest {
-            request_key: key(), member: 1
+            request_key: key(), member: 1, lost: false, leaving: true
         });
         "Control.SetMemberAddress": set_member_address(pb::SetMemberAddressRequest {
             request_key: key(), member: 1, address: "127.0.0.1:1".into()
@@ -209,6 +209,7 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
         });
         "Control.ListAudit": list_audit(pb::ListAuditRequest { after: 0, limit: 0 });
         "Control.RotateLogKeys": rotate_log_keys(pb::RotateLogKeysRequest { request_key: key() });
+        "Control.RotateRootKey": rotate_root_key(pb::RotateRootKeyRequest { request_key: key() });
         "Control.GetClusterKeys": get_cluster_keys(pb::GetClusterKeysRequest { verify: true });
     );
 }

@@ -60,7 +60,7 @@ impl Load {
     }
 
     /// Waits for so many in all, however long it takes as long as it goes on.
-    fn reach(&self, wanted: usize) {
+    pub(crate) fn reach(&self, wanted: usize) {
         while self.count() < wanted {
             let now = self.count();
             until("another acknowledged create", || (self.count() > now).then_some(()));

@@ -16,6 +16,7 @@ mod memory;
 mod postgres;
 mod recovery;
 mod refusals;
+mod root_rotation;
 mod rotation;
 mod shredding;
 mod slots;

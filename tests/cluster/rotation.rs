@@ -22,7 +22,7 @@ pub(crate) fn keys(lab: &Lab) -> Value {
     })
 }
 
-fn members(keys: &Value) -> &Vec<Value> {
+pub(crate) fn members(keys: &Value) -> &Vec<Value> {
     keys["members"].as_array().unwrap()
 }
 

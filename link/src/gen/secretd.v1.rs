@@ -896,6 +896,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateLogKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// The root key rotates; refused while a rotation is in progress.
+        pub async fn rotate_root_key(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RotateRootKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateRootKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateRootKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateRootKey"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Which keys every manager holds, and what on its disk is under which.
         pub async fn get_cluster_keys(
             &mut self,
@@ -1179,6 +1204,14 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::RotateLogKeysRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::RotateLogKeysResponse>,
+            tonic::Status,
+        >;
+        /// The root key rotates; refused while a rotation is in progress.
+        async fn rotate_root_key(
+            &self,
+            request: tonic::Request<::proto::pb::RotateRootKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateRootKeyResponse>,
             tonic::Status,
         >;
         /// Which keys every manager holds, and what on its disk is under which.
@@ -2784,6 +2817,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateLogKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateRootKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateRootKeySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RotateRootKeyRequest>
+                    for RotateRootKeySvc<T> {
+                        type Response = ::proto::pb::RotateRootKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::RotateRootKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_root_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateRootKeySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

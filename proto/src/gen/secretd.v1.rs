@@ -268,6 +268,12 @@ pub struct HeldKeys {
     /// absent: none was made since it started
     #[prost(message, optional, tag = "12")]
     pub check: ::core::option::Option<LogCheck>,
+    /// the step of a root key rotation it is at
+    #[prost(string, tag = "13")]
+    pub root_doing: ::prost::alloc::string::String,
+    /// why that step failed, when it last did
+    #[prost(string, tag = "14")]
+    pub root_failed: ::prost::alloc::string::String,
 }
 /// A slot that opens key files. Nothing in it is secret; its public key and parameters let whoever
 /// has them try guesses of a passphrase, and are for admins.
@@ -1164,6 +1170,9 @@ pub struct ClusterStatus {
     /// without public keys and parameters
     #[prost(message, repeated, tag = "23")]
     pub slots: ::prost::alloc::vec::Vec<SlotInfo>,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "24")]
+    pub root_rotation: ::core::option::Option<RootRotation>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1264,6 +1273,12 @@ pub struct RemoveMemberRequest {
     pub request_key: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub member: u64,
+    /// refused if it answers
+    #[prost(bool, tag = "3")]
+    pub lost: bool,
+    /// from that manager itself, which destroys its keys
+    #[prost(bool, tag = "4")]
+    pub leaving: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetMemberAddressRequest {
@@ -1453,6 +1468,57 @@ pub struct RotateLogKeysResponse {
     #[prost(uint64, tag = "1")]
     pub epoch: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateRootKeyRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateRootKeyResponse {
+    /// which rotation it is, counted from 1
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+/// The root key rotation that was asked for last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RootRotation {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(enumeration = "RootPhase", tag = "2")]
+    pub phase: i32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub new_key_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub old_key_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "5")]
+    pub began_at: u64,
+    /// 0: it is in progress
+    #[prost(uint64, tag = "6")]
+    pub ended_at: u64,
+    /// that were to be wrapped anew; 0: that has not begun
+    #[prost(uint64, tag = "7")]
+    pub objects: u64,
+    #[prost(uint64, tag = "8")]
+    pub objects_left: u64,
+    /// members
+    #[prost(uint64, repeated, tag = "9")]
+    pub waits_for: ::prost::alloc::vec::Vec<u64>,
+}
+/// A manager that was removed without having given its word that it destroys its keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnprovedMember {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub removed_at: u64,
+    /// the root key that was active then
+    #[prost(bytes = "bytes", tag = "5")]
+    pub root_key_id: ::prost::bytes::Bytes,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterKeysRequest {
     /// begin reading every record, where that is not under way; see LogCheck
@@ -1481,6 +1547,11 @@ pub struct ClusterKeys {
     /// removed secrets that are not shredded yet
     #[prost(uint64, tag = "40")]
     pub shredding: u64,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "7")]
+    pub root_rotation: ::core::option::Option<RootRotation>,
+    #[prost(message, repeated, tag = "8")]
+    pub removed_without_proof: ::prost::alloc::vec::Vec<UnprovedMember>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberKeys {
@@ -1501,9 +1572,12 @@ pub struct MemberKeys {
     /// absent: it does not answer
     #[prost(message, optional, tag = "7")]
     pub held: ::core::option::Option<HeldKeys>,
-    /// what a rotation waits for here; empty: nothing
+    /// what a log key rotation waits for here; empty: nothing
     #[prost(string, tag = "8")]
     pub waits_for: ::prost::alloc::string::String,
+    /// what a root key rotation waits for here; empty: nothing
+    #[prost(string, tag = "9")]
+    pub root_waits_for: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1623,6 +1697,48 @@ impl LockingChange {
             "LOCKING_CHANGE_ON" => Some(Self::On),
             "LOCKING_CHANGE_OFF" => Some(Self::Off),
             "LOCKING_CHANGE_ROTATE" => Some(Self::Rotate),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RootPhase {
+    Unspecified = 0,
+    /// members fetch the new key
+    Announced = 1,
+    /// everything is wrapped anew under it
+    Active = 2,
+    /// members destroy the old key
+    Retired = 3,
+    /// log keys rotate
+    LogKeys = 4,
+    Complete = 5,
+}
+impl RootPhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROOT_PHASE_UNSPECIFIED",
+            Self::Announced => "ROOT_PHASE_ANNOUNCED",
+            Self::Active => "ROOT_PHASE_ACTIVE",
+            Self::Retired => "ROOT_PHASE_RETIRED",
+            Self::LogKeys => "ROOT_PHASE_LOG_KEYS",
+            Self::Complete => "ROOT_PHASE_COMPLETE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROOT_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROOT_PHASE_ANNOUNCED" => Some(Self::Announced),
+            "ROOT_PHASE_ACTIVE" => Some(Self::Active),
+            "ROOT_PHASE_RETIRED" => Some(Self::Retired),
+            "ROOT_PHASE_LOG_KEYS" => Some(Self::LogKeys),
+            "ROOT_PHASE_COMPLETE" => Some(Self::Complete),
             _ => None,
         }
     }
@@ -2245,6 +2361,9 @@ pub struct ReportRequest {
     /// the rotation it finished with that
     #[prost(uint64, tag = "41")]
     pub log_key_epoch: u64,
+    /// root keys it holds, on its disk or in its memory
+    #[prost(bytes = "bytes", repeated, tag = "42")]
+    pub held_root_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeStatuses {

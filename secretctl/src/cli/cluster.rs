@@ -284,6 +284,18 @@ pub(crate) enum RotateCommand {
     /// Heals a log key that leaked, against whoever gets at a disk afterwards. Does not heal what
     /// was copied before, and changes neither root keys nor values.
     LogKey(RotateArgs),
+
+    /// Replace the key that all data keys, the CA's key and transit keys are wrapped under
+    ///
+    /// The leader makes a key; every manager fetches it; new wraps are made under it once a majority
+    /// holds it; everything else is wrapped anew, while secrets are created and delivered as ever;
+    /// then every manager destroys the old key, and log keys rotate, since logs hold wraps of before.
+    /// A manager that is down does its part when it starts; until then the rotation is in progress
+    /// and another one is refused.
+    ///
+    /// Heals a root key that leaked, if who has it has no copy of the state of its time. Does not
+    /// heal what was copied together: values keep their data keys, so only new values help.
+    RootKey(RotateArgs),
 }
 
 /// Options of a rotation.
@@ -438,11 +450,16 @@ pub(crate) enum MemberCommand {
     /// Remove a manager from the cluster
     ///
     /// The others must be able to decide without it. A manager that is up leaves by itself with
-    /// `secretctl cluster leave`.
+    /// `secretctl cluster leave`, and destroys its keys. Nobody sees that of one that is removed: its
+    /// disk is to be treated as stolen, and `secretctl cluster keys` lists it from then on.
     #[command(alias = "remove")]
     Rm {
         /// The member, by number or hostname
         member: String,
+
+        /// It is gone for good; refused if it answers
+        #[arg(long)]
+        lost: bool,
     },
 
     /// Tell the others where a manager is reached now

@@ -314,6 +314,12 @@ secretctl cluster rotate log-key --no-wait
 secretctl cluster keys",
     ),
     (
+        "secretctl cluster rotate root-key",
+        "\
+# A new root key; wait until everything is wrapped anew and the old key is destroyed
+secretctl cluster rotate root-key",
+    ),
+    (
         "secretctl cluster keys",
         "\
 # Which keys there are, and whether anything is under an old one

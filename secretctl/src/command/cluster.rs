@@ -3,6 +3,7 @@
 
 mod keys;
 mod locking;
+mod root_key;
 mod slots;
 mod status;
 mod typed;
@@ -40,7 +41,9 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         ClusterCommand::Token(TokenCommand::Ls) => token_ls(session).await,
         ClusterCommand::Token(TokenCommand::Rm { tokens }) => token_rm(session, tokens).await,
         ClusterCommand::Member(MemberCommand::Ls) => member_ls(session).await,
-        ClusterCommand::Member(MemberCommand::Rm { member }) => member_rm(session, &member).await,
+        ClusterCommand::Member(MemberCommand::Rm { member, lost }) => {
+            member_rm(session, &member, lost).await
+        }
         ClusterCommand::Member(MemberCommand::SetAddress { member, address }) => {
             set_address(session, &member, address).await
         }
@@ -286,11 +289,22 @@ fn show_member(session: &Session, member: pb::MemberInfo) -> Result<(), Error> {
     }
 }
 
-async fn member_rm(session: &Session, member: &str) -> Result<(), Error> {
+async fn member_rm(session: &Session, member: &str, lost: bool) -> Result<(), Error> {
     let connection = session.connect().await?;
     let member = find_member(&connection, member).await?;
-    let request = pb::RemoveMemberRequest { request_key: request_key(), member };
-    show_member(session, ask!(connection, control.remove_member(request))?)
+    let request = pb::RemoveMemberRequest {
+        request_key: request_key(),
+        member,
+        lost,
+        // Only the manager itself can say that it destroys its keys: `cluster leave`.
+        leaving: false,
+    };
+    show_member(session, ask!(connection, control.remove_member(request))?)?;
+    session.printer.progress(
+        "removed without proof that its keys are destroyed: treat its disk as stolen \
+         (docs/operations/rotate-root-key.md)",
+    );
+    Ok(())
 }
 
 async fn set_address(session: &Session, member: &str, address: String) -> Result<(), Error> {

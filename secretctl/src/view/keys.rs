@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::{hex, pb};
 use serde::Serialize;
 
-use super::at;
+use super::{RootRotation, Unproved, at};
 
 /// What the managers say of their keys, beside what the cluster recorded.
 #[derive(Serialize)]
@@ -15,7 +15,10 @@ pub(crate) struct ClusterKeys {
     pub(crate) log_key_rotation: LogKeyRotation,
     /// Removed secrets that are not shredded yet.
     pub(crate) shredding: u64,
+    pub(crate) root_key_rotation: Option<RootRotation>,
     pub(crate) members: Vec<MemberKeys>,
+    /// Managers whose disks are to be treated as stolen.
+    pub(crate) removed_without_proof: Vec<Unproved>,
 }
 
 /// The log key rotation that was wanted last.
@@ -42,8 +45,10 @@ pub(crate) struct MemberKeys {
     pub(crate) recorded_at: Option<String>,
     pub(crate) reachable: bool,
     pub(crate) held: Option<Held>,
-    /// What a rotation waits for here.
+    /// What a log key rotation waits for here.
     pub(crate) waits_for: Option<String>,
+    /// What a root key rotation waits for here.
+    pub(crate) root_key_waits_for: Option<String>,
     pub(crate) check: Option<Check>,
 }
 
@@ -156,6 +161,7 @@ impl From<pb::MemberKeys> for MemberKeys {
             reachable: member.held.is_some(),
             held: member.held.map(Into::into),
             waits_for: some(member.waits_for),
+            root_key_waits_for: some(member.root_waits_for),
             check: check.map(Into::into),
         }
     }
@@ -175,7 +181,9 @@ impl From<pb::ClusterKeys> for ClusterKeys {
                 next: Some(keys.log_key_epoch_last).filter(|last| *last > number),
             },
             shredding: keys.shredding,
+            root_key_rotation: keys.root_rotation.map(Into::into),
             members,
+            removed_without_proof: keys.removed_without_proof.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -372,7 +372,16 @@ impl Control for Fake {
     ) -> Answer<pb::MemberInfo> {
         self.answer(request, |world, _, request| {
             let at = world.members.iter().position(|member| member.id == request.member).unwrap();
-            Ok(world.members.remove(at))
+            if request.lost && world.members[at].reachable {
+                let text = format!("manager {} is not lost", request.member);
+                let hint = "`secretctl cluster leave` there takes it out, and destroys its keys";
+                return Err(refused(Kind::Precondition, text, hint));
+            }
+            let member = world.members.remove(at);
+            if !request.leaving {
+                world.remember_unproved(&member);
+            }
+            Ok(member)
         })
     }
 
@@ -579,6 +588,24 @@ impl Control for Fake {
         })
     }
 
+    async fn rotate_root_key(
+        &self,
+        request: Request<pb::RotateRootKeyRequest>,
+    ) -> Answer<pb::RotateRootKeyResponse> {
+        self.answer(request, |world, _, _| {
+            let number = world.root_rotation.as_ref().map_or(0, |rotation| rotation.number);
+            if let Some(member) = world.root_is_waiting_for() {
+                let text = format!(
+                    "root key rotation {number} is in progress: it waits for manager {member}"
+                );
+                let hint = "`secretctl cluster keys` shows how far it is";
+                return Err(refused(Kind::Precondition, text, hint));
+            }
+            world.begin_with_the_root(number + 1);
+            Ok(pb::RotateRootKeyResponse { number: number + 1 })
+        })
+    }
+
     /// At each look one more member has finished.
     async fn get_cluster_keys(
         &self,
@@ -595,8 +622,11 @@ impl Control for Fake {
                 members,
                 log_key_epoch_last: world.rotation + u64::from(world.rotates_again),
                 shredding: world.removed.iter().filter(|it| it.needs.is_some()).count() as u64,
+                root_rotation: world.root_rotation.clone(),
+                removed_without_proof: world.unproved.clone(),
             };
             world.rotate_one();
+            world.go_on_with_the_root();
             Ok(keys)
         })
     }

@@ -77,7 +77,7 @@ fn shapes_are_stable() {
         fields(&status),
         "answered_by applied_index autolock ca_digest created_at incarnation leader level members \
          nodes payload_bytes payload_quota_bytes phase problems realm recipients_generation \
-         root_key_id secrets services slots tasks term transit_key_id unlock_key_id"
+         root_key_id root_key_rotation secrets services slots tasks term transit_key_id unlock_key_id"
     );
     assert_eq!(
         fields(&status["members"][0]),
@@ -123,12 +123,16 @@ fn shapes_of_keys_are_stable() {
     let (place, fake) = (Place::new(), Fake::new());
     let _serving = fake.serve_unix(&place.socket());
     let keys = json(&place, &["cluster", "keys", "--verify"], b"");
-    assert_eq!(fields(&keys), "log_key_rotation members root_key shredding transit_key");
+    assert_eq!(
+        fields(&keys),
+        "log_key_rotation members removed_without_proof root_key root_key_rotation shredding \
+         transit_key"
+    );
     assert_eq!(fields(&keys["log_key_rotation"]), "complete next number wanted_at");
     assert_eq!(
         fields(&keys["members"][0]),
-        "address check held hostname member reachable recorded_at recorded_log_key rotation \
-         waits_for"
+        "address check held hostname member reachable recorded_at recorded_log_key \
+         root_key_waits_for rotation waits_for"
     );
     assert_eq!(
         fields(&keys["members"][0]["held"]),

@@ -19,6 +19,7 @@ mod json;
 mod program;
 mod remote;
 mod removed;
+mod root_keys;
 mod terminal;
 mod transcripts;
 mod world;

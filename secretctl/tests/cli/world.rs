@@ -75,6 +75,9 @@ pub(crate) struct World {
     /// Whether another one follows.
     pub(crate) rotates_again: bool,
     pub(crate) rotated: BTreeMap<u64, u64>,
+    /// The root key rotation that was asked for last, and who was removed without proof.
+    pub(crate) root_rotation: Option<pb::RootRotation>,
+    pub(crate) unproved: Vec<pb::UnprovedMember>,
     /// Members that do not answer.
     pub(crate) silent: Vec<u64>,
     /// What a check of the records finds, by member.
@@ -257,6 +260,8 @@ impl World {
             rotation: 0,
             rotates_again: false,
             rotated: BTreeMap::new(),
+            root_rotation: None,
+            unproved: Vec::new(),
             silent: Vec::new(),
             damage: BTreeMap::new(),
             remembered: BTreeMap::new(),
@@ -335,8 +340,8 @@ impl World {
         });
         let held = pb::HeldKeys {
             member: id,
-            root_key_ids: vec![vec![3; 16].into()],
-            active_root_key_id: vec![3; 16].into(),
+            root_key_ids: self.root_keys(),
+            active_root_key_id: self.root_keys().pop().unwrap(),
             active_log_key_id: kept.last().unwrap().clone(),
             oldest_record: kept[0].clone(),
             small_values: vec![kept[0].clone()],
@@ -346,6 +351,7 @@ impl World {
             doing: if behind { "makes a new log key".into() } else { String::new() },
             failed: String::new(),
             check,
+            ..Default::default()
         };
         let waits_for = match (behind, silent) {
             (false, _) => String::new(),
@@ -361,6 +367,7 @@ impl World {
             log_key_since: self.before(),
             held: (!silent).then_some(held),
             waits_for,
+            root_waits_for: self.root_waits_for(id, silent),
         }
     }
 
@@ -415,6 +422,7 @@ impl World {
             created_at: self.before(),
             leader,
             term: 3,
+            root_rotation: self.root_rotation.clone(),
             applied_index: 41,
             answered_by: 1,
             members: self.members.clone(),

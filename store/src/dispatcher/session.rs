@@ -23,6 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
 use super::Dispatcher;
+use crate::keys::KeyringError;
 
 /// How often an agent says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -327,6 +328,10 @@ impl Session {
         let delivery = Delivery { message_number, task_id, secret_id, version, payload_id };
         let sealed = self.dispatcher.service.keyring.deliver(&stored, &self.sender, &delivery);
         let sealed_dek = sealed.map_err(|error| {
+            if error == KeyringError::NoRoot {
+                // The root key was rotated a moment ago: another manager has it, or this one soon.
+                return Failure::new(Kind::Unavailable, "this manager fetches the root key");
+            }
             tracing::error!(%error, secret.id = %secret_id, version = version.0, "secret_unusable");
             Failure::new(Kind::Internal, "a stored secret cannot be opened")
         })?;

@@ -11,10 +11,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::id::KeyId;
-use seal::{KeyFileContents, KeyFileOwner, LogKey, Recipient, SigningKeyDer};
+use seal::{KEYS_MAX, KeyFileContents, KeyFileOwner, LogKey, Recipient, RootKey, SigningKeyDer};
 
 use super::key_file::{KeyFile, KeyFileError};
 use crate::raft::KeyKeeper;
+use crate::roots::RootKeeper;
 
 struct Kept {
     owner: KeyFileOwner,
@@ -55,12 +56,6 @@ impl HeldKeys {
     fn write(&self, kept: &Kept) -> Result<(), KeyFileError> {
         let sealed = KeyFile::seal(&kept.owner, &kept.recipients, &kept.contents)?;
         self.file.write(&sealed)
-    }
-
-    /// Ids of the root keys, and the one that new wraps are made under.
-    pub(crate) fn root_ids(&self) -> (Vec<KeyId>, KeyId) {
-        let kept = self.kept();
-        (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
     }
 
     /// Where the file is, and its seed.
@@ -144,6 +139,38 @@ impl KeyKeeper for HeldKeys {
         let written = self.write(&kept);
         if written.is_err() {
             kept.contents.logs = before;
+        }
+        written.map_err(io::Error::other)
+    }
+}
+
+impl RootKeeper for HeldKeys {
+    fn root_ids(&self) -> (Vec<KeyId>, KeyId) {
+        let kept = self.kept();
+        (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
+    }
+
+    fn add_root_key(&self, key: Arc<RootKey>) -> io::Result<()> {
+        let mut kept = self.kept();
+        if kept.contents.roots.len() >= KEYS_MAX {
+            return Err(io::Error::other("the key file has no room for one more root key"));
+        }
+        kept.contents.roots.push(key);
+        let written = self.write(&kept);
+        if written.is_err() {
+            kept.contents.roots.pop();
+        }
+        written.map_err(io::Error::other)
+    }
+
+    fn settle_root_keys(&self, active: KeyId, gone: &[KeyId]) -> io::Result<()> {
+        let mut kept = self.kept();
+        let before = (kept.contents.active_root, kept.contents.roots.clone());
+        kept.contents.roots.retain(|key| key.id() == active || !gone.contains(&key.id()));
+        kept.contents.active_root = active;
+        let written = self.write(&kept);
+        if written.is_err() {
+            (kept.contents.active_root, kept.contents.roots) = before;
         }
         written.map_err(io::Error::other)
     }

@@ -73,6 +73,22 @@ impl Keyring {
         roots.get(&id).cloned().ok_or(KeyringError::NoRoot)
     }
 
+    /// Ids of the root keys held.
+    pub(crate) fn root_ids(&self) -> Vec<KeyId> {
+        self.roots.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Holds one more, which is durable by now.
+    pub(crate) fn add_root(&self, root: Arc<RootKey>) {
+        self.roots.write().unwrap_or_else(PoisonError::into_inner).insert(root.id(), root);
+    }
+
+    /// Holds these no longer. Who uses one at this moment is the last; then it is wiped.
+    pub(crate) fn forget_roots(&self, gone: &[KeyId]) {
+        let mut roots = self.roots.write().unwrap_or_else(PoisonError::into_inner);
+        roots.retain(|id, _| !gone.contains(id));
+    }
+
     /// Every root key held.
     pub(crate) fn roots(&self) -> Vec<Arc<RootKey>> {
         self.roots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -172,6 +188,37 @@ impl Keyring {
             .unwrap_dek(&at, &digest, &stored.wrapped_dek)
             .map_err(|_| KeyringError::Damaged)?;
         Ok(sender.wrap(delivery, &bundle.into_dek(), &stored.ciphertext))
+    }
+
+    /// Wraps a stored data key under another root key, for the same place.
+    pub(crate) fn wrap_dek_anew(
+        &self,
+        root: KeyId,
+        at: &StoredAt,
+        stored: &StoredPayload,
+    ) -> Result<WrappedKey, KeyringError> {
+        let (old, new) = (self.root(stored.wrapped_dek.key_id())?, self.root(root)?);
+        let digest = seal::ciphertext_digest(&stored.ciphertext);
+        let bundle =
+            old.unwrap_dek(at, &digest, &stored.wrapped_dek).map_err(|_| KeyringError::Damaged)?;
+        Ok(new.wrap_dek(at, &digest, &bundle))
+    }
+
+    /// Wraps the CA's key under the active root key.
+    pub(crate) fn wrap_ca_key_anew(&self, cluster: &Cluster) -> Result<WrappedKey, KeyringError> {
+        let key = self.ca_key(cluster)?;
+        let new = self.root(cluster.active_root)?;
+        Ok(new.wrap_ca_key(self.realm, &cluster.authority.digest.0, &key))
+    }
+
+    /// Wraps a transit key under the active root key.
+    pub(crate) fn wrap_transit_key_anew(
+        &self,
+        cluster: &Cluster,
+        id: KeyId,
+    ) -> Result<WrappedKey, KeyringError> {
+        let key = self.transit_key(cluster, id)?;
+        Ok(self.root(cluster.active_root)?.wrap_transit_key(self.realm, &key))
     }
 
     /// The CA's private key, for the signature that is about to be made.

@@ -16,7 +16,6 @@ use proto::id::{Incarnation, KeyId, MemberId, NodeId, RequestKey};
 use proto::identity::{Role, Subject};
 use proto::limits::RECIPIENTS_MAX;
 use proto::name::Hostname;
-use proto::sealed::{Encapsulation, WrappedKey};
 use proto::token::JoinToken;
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
@@ -29,11 +28,11 @@ use tokio::sync::watch;
 use super::serve::{Running, Unsealed};
 use super::{ADDRESS, Manager, UNFINISHED, listen, local_failure};
 use crate::keys::{Chain, KeyFile};
+use crate::roots::open_fetched;
 use crate::service::{check_address, internal, parse_failure};
 
-/// Managers a joiner asks, and root keys it takes.
+/// Managers a joiner asks.
 const ADDRESSES_MAX: usize = 32;
-const ROOTS_MAX: usize = 16;
 
 /// Tries for the root keys, over all managers: the one that is asked may lag behind the admission.
 const FETCH_ROUNDS: usize = 20;
@@ -305,18 +304,8 @@ fn open_root_keys(
     answer: pb::FetchRootKeysResponse,
 ) -> Result<Fetched, Failure> {
     let unsound = || refuse(Kind::Internal, "the root keys in the manager's answer do not open");
-    if answer.sealed_keys.len() > ROOTS_MAX || answer.sealed_keys.len() != answer.root_key_ids.len()
-    {
-        return Err(unsound());
-    }
-    let encapsulation = Encapsulation::new(answer.encapsulation).map_err(|_| unsound())?;
-    let sealed = answer.sealed_keys.into_iter().zip(&answer.root_key_ids);
-    let roots = sealed.map(|(sealed, id)| {
-        let id = KeyId::try_from(&**id).map_err(|_| unsound())?;
-        let sealed = WrappedKey::new(sealed).map_err(|_| unsound())?;
-        fetch.open(secret, &encapsulation, &sealed, id).map(Arc::new).map_err(|_| unsound())
-    });
-    let roots = roots.collect::<Result<Vec<_>, _>>()?;
+    let roots = open_fetched(fetch, secret, &answer).map_err(|_| unsound())?;
+    let roots: Vec<_> = roots.into_iter().map(Arc::new).collect();
     let active = KeyId::try_from(&*answer.active_key_id).map_err(|_| unsound())?;
     if !roots.iter().any(|root| root.id() == active) {
         return Err(unsound());

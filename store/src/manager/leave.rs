@@ -26,6 +26,8 @@ impl Manager {
                 let remove = pb::RemoveMemberRequest {
                     request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
                     member: service.raft.me.0,
+                    lost: false,
+                    leaving: true,
                 };
                 let caller = Caller::Local { uid, member: service.raft.me };
                 match service.route(caller, remove).await {

@@ -15,6 +15,7 @@ mod renew;
 mod reseal;
 mod room;
 mod rotate;
+mod rotate_root;
 mod serve;
 mod shares;
 mod unlock;

@@ -55,7 +55,9 @@ pub(super) async fn follow(service: Arc<Service>, outbox: Arc<Outbox>, stop: Can
 
 /// Waits until the cluster's own record changed, or all was replaced by a snapshot; false if nothing
 /// will change any more.
-async fn cluster_changed(changes: &mut broadcast::Receiver<crate::raft::Changes>) -> bool {
+pub(super) async fn cluster_changed(
+    changes: &mut broadcast::Receiver<crate::raft::Changes>,
+) -> bool {
     loop {
         match changes.recv().await {
             Ok(changes) => {

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
-use super::{Event, Manager, ManagerError, STOP_WITHIN, incarnation, renew, reseal, rotate};
+use super::{
+    Event, Manager, ManagerError, STOP_WITHIN, incarnation, renew, reseal, rotate, rotate_root,
+};
 use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
 use crate::front::grpc::serve_remote;
@@ -26,6 +28,7 @@ use crate::keys::{Chain, HeldKeys, Keyring, Unlocked};
 use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
+use crate::roots::Roots;
 use crate::service::{Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Service};
 
 /// How often a manager without a leader asks the others whether they removed it.
@@ -109,6 +112,7 @@ impl Running {
         .await?;
         let connections = Connections::new();
         let service = Arc::new(Service {
+            roots: Roots::new(raft.clone(), keyring.clone(), keys.clone()),
             key_desk: KeyDesk::new(keys.clone(), &raft),
             raft,
             keyring,
@@ -139,13 +143,12 @@ impl Running {
 
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
-        duties.spawn(reseal::follow(service.clone(), outbox.clone(), stop_duties.clone()));
+        follow_keys(&duties, &service, &outbox, &stop_duties);
         duties.spawn(report::report(service.clone(), outbox, inbox, stop_duties.clone()));
         duties.spawn(dispatcher.clone().follow_changes());
         duties.spawn(dispatcher.watch_quorum());
         let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;
         duties.spawn(room.watch(service.clone(), stop_duties.clone()));
-        duties.spawn(rotate::keep_log_key(service.clone(), stop_duties.clone()));
         let renewal = renew::keep_renewed(manager.clone(), service, own, stop_duties.clone());
         duties.spawn(renewal);
         watch_for_the_end(&manager, &serving, later, &duties, &stop_duties);
@@ -185,6 +188,18 @@ impl Running {
             tracing::warn!("duties_not_finished");
         }
     }
+}
+
+/// Follows what the cluster wants of this manager's keys.
+fn follow_keys(
+    duties: &TaskTracker,
+    service: &Arc<Service>,
+    outbox: &Arc<Outbox>,
+    stop: &CancellationToken,
+) {
+    duties.spawn(reseal::follow(service.clone(), outbox.clone(), stop.clone()));
+    duties.spawn(rotate_root::follow(service.clone(), outbox.clone(), stop.clone()));
+    duties.spawn(rotate::keep_log_key(service.clone(), stop.clone()));
 }
 
 /// Ends the manager when its disk fails.

@@ -17,7 +17,7 @@ mod network;
 mod pipeline;
 mod proposals;
 mod receive;
-mod rotation;
+pub(crate) mod rotation;
 mod snapshot;
 mod storage;
 mod type_config;

@@ -14,6 +14,8 @@
 //! slot that was taken away before ever opens a file that it stands in; a key is destroyed only when
 //! nothing on the disk is under it, nothing is being written under it, and nothing can begin to be.
 
+#[cfg(test)]
+pub(crate) mod alone;
 mod carry_out;
 #[cfg(test)]
 mod crash_tests;

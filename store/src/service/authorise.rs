@@ -65,6 +65,7 @@ table! {
     RemoveOperator, "remove_operator": Admin;
     ListAudit, "list_audit": Admin Auditor;
     RotateLogKeys, "rotate_log_keys": Admin;
+    RotateRootKey, "rotate_root_key": Admin;
     GetClusterKeys, "get_cluster_keys": Admin Auditor;
 }
 

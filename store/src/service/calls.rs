@@ -127,6 +127,7 @@ calls! {
         RemoveOperatorRequest => RemoveOperatorResponse, RemoveOperator, remove_operator;
         ListAuditRequest => ListAuditResponse, ListAudit, list_audit;
         RotateLogKeysRequest => RotateLogKeysResponse, RotateLogKeys, rotate_log_keys;
+        RotateRootKeyRequest => RotateRootKeyResponse, RotateRootKey, rotate_root_key;
         GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
     }
     enrolment {

@@ -17,8 +17,9 @@ use state::{Outcome, Refusal, Standing};
 
 use super::members::check_address;
 use super::secrets::unexpected;
-use super::{Service, internal, mark, now, parse_failure, refused, removed};
+use super::{Service, internal, mark, now, parse_failure, refused, removed, root_keys};
 use crate::ca::{self, CaError, Issued};
+use crate::keys::KeyringError;
 
 /// A token as it was presented.
 struct Presented {
@@ -55,6 +56,7 @@ impl Service {
             CaError::Certificate(link::certificate::CertificateError::Key) => {
                 Failure::new(Kind::Invalid, "the public key is not one for ECDSA on P-256")
             }
+            CaError::Key(KeyringError::NoRoot) => root_keys::no_root_key(),
             error => internal(&error),
         })
     }

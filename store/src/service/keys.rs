@@ -18,9 +18,10 @@ use state::MemberLogKey;
 use state::command::Command;
 
 use super::trials::Trial;
-use super::{Service, internal, mark, shredding};
+use super::{Service, internal, mark, root_keys, shredding};
 use crate::keys::HeldKeys;
 use crate::raft::{LogChecker, Position, Purpose, Raft, Rotation};
+use crate::roots::RootKeeper as _;
 
 /// Time for a manager to look at its disk's headers.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -103,6 +104,7 @@ impl Service {
         let Position { kept, active, log, snapshots, .. } = position;
         let (roots, active_root) = self.keys.root_ids();
         let standing = desk.standing().clone();
+        let of_root = self.roots.standing();
         Ok(pb::HeldKeys {
             member: self.raft.me.0,
             root_key_ids: roots.into_iter().map(bytes).collect(),
@@ -116,6 +118,8 @@ impl Service {
             doing: standing.doing,
             failed: standing.failed,
             check: desk.checker.told(),
+            root_doing: of_root.doing,
+            root_failed: of_root.failed,
         })
     }
 
@@ -163,6 +167,10 @@ impl Service {
     ) -> Result<pb::ClusterKeys, Failure> {
         self.barrier().await?;
         let cluster = self.cluster()?;
+        let (root_rotation, removed_without_proof) = {
+            let state = self.raft.machine.state();
+            (root_keys::rotation(&state), root_keys::unproved(&state))
+        };
         let (wanted, wanted_at, last, mut members, shredding) = {
             let state = self.raft.machine.state();
             let keys = state.log_keys();
@@ -192,6 +200,9 @@ impl Service {
             if let Some(check) = member.held.as_mut().and_then(|held| held.check.as_mut()) {
                 self.compare_chain(check).await;
             }
+            if let Some(rotation) = &root_rotation {
+                member.root_waits_for = root_keys::waits_for(rotation, member, failure.as_deref());
+            }
             member.waits_for = waits_for(member, wanted, failure);
         }
         Ok(pb::ClusterKeys {
@@ -202,6 +213,8 @@ impl Service {
             members,
             log_key_epoch_last: last,
             shredding,
+            root_rotation,
+            removed_without_proof,
         })
     }
 

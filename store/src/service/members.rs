@@ -12,7 +12,7 @@ use proto::{Kind, pb};
 use state::command::Command;
 use state::object::MemberState;
 
-use super::{Service, locking, mark, no_leader, refused, render};
+use super::{Service, mark, no_leader, refused, render};
 use crate::raft::{Purpose, Raft};
 
 /// Time for a manager to answer what it is: it is on the same network.
@@ -131,43 +131,7 @@ impl Service {
         Found { members, removed_by }
     }
 
-    /// Root keys for a member, sealed to a key it made for this call.
-    ///
-    /// # Errors
-    ///
-    /// If it is not a member by state that a majority confirms, or its key cannot be agreed with.
-    pub(crate) async fn release_root_keys(
-        &self,
-        member: MemberId,
-        request: pb::FetchRootKeysRequest,
-    ) -> Result<pb::FetchRootKeysResponse, Failure> {
-        self.barrier().await?;
-        self.member_info(member)?;
-        let cluster = self.cluster()?;
-        let malformed = |_| Failure::new(Kind::Invalid, "the key to seal to is not one");
-        let fetch = seal::Fetch {
-            realm: cluster.realm,
-            incarnation: cluster.incarnation,
-            member,
-            public_key: seal::FetchPublicKey::parse(request.public_key).map_err(malformed)?,
-        };
-        let roots = self.keyring.roots();
-        let roots: Vec<_> = roots.iter().map(|root| &**root).collect();
-        let (encapsulation, sealed) = fetch
-            .seal(&roots)
-            .map_err(|_| Failure::new(Kind::Invalid, "the key to seal to is not one"))?;
-        tracing::info!(target: "audit", action = "release_root_keys", member = %member, "root_keys_released");
-        Ok(pb::FetchRootKeysResponse {
-            encapsulation: encapsulation.as_bytes().clone(),
-            sealed_keys: sealed.iter().map(|key| key.as_bytes().clone()).collect(),
-            root_key_ids: roots.iter().map(|root| root.id().as_bytes().to_vec().into()).collect(),
-            active_key_id: cluster.active_root.as_bytes().to_vec().into(),
-            recipients: locking::for_member(&cluster.recipients, member),
-            recipients_generation: cluster.recipients_generation,
-        })
-    }
-
-    fn member_info(&self, id: MemberId) -> Result<pb::MemberInfo, Failure> {
+    pub(super) fn member_info(&self, id: MemberId) -> Result<pb::MemberInfo, Failure> {
         let state = self.raft.machine.state();
         let member = state.member(id).ok_or_else(|| no_such_member(id))?;
         Ok(render::member(&state, id, member))
@@ -181,6 +145,10 @@ impl Service {
         let (count, reachable) =
             left.fold((0, 0), |(n, up), m| (n + 1, up + usize::from(m.reachable)));
         count > 0 && reachable > count / 2
+    }
+
+    async fn is_reachable(&self, id: MemberId) -> bool {
+        id == self.raft.me || describe(&self.raft, id).await.is_ok_and(|said| said.member == id.0)
     }
 
     pub(super) async fn remove_member(
@@ -209,8 +177,17 @@ impl Service {
             self.raft.hand_over().await;
             return Err(no_leader());
         }
+        if request.lost && self.is_reachable(id).await {
+            return Err(Failure::new(Kind::Precondition, format!("manager {id} is not lost"))
+                .because("it answers")
+                .hint("`secretctl cluster leave` there takes it out, and destroys its keys"));
+        }
+        // Nobody but itself can give word that its keys are destroyed.
+        let destroys =
+            request.leaving && matches!(caller, Caller::Local { member, .. } if member == id);
         // The record goes first: from then on nobody accepts its certificate, and the id is spent.
-        self.propose(caller, Some(mark), Command::RemoveMember { member: id, destroys: None }).await?;
+        let command = Command::RemoveMember { member: id, destroys: Some(destroys) };
+        self.propose(caller, Some(mark), command).await?;
         self.raft.remove(id).await.map_err(|error| membership_failed(&error))?;
         self.cut_member(id);
         tokio::time::sleep(self.raft.profile.lease()).await;
@@ -249,7 +226,12 @@ impl Service {
         } else {
             self.raft.replace(dead, new).await.map_err(|error| membership_failed(&error))?;
         }
-        self.propose(caller, Some(mark), Command::RemoveMember { member: dead, destroys: None }).await?;
+        self.propose(
+            caller,
+            Some(mark),
+            Command::RemoveMember { member: dead, destroys: Some(false) },
+        )
+        .await?;
         let voter = Command::SetMemberState { member: new, state: MemberState::Voter };
         self.propose(self.cluster_caller(), None, voter).await?;
         self.cut_member(dead);

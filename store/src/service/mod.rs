@@ -19,6 +19,7 @@ mod members;
 mod nodes;
 mod operators;
 mod render;
+mod root_keys;
 mod route;
 mod secrets;
 mod services;
@@ -53,6 +54,7 @@ pub(crate) use self::locking::unlock_key;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
 use crate::keys::{HeldKeys, Keyring};
 use crate::raft::{BarrierError, ProposeError, Proposed, Raft};
+use crate::roots::Roots;
 
 /// The format of commands that this version proposes.
 const COMMAND_FORMAT: u16 = 1;
@@ -61,6 +63,7 @@ const COMMAND_FORMAT: u16 = 1;
 pub(crate) struct Service {
     pub(crate) raft: Raft,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) roots: Roots,
     /// What the key file holds, and for whom.
     pub(crate) keys: Arc<HeldKeys>,
     pub(crate) key_desk: KeyDesk,
@@ -265,17 +268,18 @@ impl Service {
                 .because("a change that makes the cluster's state larger was refused")
                 .hint("make room: docs/operations/disk-full.md; removals still work"));
         }
+        self.put(caller, request, body).await.map_err(|error| not_proposed(&error))
+    }
+
+    /// Proposes a command that does not make the state larger.
+    async fn put(
+        &self,
+        caller: Caller,
+        request: Option<RequestMark>,
+        body: Command,
+    ) -> Result<Proposed, ProposeError> {
         let envelope = Envelope { format: COMMAND_FORMAT, request, caller, at: now(), body };
-        self.raft.propose(envelope).await.map_err(|error| match error {
-            ProposeError::NotLeader => no_leader(),
-            ProposeError::Busy => {
-                Failure::new(Kind::Unavailable, error.to_string()).hint("try again in a moment")
-            }
-            ProposeError::Unknown => Failure::new(Kind::Timeout, error.to_string())
-                .because("no majority of managers confirmed it in time")
-                .hint("retrying the same request is safe"),
-            ProposeError::Stopped => Failure::new(Kind::Unavailable, error.to_string()),
-        })
+        self.raft.propose(envelope).await
     }
 
     /// Whether commands that grow the state are refused.
@@ -291,6 +295,19 @@ impl Service {
     /// The caller a manager is for what the cluster decides itself.
     pub(crate) const fn cluster_caller(&self) -> Caller {
         Caller::Cluster { member: self.raft.me }
+    }
+}
+
+fn not_proposed(error: &ProposeError) -> Failure {
+    match error {
+        ProposeError::NotLeader => no_leader(),
+        ProposeError::Busy => {
+            Failure::new(Kind::Unavailable, error.to_string()).hint("try again in a moment")
+        }
+        ProposeError::Unknown => Failure::new(Kind::Timeout, error.to_string())
+            .because("no majority of managers confirmed it in time")
+            .hint("retrying the same request is safe"),
+        ProposeError::Stopped => Failure::new(Kind::Unavailable, error.to_string()),
     }
 }
 

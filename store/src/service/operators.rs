@@ -40,11 +40,14 @@ impl Service {
         let id = OperatorId::from_entropy(seal::random());
         let add = AddOperator { id, name, role, group, token: made.kept };
         match self.propose(caller, Some(mark), Command::AddOperator(add)).await? {
-            Outcome::Operator { id } => Ok(pb::AddOperatorResponse {
-                id: id.to_string(),
-                token: made.shown.reveal(),
-                expires_at: self.token_end(made.shown.id).unwrap_or(expires_at).0,
-            }),
+            Outcome::Operator { id } => {
+                let token = self.token_of_operator(id).unwrap_or(made.shown.id);
+                Ok(pb::AddOperatorResponse {
+                    id: id.to_string(),
+                    token: self.shown(made.shown, &mark, token)?.reveal(),
+                    expires_at: self.token_end(token).unwrap_or(expires_at).0,
+                })
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -13,7 +13,9 @@ use seal::{Operation, StoredAt};
 use state::command::{Command, CreateSecret};
 use state::{Outcome, Refusal};
 
-use super::{CallName, Service, internal, lookup, mark, parse_failure, refused, render, shredding};
+use super::{
+    CallName, Service, internal, lookup, mark, parse_failure, refused, render, root_keys, shredding,
+};
 use crate::keys::{AcceptedFor, KeyringError};
 
 /// How often a payload is wrapped again when the active root key changes under a request.
@@ -118,7 +120,8 @@ impl Service {
                     .hint("seal the value anew; `secretctl create` does")
             }
             KeyringError::TransitRetired => refused(&Refusal::TransitRetired),
-            KeyringError::NoRoot | KeyringError::Damaged => internal(&error),
+            KeyringError::NoRoot => root_keys::no_root_key(),
+            KeyringError::Damaged => internal(&error),
         })
     }
 

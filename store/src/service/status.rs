@@ -11,7 +11,7 @@ use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::slots::in_status;
-use super::{Service, now, shredding};
+use super::{Service, now, root_keys, shredding};
 use crate::keys::recipients;
 
 /// A disk with less room is a problem.
@@ -20,7 +20,7 @@ const DISK_LOW_BYTES: u64 = 1 << 30;
 /// A certificate that ends sooner was not renewed in time.
 const EXPIRY_NEAR_MS: u64 = 7 * 24 * 3600 * 1000;
 
-/// A log key rotation that takes longer waits for somebody.
+/// A rotation of keys that takes longer waits for somebody.
 const ROTATION_LONG_MS: u64 = 3600 * 1000;
 
 pub(super) fn problem(severity: &str, message: impl Into<String>, hints: &[&str]) -> pb::Problem {
@@ -66,6 +66,7 @@ impl Service {
                 root_key_id: cluster.active_root.as_bytes().to_vec().into(),
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
                 slots: cluster.recipients.iter().map(|slot| in_status(&cluster, slot)).collect(),
+                root_rotation: root_keys::rotation(&state),
             }
         };
         let mut members = members;
@@ -174,6 +175,15 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
     if !pending.is_empty() && at.ms_since(state.log_keys().wanted_at) > ROTATION_LONG_MS {
         let who: Vec<_> = pending.iter().map(ToString::to_string).collect();
         let text = format!("a log key rotation waits for manager {}", who.join(", "));
+        let hint = "`secretctl cluster keys` says what for";
+        problems.push(problem("warning", text, &[hint]));
+    }
+    let rotation = state.root_keys().rotation.as_ref();
+    let is_long = rotation.is_some_and(|one| at.ms_since(one.began_at) > ROTATION_LONG_MS);
+    let pending = state.root_rotation_pending();
+    if is_long && !pending.is_empty() {
+        let who: Vec<_> = pending.iter().map(ToString::to_string).collect();
+        let text = format!("a root key rotation waits for manager {}", who.join(", "));
         let hint = "`secretctl cluster keys` says what for";
         problems.push(problem("warning", text, &[hint]));
     }

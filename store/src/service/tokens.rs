@@ -1,17 +1,22 @@
 //! Join tokens: making, listing, ending them.
 //!
 //! A token's id and secret are derived from the request, so that a retry after a lost answer shows
-//! the same one. The cluster keeps a hash of the secret.
+//! the same one. The cluster keeps a hash of the secret, so a token outlives the root key that it was
+//! derived from; showing it once more does not.
 
 use link::Failure;
-use proto::id::{Timestamp, TokenId};
+use proto::id::{OperatorId, Timestamp, TokenId};
 use proto::identity::{Caller, Role};
 use proto::token::JoinToken;
 use proto::{Kind, pb};
+use seal::RootKey;
+use state::Outcome;
 use state::command::{Command, CreateToken};
 use state::object::{Digest, RequestMark};
 
-use super::{Service, internal, mark, now, parse_failure};
+use super::root_keys::no_root_key;
+use super::secrets::unexpected;
+use super::{Service, mark, now, parse_failure};
 
 const HOUR_MS: u64 = 3600 * 1000;
 
@@ -45,7 +50,7 @@ impl Service {
         uses: u32,
     ) -> Result<MadeToken, Failure> {
         let cluster = self.cluster()?;
-        let root = self.keyring.root(cluster.active_root).map_err(|error| internal(&error))?;
+        let root = self.keyring.root(cluster.active_root).map_err(|_| no_root_key())?;
         let (id, secret) = root.derive_token(cluster.realm, mark.principal, mark.key);
         let kept = CreateToken {
             id,
@@ -57,6 +62,28 @@ impl Service {
         let ca_digest = cluster.authority.digest.0;
         let shown = JoinToken { id, role, realm: cluster.realm, ca_digest, secret };
         Ok(MadeToken { shown, kept })
+    }
+
+    /// The token of a request that made the one of this id: now, or when it was tried before. Then
+    /// it may have been derived from a root key that is on its way out, or gone.
+    pub(super) fn shown(
+        &self,
+        made: JoinToken,
+        mark: &RequestMark,
+        id: TokenId,
+    ) -> Result<JoinToken, Failure> {
+        if made.id == id {
+            return Ok(made);
+        }
+        let derive = |root: &RootKey| root.derive_token(made.realm, mark.principal, mark.key);
+        let mut derived = self.keyring.roots().into_iter().map(|root| derive(&root));
+        let found = derived.find(|(derived, _)| *derived == id);
+        let (id, secret) = found.ok_or_else(|| {
+            Failure::new(Kind::Precondition, "the token was made, and cannot be shown any more")
+                .because("the root key that it was derived from was rotated meanwhile")
+                .hint(format!("revoke it, and make another: `secretctl cluster token rm {id}`"))
+        })?;
+        Ok(JoinToken { id, secret, ..made })
     }
 
     pub(super) async fn create_join_token(
@@ -86,15 +113,24 @@ impl Service {
         }
         let made = self.make_token(&mark, role, life_ms, uses)?;
         let expires_at = made.kept.expires_at;
-        self.propose(caller, Some(mark), Command::CreateToken(made.kept)).await?;
+        let outcome = self.propose(caller, Some(mark), Command::CreateToken(made.kept)).await?;
+        let Outcome::Token { id } = outcome else { return Err(unexpected(&outcome)) };
+        let shown = self.shown(made.shown, &mark, id)?;
         // A retry made no second token: what counts is the first one's end.
-        let expires_at = self.token_end(made.shown.id).unwrap_or(expires_at);
+        let expires_at = self.token_end(id).unwrap_or(expires_at);
         Ok(pb::CreateJoinTokenResponse {
-            id: made.shown.id.to_string(),
-            token: made.shown.reveal(),
+            id: id.to_string(),
+            token: shown.reveal(),
             expires_at: expires_at.0,
             uses,
         })
+    }
+
+    /// The token that enrols an operator, while it lives.
+    pub(super) fn token_of_operator(&self, operator: OperatorId) -> Option<TokenId> {
+        let state = self.raft.machine.state();
+        let mut tokens = state.tokens().iter();
+        tokens.find(|(_, token)| token.operator == Some(operator)).map(|(id, _)| *id)
     }
 
     pub(super) fn token_end(&self, id: TokenId) -> Option<Timestamp> {

@@ -11,11 +11,12 @@ use std::time::Duration;
 use proto::pb;
 
 use super::super::{Session, counted};
+use super::root_key;
 use crate::cli::{RotateArgs, RotateCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::table::{Card, Table};
-use crate::view::{Check, ClusterKeys, Held, MemberKeys};
+use crate::view::{Check, ClusterKeys, Held, MemberKeys, RootRotation};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -26,6 +27,7 @@ const ID_SHOWN: usize = 16;
 pub(super) async fn rotate(session: &Session, command: RotateCommand) -> Result<(), Error> {
     match command {
         RotateCommand::LogKey(args) => rotate_log_key(session, &args).await,
+        RotateCommand::RootKey(args) => root_key::rotate(session, &args).await,
     }
 }
 
@@ -60,7 +62,7 @@ async fn rotate_log_key(session: &Session, args: &RotateArgs) -> Result<(), Erro
     Ok(())
 }
 
-async fn fetch(connection: &Connection, verify: bool) -> Result<ClusterKeys, Error> {
+pub(super) async fn fetch(connection: &Connection, verify: bool) -> Result<ClusterKeys, Error> {
     let request = pb::GetClusterKeysRequest { verify };
     Ok(ask!(connection, control.get_cluster_keys(request))?.into())
 }
@@ -158,7 +160,7 @@ fn short(id: &str) -> String {
     id.chars().take(ID_SHOWN).collect()
 }
 
-fn show(session: &Session, keys: &ClusterKeys) -> Result<(), Error> {
+pub(super) fn show(session: &Session, keys: &ClusterKeys) -> Result<(), Error> {
     if session.printer.json {
         return session.printer.json(keys);
     }
@@ -172,6 +174,16 @@ fn receipt(keys: &ClusterKeys) -> String {
         if let Some(waits_for) = &member.waits_for {
             writeln!(text, "waiting for {}: {waits_for}", named(member)).ok();
         }
+        // That it rotates its log key is said once.
+        let is_said = member.waits_for.is_some()
+            && keys.root_key_rotation.as_ref().is_some_and(|one| one.phase == "log-keys");
+        if let Some(waits_for) = member.root_key_waits_for.as_ref().filter(|_| !is_said) {
+            writeln!(text, "waiting for {}: {waits_for}", named(member)).ok();
+        }
+    }
+    for member in &keys.removed_without_proof {
+        let place = format!("manager {} ({}, {})", member.member, member.hostname, member.address);
+        writeln!(text, "removed without proof: {place}: treat its disk as stolen").ok();
     }
     if !text.is_empty() {
         text.push('\n');
@@ -213,6 +225,8 @@ fn receipt(keys: &ClusterKeys) -> String {
     if keys.shredding > 0 {
         card.line("shredding", format!("{}, see `ls --removed`", removed(keys.shredding)));
     }
+    let rotation = keys.root_key_rotation.as_ref();
+    card.line("root key rotation", root_rotation(rotation));
     card.line("root key", keys.root_key.clone());
     card.line("transit key", keys.transit_key.clone());
     text.push_str(&card.render());
@@ -221,6 +235,15 @@ fn receipt(keys: &ClusterKeys) -> String {
 
 fn removed(count: u64) -> String {
     counted(usize::try_from(count).unwrap_or(usize::MAX), "removed secret")
+}
+
+/// How far the root key's rotation is.
+pub(super) fn root_rotation(rotation: Option<&RootRotation>) -> String {
+    match rotation {
+        None => "none was asked for".to_owned(),
+        Some(one) if one.complete => format!("{}, complete", one.number),
+        Some(one) => format!("{}, in progress: {}", one.number, one.standing()),
+    }
 }
 
 /// Ids, the active one marked.

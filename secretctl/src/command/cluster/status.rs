@@ -7,7 +7,7 @@ use proto::id::Incarnation;
 use proto::pb;
 
 use super::super::{Session, counted};
-use super::member_table;
+use super::{keys, member_table};
 use crate::connection::{Connection, ask};
 use crate::error::Error;
 use crate::table::Card;
@@ -174,6 +174,9 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
     if !session.printer.quiet {
         card.line("CA", cluster.ca_digest.clone());
         card.line("root key", cluster.root_key_id.clone());
+        if let Some(rotation) = cluster.root_key_rotation.as_ref().filter(|one| !one.complete) {
+            card.line("root key rotation", keys::root_rotation(Some(rotation)));
+        }
         card.line("transit key", cluster.transit_key_id.clone());
     }
     text.push_str(&card.render());

@@ -115,6 +115,9 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__rotate,log-key)
                 cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key"
                 ;;
+            secretctl__subcmd__cluster__subcmd__rotate,root-key)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__root__subcmd__key"
+                ;;
             secretctl__subcmd__cluster__subcmd__token,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__token__subcmd__ls"
                 ;;
@@ -518,7 +521,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__member__subcmd__rm)
-            opts="-q -h --context --socket --timeout --json --quiet --help"
+            opts="-q -h --lost --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -596,7 +599,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__rotate)
-            opts="-q -h --context --socket --timeout --json --quiet --help log-key"
+            opts="-q -h --context --socket --timeout --json --quiet --help log-key root-key"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -622,6 +625,32 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key)
+            opts="-q -h --wait --no-wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__rotate__subcmd__root__subcmd__key)
             opts="-q -h --wait --no-wait --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -779,6 +779,7 @@ _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--lost[It is gone for good; refused if it answers]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \
@@ -854,6 +855,20 @@ _arguments "${_arguments_options[@]}" : \
         curcontext="${curcontext%:*:*}:secretctl-cluster-rotate-command-$line[1]:"
         case $line[1] in
             (log-key)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(--no-wait)--wait[Wait until every manager has finished; so it is unless told otherwise]' \
+'--no-wait[Return once the rotation has begun]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(root-key)
 _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
@@ -1209,6 +1224,7 @@ _secretctl__subcmd__cluster__subcmd__replace_commands() {
 _secretctl__subcmd__cluster__subcmd__rotate_commands() {
     local commands; commands=(
 'log-key:Replace the key that each manager'\''s disk is encrypted under' \
+'root-key:Replace the key that all data keys, the CA'\''s key and transit keys are wrapped under' \
     )
     _describe -t commands 'secretctl cluster rotate commands' commands "$@"
 }
@@ -1216,6 +1232,11 @@ _secretctl__subcmd__cluster__subcmd__rotate_commands() {
 _secretctl__subcmd__cluster__subcmd__rotate__subcmd__log-key_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster rotate log-key commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__rotate__subcmd__root-key_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__rotate__subcmd__root-key_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster rotate root-key commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__status_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__status_commands() {

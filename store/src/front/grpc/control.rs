@@ -100,5 +100,6 @@ control! {
     remove_operator(RemoveOperatorRequest) -> RemoveOperatorResponse;
     list_audit(ListAuditRequest) -> ListAuditResponse;
     rotate_log_keys(RotateLogKeysRequest) -> RotateLogKeysResponse;
+    rotate_root_key(RotateRootKeyRequest) -> RotateRootKeyResponse;
     get_cluster_keys(GetClusterKeysRequest) -> ClusterKeys;
 }

@@ -1,0 +1,376 @@
+//! A rotation of the root key that is cut short at every durable step, restarted, and goes on.
+//!
+//! One run on the simulated disk, key file included, keeps what a power cut at each durable
+//! operation would leave; every one of these disks is then opened and the rotation gone on with. By
+//! the code that managers run, log keys included; what a report says is committed here.
+
+use std::collections::BTreeSet;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::StreamExt as _;
+use proto::id::{SecretId, Timestamp, Version};
+use proto::identity::Caller;
+use proto::limits::REWRAPS_MAX;
+use proto::name::{Labels, SecretName};
+use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, FORMAT};
+use seal::{Operation, Plaintext, StoredAt, TransitPublicKey, TransitSender};
+use state::command::{Command, CreateSecret, Envelope};
+use state::object::Cluster;
+use state::{Phase, Refusal};
+
+use super::follow::Announced;
+use super::*;
+use crate::disk::{Cut, SimulatedDisk};
+use crate::keys::AcceptedFor;
+use crate::raft::Pool;
+use crate::raft::rotation::alone::{Alone, Keeper, ME, first_command, place, pool};
+use crate::raft::{KeyKeeper as _, Owes, owes};
+
+/// Two batches of keys to wrap anew, and a few.
+const BEFORE: u64 = REWRAPS_MAX as u64 * 2 + 10;
+
+const CALLER: Caller = Caller::Local { uid: 0, member: ME };
+
+fn value(number: u64) -> Plaintext {
+    Plaintext::born(8, |bytes| bytes.copy_from_slice(&number.to_be_bytes())).unwrap()
+}
+
+fn name(number: u64) -> SecretName {
+    format!("s{number}").parse().unwrap()
+}
+
+fn secret_id(number: u64) -> SecretId {
+    let mut entropy = [0; 17];
+    entropy[..8].copy_from_slice(&number.to_be_bytes());
+    SecretId::from_entropy(entropy)
+}
+
+/// A manager alone, with what it serves secrets by.
+struct Serving {
+    alone: Alone,
+    keyring: Arc<Keyring>,
+    roots: Roots,
+}
+
+impl Serving {
+    async fn start(disk: &SimulatedDisk, keeper: Keeper, pool: Arc<Pool>) -> Self {
+        let keyring = Arc::new(Keyring::new(place().realm, keeper.roots()));
+        let alone = Alone::start(disk, keeper, pool).await;
+        let roots = Roots::new(alone.raft.clone(), keyring.clone(), alone.keeper.clone());
+        Self { alone, keyring, roots }
+    }
+
+    fn cluster(&self) -> Arc<Cluster> {
+        self.alone.raft.machine.state().cluster().unwrap().clone()
+    }
+
+    /// Creates a secret as a client and the service do, again if the root key changed meanwhile.
+    async fn create(&self, number: u64) {
+        loop {
+            let cluster = self.cluster();
+            let principal = CALLER.principal();
+            let transit_id = cluster.current_transit;
+            let public = cluster.transit_keys[&transit_id].public_key.0.clone();
+            let public = TransitPublicKey::parse(public).unwrap();
+            let sender = TransitSender::set_up(public, cluster.realm, principal).unwrap();
+            let name = name(number);
+            let sealed = sender.seal(value(number), Operation::Create, &name.folded());
+            let at = StoredAt {
+                realm: cluster.realm,
+                secret_id: secret_id(number),
+                version: Version(1),
+                payload_id: sealed.payload_id,
+            };
+            let folded = name.folded();
+            let request =
+                AcceptedFor { principal, operation: Operation::Create, name: &folded, at };
+            let create = CreateSecret {
+                id: secret_id(number),
+                name,
+                labels: Labels::default(),
+                usable_by: vec![],
+                payload: self.keyring.accept(&cluster, sealed, &request).unwrap(),
+                transit_key_id: transit_id,
+            };
+            match self.put(Command::CreateSecret(create)).await {
+                Ok(()) => return,
+                Err(Refusal::WrongRoot) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    async fn put(&self, body: Command) -> Result<(), Refusal> {
+        let at = Timestamp(1);
+        let envelope = Envelope { format: 1, request: None, caller: CALLER, at, body };
+        self.alone.raft.propose(envelope).await.unwrap().map(drop)
+    }
+
+    /// Asks for a rotation, as the service does.
+    async fn begin(&self) -> KeyId {
+        let announce = async |id| {
+            let command = Command::AnnounceRoot { id, member: ME, replaces: None };
+            self.put(command).await.unwrap();
+            (id, Announced::Yes)
+        };
+        self.roots.make(announce).await.unwrap()
+    }
+
+    /// One round of what a manager and the leader do by themselves; whether there is no more to do.
+    async fn go_on(&self) -> bool {
+        let mut rests = !self.roots.advance().await.unwrap();
+        let news = {
+            let state = self.alone.raft.machine.state();
+            news_of(&state, ME, &self.roots.held())
+        };
+        if let Some(command) = news {
+            self.put(command).await.unwrap();
+            rests = false;
+        }
+        rests &= !self.log_key().await;
+        rests && self.alone.raft.machine.state().root_keys().rotation.is_none()
+    }
+
+    /// The log key's part; whether there was something to do.
+    async fn log_key(&self) -> bool {
+        let (kept, held) = self.alone.keeper.log_ids();
+        let (wanted, told) = {
+            let state = self.alone.raft.machine.state();
+            let told = state.log_keys().of(ME);
+            (state.log_keys().wanted, (told.epoch, told.key))
+        };
+        let owes = owes(wanted, told, held, None);
+        if kept.len() == 1
+            && let Owes::Word(epoch) = owes
+        {
+            let word = Command::AcknowledgeLogKey { member: ME, epoch, key: held };
+            self.put(word).await.unwrap();
+            return true;
+        }
+        let due = matches!(owes, Owes::Rotation(_)) && kept.len() == 1;
+        if kept.len() == 1 && !due {
+            return false;
+        }
+        let step = self.alone.rotation.next(due).await.unwrap();
+        self.alone.rotation.take(&step).await.unwrap();
+        true
+    }
+
+    /// Until there is no more to do.
+    async fn finish(&self) {
+        let follow = async { while !self.go_on().await {} };
+        tokio::select! {
+            () = follow => {}
+            () = self.roots.lead() => panic!("a leader leads on"),
+        }
+    }
+
+    fn state(&self) -> state::State {
+        self.alone.raft.machine.state().clone()
+    }
+
+    fn phase(&self) -> &'static str {
+        let state = self.alone.raft.machine.state();
+        let keys = state.root_keys();
+        match keys.rotation.as_ref().map(|rotation| rotation.phase) {
+            None if keys.last.is_some() => "complete",
+            None => "not begun",
+            Some(Phase::Announced) => "announced",
+            Some(Phase::Active) => "active",
+            Some(Phase::Retired) => "retired",
+            Some(Phase::LogKeys { .. }) => "log keys",
+        }
+    }
+
+    /// Every secret up to `count` is there and opens, and so does what else is wrapped; everything
+    /// is under the one root key that is held.
+    fn assert_whole(&self, count: u64) {
+        let state = self.alone.raft.machine.state();
+        let cluster = self.cluster();
+        let root = self.alone.keeper.root();
+        assert_eq!(self.alone.keeper.root_ids(), (vec![root.id()], root.id()));
+        assert_eq!(self.keyring.root_ids(), [root.id()]);
+        assert_eq!(cluster.active_root, root.id());
+        for number in 0..count {
+            let id = secret_id(number);
+            let secret = state.secret(id).unwrap_or_else(|| panic!("{number} of {count} is lost"));
+            let stored = &secret.versions[&Version(1)].payload;
+            let at = StoredAt {
+                realm: cluster.realm,
+                secret_id: id,
+                version: Version(1),
+                payload_id: stored.payload_id,
+            };
+            let digest = seal::ciphertext_digest(&stored.ciphertext);
+            let bundle = root.unwrap_dek(&at, &digest, &stored.wrapped_dek).unwrap();
+            assert!(bundle.value_equals(&value(number)));
+            let dek = bundle.into_dek();
+            dek.open(cluster.realm, stored.payload_id, &stored.ciphertext).unwrap();
+        }
+        let (authority, realm) = (&cluster.authority, cluster.realm);
+        root.unwrap_ca_key(realm, &authority.digest.0, &authority.wrapped_key).unwrap();
+        for (id, key) in &cluster.transit_keys {
+            root.unwrap_transit_key(realm, *id, &key.wrapped_key).unwrap();
+        }
+    }
+}
+
+/// No wrap under a root key is in what a manager's disk holds for who has its log key of now: the
+/// state and its snapshot, which are the same bytes, and the log.
+fn assert_no_wrap_under(serving: &Serving, old: KeyId) {
+    // A wrap begins with its format, its algorithm, and the key's id.
+    let head = [&[FORMAT, ALGORITHM_XCHACHA20_POLY1305][..], old.as_bytes()].concat();
+    let has_wrap = |bytes: &[u8]| bytes.windows(head.len()).any(|window| window == head);
+    let snapshots = serving.alone.raft.machine.snapshots();
+    let newest = snapshots.newest().unwrap().expect("new log keys made one");
+    for state in [snapshots.load(&newest).unwrap().1, serving.state()] {
+        state
+            .write(&mut |piece| if has_wrap(piece) { Err(piece.to_vec()) } else { Ok(()) })
+            .unwrap();
+    }
+    for record in serving.alone.records() {
+        assert!(!has_wrap(&record));
+    }
+}
+
+/// A whole rotation under writes.
+struct Run {
+    cuts: Vec<Cut>,
+    old: KeyId,
+    new: KeyId,
+}
+
+async fn rotate_once(pool: Arc<Pool>) -> Run {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    for number in 0..BEFORE {
+        serving.create(number).await;
+    }
+    while serving.log_key().await {}
+    let old = Arc::downgrade(&serving.alone.keeper.root());
+
+    let acknowledged = Arc::new(AtomicU64::new(BEFORE));
+    disk.record_cuts(acknowledged.clone());
+    let new = serving.begin().await;
+    let mut next = BEFORE;
+    let writing = async {
+        loop {
+            serving.create(next).await;
+            next += 1;
+            acknowledged.store(next, Ordering::SeqCst);
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let old_id = old.upgrade().unwrap().id();
+    tokio::select! {
+        () = serving.finish() => {}
+        () = writing => panic!("writing goes on"),
+    }
+    let cuts = disk.cuts();
+    assert_eq!(serving.phase(), "complete");
+    serving.assert_whole(acknowledged.load(Ordering::SeqCst));
+    assert_eq!(serving.alone.keeper.root().id(), new);
+    assert!(Weak::upgrade(&old).is_none(), "somebody keeps the old root key alive");
+    assert_no_wrap_under(&serving, old_id);
+    serving.alone.raft.shut_down().await;
+    Run { cuts, old: old_id, new }
+}
+
+/// How a restart after a power cut went: what it went on with, and the root key in the end.
+async fn resume(left: SimulatedDisk, count: u64, pool: Arc<Pool>) -> (&'static str, KeyId) {
+    let again = Serving::start(&left, Keeper::open(&left), pool).await;
+    again.alone.leads().await;
+    again.alone.raft.barrier().await.unwrap();
+    let first = again.phase();
+    again.finish().await;
+    again.assert_whole(count);
+    again.create(1_000_000).await;
+    let is_begun = again.alone.raft.machine.state().root_keys().number > 0;
+    assert_eq!(again.phase(), if is_begun { "complete" } else { "not begun" });
+    again.alone.raft.shut_down().await;
+    (first, again.alone.keeper.root().id())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_key_rotation_cut_short_at_any_durable_step_ends_complete_or_not_begun() {
+    let pool = pool();
+    let Run { cuts, old, new } = rotate_once(pool.clone()).await;
+    assert!(cuts.len() > 20, "{} cuts", cuts.len());
+    let cases = cuts.iter().flat_map(|cut| {
+        let survivors: BTreeSet<_> = [0, cut.pending()].into();
+        survivors.into_iter().map(|survivors| (cut.note, cut.disk(survivors)))
+    });
+    let resumed = futures_util::stream::iter(cases.collect::<Vec<_>>())
+        .map(|(note, left)| tokio::spawn(resume(left, note, pool.clone())));
+    let ended: Vec<_> = resumed.buffer_unordered(16).map(Result::unwrap).collect().await;
+
+    let firsts: BTreeSet<_> = ended.iter().map(|(first, _)| *first).collect();
+    let all = ["active", "announced", "complete", "log keys", "not begun", "retired"];
+    assert_eq!(firsts, all.into(), "every phase is gone on from");
+    let keys: BTreeSet<_> = ended.iter().map(|(_, key)| *key).collect();
+    assert_eq!(keys, [old, new].into(), "some were not begun, the others are complete");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_not_announced_is_destroyed_and_one_that_may_be_is_kept() {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool()).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    let active = serving.cluster().active_root;
+    let held = || serving.alone.keeper.root_ids().0;
+    for (announced, count) in [(Announced::No, 1), (Announced::Unknown, 2)] {
+        serving.roots.make(async |id| (id, announced)).await.unwrap();
+        assert_eq!(held().len(), count);
+        serving.roots.advance().await.unwrap();
+        assert_eq!(held().len(), count, "{announced:?}");
+    }
+    // After a restart what a majority confirms says that it never was.
+    let keyring = serving.keyring.clone();
+    let again = Roots::new(serving.alone.raft.clone(), keyring, serving.alone.keeper.clone());
+    assert!(again.advance().await.unwrap());
+    assert_eq!((held(), serving.keyring.root_ids()), (vec![active], vec![active]));
+    serving.alone.raft.shut_down().await;
+}
+
+/// Who announced it died before anybody had it: nothing is under it, and another takes its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on() {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool()).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    serving.create(0).await;
+    while serving.log_key().await {}
+    let lost = KeyId::from_bytes([9; 16]);
+    let announce = Command::AnnounceRoot { id: lost, member: ME, replaces: None };
+    serving.put(announce).await.unwrap();
+    // It cannot be got, and is not made up.
+    serving.roots.advance().await.unwrap_err();
+    let lead = async {
+        tokio::select! {
+            () = serving.roots.lead() => {}
+            () = async {
+                let announced = || serving.cluster().announced_root;
+                while announced() == Some(lost) {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            } => {}
+        }
+    };
+    lead.await;
+    serving.finish().await;
+    assert_eq!(serving.phase(), "complete");
+    assert_ne!(serving.cluster().active_root, lost);
+    serving.assert_whole(1);
+    serving.alone.raft.shut_down().await;
+}
