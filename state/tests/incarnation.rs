@@ -1,11 +1,11 @@
 //! A new life of the cluster: who and what is left, and what is not.
 
-use proto::id::Timestamp;
-use proto::id::{Incarnation, KeyId, MemberId, Serial, TokenId};
+use proto::id::{Incarnation, KeyId, MemberId, SecretId, Serial, Timestamp, TokenId};
 use proto::identity::{Role, Subject};
+use proto::sealed::WrappedKey;
 use proto::task::TaskState;
 use state::command::{AdmitManager, Command, CreateToken};
-use state::object::{Digest, MemberState};
+use state::object::{Blob, Digest, MemberState, TransitKey};
 use state::{BeginIncarnation, Refusal, Standing};
 
 use crate::world::*;
@@ -130,6 +130,40 @@ fn a_rotation_of_log_keys_that_waited_for_the_dead_is_finished() {
     let kept = &world.state.log_keys().members;
     assert_eq!(kept.keys().copied().collect::<Vec<_>>(), [left]);
     assert_eq!(world.state.log_keys().of(left).key, Some(LOG_KEY));
+}
+
+#[test]
+fn what_was_removed_is_shredded_by_the_one_that_is_left_and_the_others_are_named() {
+    let mut world = World::founded();
+    let (left, _) = manager(&mut world, 40);
+    let (dead, _) = manager(&mut world, 41);
+    let secret = world.create_secret(1, "db_password");
+    let other = world.create_secret(2, "other");
+    let remove = |id: SecretId| Command::RemoveSecret { id, forget_previous: false, shred: None };
+    world.did(Command::AddTransitKey {
+        id: KeyId::from_bytes([50; 16]),
+        key: TransitKey {
+            public_key: Blob::default(),
+            wrapped_key: WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
+            created_at: Timestamp(1),
+            not_after: Timestamp(9),
+            signature: Blob::default(),
+        },
+    });
+    world.did(remove(secret));
+    world.did(Command::RetireTransitKey { id: TRANSIT });
+    world.did(Command::RotateLogKeys);
+    // A rotation that was under way when it was removed does not count, not for the new life either.
+    world.did(remove(other));
+    did(&mut world, begin(left, 40, 2));
+    let shredding = world.state.shredding();
+    let (_, tombstone) = shredding.of(secret).unwrap();
+    let words = &tombstone.shredded.as_ref().unwrap().words;
+    assert_eq!(words.iter().map(|word| word.member).collect::<Vec<_>>(), [left]);
+    let without: Vec<_> = shredding.without_proof(tombstone).collect();
+    assert_eq!(without, [MemberId(1), dead]);
+    let (_, waits) = shredding.of(other).unwrap();
+    assert!(waits.shredded.is_none());
 }
 
 #[test]

@@ -57,6 +57,8 @@ impl Context<'_> {
         for other in others {
             self.remove_member(other, Some(false))?;
         }
+        // Nothing on its disk is under older keys, whatever it waited for.
+        self.settle_tombstones();
         self.revoke_certificates(|of| of == subject || of == Subject::Boot(me));
         self.put_certificate(begin.serial, begin.certificate);
         if let Some(member) = self.state.members.get_mut(&me) {
