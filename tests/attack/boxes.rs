@@ -132,7 +132,7 @@ async fn a_sealed_payload_is_good_for_what_it_was_sealed_for_and_once() {
         alice.refused(what, Kind::Denied, &request).await;
     }
     let retired = altered(&captured, |s| s.transit_key_id = vec![7; 16].into());
-    alice.refused("a transit key that is none", Kind::Unavailable, &retired).await;
+    alice.refused("a transit key that is none", Kind::Conflict, &retired).await;
     let truncated = altered(&captured, |s| s.ciphertext = s.ciphertext.slice(..20));
     alice.refused("a cut ciphertext", Kind::Invalid, &truncated).await;
     assert_eq!(lab.ctl().ok(&["ls", "--quiet"]), "", "nothing was made of any of it");
