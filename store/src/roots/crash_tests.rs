@@ -374,3 +374,27 @@ async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on()
     serving.assert_whole(1);
     serving.alone.raft.shut_down().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_active_root_key_is_not_ready_to_lead() {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let root = keeper.root();
+    let first = first_command(&root);
+    let serving = Serving::start(&disk, keeper, pool()).await;
+    let within = std::time::Duration::from_millis(1);
+    assert!(serving.roots.holds_active(within).await, "there is no cluster yet");
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    assert!(serving.roots.holds_active(within).await);
+    serving.keyring.forget_roots(&[root.id()]);
+    assert!(!serving.roots.holds_active(within).await);
+    // It is fetched in the end, while it is looked for.
+    let fetched = async {
+        tokio::task::yield_now().await;
+        serving.keyring.add_root(root);
+    };
+    let held = serving.roots.holds_active(std::time::Duration::from_secs(60));
+    assert!(tokio::join!(held, fetched).0);
+    serving.alone.raft.shut_down().await;
+}

@@ -4,6 +4,8 @@
 //! the same one. The cluster keeps a hash of the secret, so a token outlives the root key that it was
 //! derived from; showing it once more does not.
 
+use std::sync::Arc;
+
 use link::Failure;
 use proto::id::{OperatorId, Timestamp, TokenId};
 use proto::identity::{Caller, Role};
@@ -72,18 +74,11 @@ impl Service {
         mark: &RequestMark,
         id: TokenId,
     ) -> Result<JoinToken, Failure> {
-        if made.id == id {
-            return Ok(made);
-        }
-        let derive = |root: &RootKey| root.derive_token(made.realm, mark.principal, mark.key);
-        let mut derived = self.keyring.roots().into_iter().map(|root| derive(&root));
-        let found = derived.find(|(derived, _)| *derived == id);
-        let (id, secret) = found.ok_or_else(|| {
+        again(made, mark, id, &self.keyring.roots()).ok_or_else(|| {
             Failure::new(Kind::Precondition, "the token was made, and cannot be shown any more")
                 .because("the root key that it was derived from was rotated meanwhile")
                 .hint(format!("revoke it, and make another: `secretctl cluster token rm {id}`"))
-        })?;
-        Ok(JoinToken { id, secret, ..made })
+        })
     }
 
     pub(super) async fn create_join_token(
@@ -167,5 +162,51 @@ impl Service {
         let id = proto::convert::text("id", &request.id).map_err(|error| parse_failure(&error))?;
         self.propose(caller, Some(mark), Command::RevokeToken { id }).await?;
         Ok(pb::RevokeJoinTokenResponse {})
+    }
+}
+
+/// The token of this id that a request made: as derived now, or from one of these root keys.
+fn again(
+    made: JoinToken,
+    mark: &RequestMark,
+    id: TokenId,
+    roots: &[Arc<RootKey>],
+) -> Option<JoinToken> {
+    if made.id == id {
+        return Some(made);
+    }
+    let mut derived =
+        roots.iter().map(|root| root.derive_token(made.realm, mark.principal, mark.key));
+    let (id, secret) = derived.find(|(derived, _)| *derived == id)?;
+    Some(JoinToken { id, secret, ..made })
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::id::{Realm, RequestKey};
+    use proto::identity::Principal;
+
+    use super::*;
+
+    #[test]
+    fn a_retry_shows_the_first_token_for_as_long_as_its_root_key_is_there() {
+        let realm = Realm::from_bytes([1; 16]);
+        let mark = RequestMark {
+            principal: Principal::Local { uid: 0 },
+            key: RequestKey::from_bytes([2; 16]),
+            digest: Digest([3; 32]),
+        };
+        let (old, new) = (Arc::new(RootKey::make()), Arc::new(RootKey::make()));
+        let of = |root: &RootKey| {
+            let (id, secret) = root.derive_token(realm, mark.principal, mark.key);
+            JoinToken { id, role: Role::Agent, realm, ca_digest: [4; 32], secret }
+        };
+        let first = of(&old);
+        let shown = |roots: &[Arc<RootKey>]| again(of(&new), &mark, first.id, roots);
+        let during = shown(&[old.clone(), new.clone()]).expect("it is derived from the old one");
+        assert_eq!(during.reveal(), of(&old).reveal());
+        assert!(shown(std::slice::from_ref(&new)).is_none(), "another token is not shown for it");
+        let same = again(of(&new), &mark, of(&new).id, &[]).expect("nothing was rotated");
+        assert_eq!(same.id, of(&new).id);
     }
 }
