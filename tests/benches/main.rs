@@ -2,7 +2,7 @@
 //!
 //! `cargo bench` prints a table a question: durable creates against the bare disk (and against
 //! etcd, where it is installed), a secret's way into a task, failover, a restart with many
-//! secrets. A word after `--` runs only the tables whose name holds it. Not a test: nothing fails
+//! secrets, a rotation of the root key over them. A word after `--` runs only the tables whose name holds it. Not a test: nothing fails
 //! for being slow. Ratios within a run mean something; single figures depend on the machine.
 #![expect(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod delivery;
 mod etcd;
 mod figures;
 mod restart;
+mod rotation;
 
 /// Measures, and prints what came of it.
 type Table = fn(&tokio::runtime::Runtime);
@@ -32,11 +33,12 @@ fn main() {
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let tables: [(&str, Table); 4] = [
+    let tables: [(&str, Table); 5] = [
         ("creates", creates::table),
         ("delivery", delivery::table),
         ("failover", restart::failover),
         ("restart", restart::table),
+        ("rotation", rotation::table),
     ];
     for (name, table) in tables {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
