@@ -10,7 +10,9 @@ use proto::name::Labels;
 use proto::sealed::WrappedKey;
 use state::command::{AdmitManager, Command, CreateSecret, CreateToken, Rewrap};
 use state::object::{Digest, MemberState};
-use state::{Outcome, Phase, Refusal, SnapshotReader, State, Wrapped, wrap_digest};
+use state::{
+    BeginIncarnation, Outcome, Phase, Refusal, SnapshotReader, State, Wrapped, wrap_digest,
+};
 
 use crate::world::*;
 
@@ -628,4 +630,27 @@ fn finish(world: &mut World) {
     log_key_words(world, 254);
     log_key_words(world, 255);
     assert_eq!(phase(world), None, "{:?}", world.state.root_keys());
+}
+
+/// The one that is left holds the active key, whether or not it has said so: nobody is asked to stay.
+#[test]
+fn a_rotation_goes_on_with_the_one_manager_that_is_left() {
+    let mut world = World::founded();
+    let left = voter(&mut world, 40);
+    let dead = voter(&mut world, 41);
+    world.did(announce(7));
+    world.did(held(dead, 7));
+    world.did(Command::ActivateRoot { id: key(7) });
+    let root = crate::incarnation::begin(left, 40, 2).root;
+    assert_ne!(root, key(7), "it was the active one");
+    let begin = BeginIncarnation { root: key(7), ..crate::incarnation::begin(left, 40, 2) };
+    world.did(Command::BeginIncarnation(Box::new(begin)));
+    let members: Vec<_> = world.state.members().keys().copied().collect();
+    assert_eq!((members, phase(&world)), (vec![left], Some(Phase::Active)));
+    let unproved: Vec<_> = world.state.root_keys().unproved.keys().copied().collect();
+    assert_eq!(unproved, [MemberId(1), dead], "their disks are to be treated as stolen");
+    wrap_all_anew(&mut world, key(7));
+    world.did(Command::RetireRoot { id: ROOT });
+    world.did(destroyed(left, ROOT));
+    assert!(matches!(phase(&world), Some(Phase::LogKeys { .. })));
 }
