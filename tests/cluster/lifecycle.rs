@@ -156,6 +156,11 @@ fn a_manager_that_was_removed_is_told_so() {
             text.contains("was removed from the cluster").then_some(text)
         })
     };
+    // By name, so it has to know them: who is killed before that says only which number says so.
+    until("it knows the others", || {
+        let status = lab.ctl_of(2).json(&["cluster", "status"]);
+        (status["members"].as_array()?.len() == 3).then_some(())
+    });
     // While it was away: it has nobody's word but the others'.
     lab.managers[2].daemon.kill();
     lab.ctl().ok(&["cluster", "member", "rm", "m3"]);

@@ -88,7 +88,9 @@ impl Service {
         self.find_members().await.removed_by
     }
 
-    /// Every member as it is known, and what those within reach say, of this manager too.
+    /// Every member as it is known, and what those within reach say, of this manager too. Who was
+    /// killed soon after it joined knows others by its log alone, and has applied nothing yet: they
+    /// are asked, too, for their word of this manager.
     pub(super) async fn find_members(&self) -> Found {
         let me = self.raft.me;
         let (mut members, removed_here): (Vec<_>, _) = {
@@ -106,8 +108,15 @@ impl Service {
             }
             describe(&self.raft, id).await
         });
-        let said = join_all(asked).await;
+        let known = |id: &MemberId| members.iter().any(|member| member.id == id.0);
+        let strangers = self.raft.members().into_iter().filter(|id| *id != me && !known(id));
+        let of_strangers = strangers.map(|id| async move {
+            let said = describe(&self.raft, id).await;
+            said.is_err_and(|failure| failure.kind == Kind::Evicted).then_some(id)
+        });
+        let (said, of_strangers) = tokio::join!(join_all(asked), join_all(of_strangers));
         let mut removed_by: Vec<_> = removed_here.then_some(me).into_iter().collect();
+        removed_by.extend(of_strangers.into_iter().flatten());
         for (member, said) in members.iter_mut().zip(said) {
             let id = MemberId(member.id);
             if said.as_ref().is_err_and(|failure| failure.kind == Kind::Evicted) {

@@ -210,8 +210,9 @@ fn name_of(member: &pb::MemberInfo) -> String {
 /// This manager was removed, as `by` say. What else it knows of the others is old.
 fn removal(me: MemberId, members: &[pb::MemberInfo], by: &[MemberId]) -> pb::Problem {
     let says = |id: &MemberId| match members.iter().find(|member| member.id == id.0) {
-        Some(member) if *id != me => name_of(member),
-        _ => "its own log".to_owned(),
+        _ if *id == me => "its own log".to_owned(),
+        Some(member) => name_of(member),
+        None => format!("manager {id}"),
     };
     let by = by.iter().map(says).collect::<Vec<_>>().join(", ");
     let text = format!("this manager, {me}, was removed from the cluster; it is said by {by}");
