@@ -2,7 +2,8 @@
 //! after.
 //!
 //! One value that looks like nothing else lives a whole life, with everything logged that can be:
-//! it is created, delivered, read, kept through a change of leader and of log keys, and removed.
+//! it is created, delivered, read, kept through a change of leader, of log keys and of the root key,
+//! and removed.
 //! Meanwhile and afterwards, with connections still open, the memory of every process of ours is
 //! searched, every file, and everything that went over the loopback. Each search must also find
 //! what was planted for it. Keys and cores: `keys`. Not here: nodes that were told to keep a value.
@@ -71,7 +72,7 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     assert_eq!(std::fs::read(mounted).unwrap(), value);
     assert_nowhere(&search, &lab, 1, "while its task runs");
 
-    // The leader goes; the log keys change.
+    // The leader goes; the log keys change, and the root key.
     let leader = lab.leader();
     lab.managers[leader].daemon.kill();
     let ctl = lab.ctl();
@@ -81,7 +82,8 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     lab.managers[leader].daemon.start_again();
     lab.await_socket(leader);
     ctl.ok(&["cluster", "rotate", "log-key"]);
-    assert_nowhere(&search, &lab, 1, "after a change of leader and of log keys");
+    ctl.ok(&["cluster", "rotate", "root-key"]);
+    assert_nowhere(&search, &lab, 1, "after a change of leader, of log keys and of the root key");
 
     // The task goes, and the secret.
     ctl.ok(&["service", "rm", "reader"]);
