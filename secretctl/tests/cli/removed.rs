@@ -38,7 +38,7 @@ impl World {
             name: info.name.clone(),
             versions: vec![1],
             removed_at,
-            removed_by: "local/0".into(),
+            removed_by: format!("local/{}", rustix::process::geteuid().as_raw()),
             state: "shredding".into(),
             needs: Some(pb::StillNeeded {
                 at_once: request.shred,
