@@ -1,5 +1,6 @@
 //! Managers that lock: what a restart needs, what opens what, and what does not any more.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -491,6 +492,38 @@ fn a_new_unlock_key_comes_with_new_log_keys_and_the_old_ones_open_nothing_new() 
         assert_key_opens_nothing(&mut lab, index, &former.join(&folder), &first);
         assert_nothing_opens(&mut lab, index, &seeds.join(&folder));
     }
+}
+
+/// The ids of the root and log keys in a key file.
+fn keys_in(folder: &Path, key: &str) -> BTreeSet<[u8; 16]> {
+    let file = LockedKeyFile::parse(&std::fs::read(folder.join("keys")).unwrap()).unwrap();
+    let contents = file.open(&UnlockKey::parse(key.as_bytes()).unwrap().slot()).unwrap();
+    let roots = contents.roots.iter().map(|key| *key.id().as_bytes());
+    roots.chain(contents.logs.iter().map(|key| *key.id().as_bytes())).collect()
+}
+
+#[test]
+fn a_key_that_leaked_with_a_disk_takes_the_root_key_with_it_and_names_the_values() {
+    let lab = three();
+    let former = key_in(&lab.ctl().ok(&["cluster", "update", "--autolock", "on"]));
+    for name in ["db_password", "tls_key"] {
+        lab.ctl().ok_with(&["create", name, "-"], b"value");
+    }
+    let stolen = steal_keys(&lab, "stolen");
+    let ran = lab.ctl().run(&["cluster", "unlock-key", "--rotate", "--compromised"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    for name in ["db_password", "tls_key"] {
+        assert!(ran.stdout.contains(name), "its value may be known: {ran:?}");
+    }
+    assert!(ran.stderr.contains("root key rotation 1 is complete"), "{ran:?}");
+    assert!(ran.stderr.contains("has the values of 2 secrets"), "{ran:?}");
+    let key = key_in(&ran.stdout);
+    for (index, manager) in lab.managers.iter().enumerate() {
+        let before = keys_in(&stolen.join(index.to_string()), &former);
+        let now = keys_in(&manager.data, &key);
+        assert!(before.is_disjoint(&now), "manager {index} has nothing of what was in the copy");
+    }
+    assert_eq!(lab.ctl().json(&["ls"]).as_array().unwrap().len(), 2);
 }
 
 #[test]

@@ -365,6 +365,11 @@ pub(crate) struct UnlockKeyArgs {
     #[arg(long)]
     pub(crate) rotate: bool,
 
+    /// Somebody may have had a copy of a manager's disk, too: rotate the root key with it, and list
+    /// the values to replace
+    #[arg(long, requires = "rotate")]
+    pub(crate) compromised: bool,
+
     /// How long to wait until the managers that answer have followed and have new log keys
     #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,
           default_value = "5m")]

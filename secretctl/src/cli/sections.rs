@@ -250,7 +250,9 @@ secretctl cluster unlock-slot prove 5d41",
         "secretctl cluster unlock-key",
         "\
 # The key leaked, is lost while a manager runs, or somebody who knew it left
-secretctl cluster unlock-key --rotate",
+secretctl cluster unlock-key --rotate
+# Somebody may have had a copy of a manager's disk, too
+secretctl cluster unlock-key --rotate --compromised",
     ),
     (
         "secretctl cluster join",

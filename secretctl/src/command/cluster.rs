@@ -1,6 +1,7 @@
 //! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status`, `keys`,
 //! `rotate` and what is about locking are beside.
 
+mod compromised;
 mod keys;
 mod locking;
 mod root_key;

@@ -200,3 +200,32 @@ pub(crate) struct Unlocked {
     pub(crate) key_id: String,
     pub(crate) phase: String,
 }
+
+/// What is left after everything was rotated that can be.
+#[derive(Serialize)]
+pub(crate) struct Compromised {
+    /// Whether every manager has destroyed the old root key.
+    pub(crate) root_key_rotated: bool,
+    /// Values that somebody may have.
+    pub(crate) replace: Vec<ToReplace>,
+}
+
+/// A value to replace.
+#[derive(Serialize)]
+pub(crate) struct ToReplace {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    pub(crate) used_by: Vec<String>,
+}
+
+impl From<&pb::SecretInfo> for ToReplace {
+    fn from(secret: &pb::SecretInfo) -> Self {
+        Self {
+            id: secret.id.clone(),
+            name: secret.name.clone(),
+            version: secret.current_version,
+            used_by: secret.used_by.clone(),
+        }
+    }
+}

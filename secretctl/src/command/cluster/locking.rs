@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
-use super::keys;
 use super::typed::{self, Brought};
+use super::{compromised, keys};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -100,7 +100,12 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
             .hint("if it is lost: `secretctl cluster unlock-key --rotate`, while a manager serves")
             .into());
     }
-    change_locking(session, &connection, pb::LockingChange::Rotate, &status, args.wait).await
+    let deadline = Instant::now() + args.wait;
+    change_locking(session, &connection, pb::LockingChange::Rotate, &status, args.wait).await?;
+    if !args.compromised {
+        return Ok(());
+    }
+    watched(compromised::go_on(session, &connection, deadline)).await
 }
 
 pub(super) async fn status(connection: &Connection) -> Result<pb::ClusterStatus, Error> {

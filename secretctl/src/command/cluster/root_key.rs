@@ -6,14 +6,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use proto::pb;
+use proto::{Kind, pb};
+use tokio::time::Instant;
 
-use super::super::{Session, counted};
+use super::super::{Session, counted, listed};
 use super::keys::{fetch, named, show};
 use crate::cli::RotateArgs;
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
-use crate::view::{ClusterKeys, RootRotation};
+use crate::view::{ClusterKeys, MemberKeys, RootRotation};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -28,14 +29,15 @@ pub(super) async fn rotate(session: &Session, args: &RotateArgs) -> Result<(), E
         session.printer.hint("`secretctl cluster keys` shows how far it is");
         return show(session, &keys);
     }
-    let keys = tokio::select! {
-        keys = until_complete(session, &connection, number) => keys?,
+    let end = tokio::select! {
+        end = until_complete(session, &connection, number, None) => end?,
         _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
             "the rotation goes on without being watched: `secretctl cluster keys`".into(),
         ))),
     };
+    let RotationEnd::Complete(keys) = end else { return Ok(()) };
     if session.printer.json {
-        return session.printer.json(&keys);
+        return session.printer.json(&*keys);
     }
     let done = counted(keys.members.len(), "manager");
     session.printer.data(&format!("root key rotation {number} is complete on {done}"))?;
@@ -50,24 +52,80 @@ pub(super) async fn rotate(session: &Session, args: &RotateArgs) -> Result<(), E
     Ok(())
 }
 
-/// Watches until the rotation is complete; what changes is told once.
-async fn until_complete(
+/// Begins a rotation, after the one that is in progress.
+///
+/// # Errors
+///
+/// If that is not complete in time, among others.
+pub(super) async fn begin_another(
+    session: &Session,
+    connection: &Connection,
+    deadline: Instant,
+) -> Result<u64, Error> {
+    let rotation = fetch(connection, false).await?.root_key_rotation;
+    if let Some(present) = rotation.filter(|rotation| !rotation.complete) {
+        let number = present.number;
+        session
+            .printer
+            .progress(&format!("root key rotation {number} is in progress: it goes first"));
+        let end = until_complete(session, connection, number, Some(deadline)).await?;
+        if let RotationEnd::WaitsFor(members) = end {
+            let names: Vec<_> = members.iter().map(named).collect();
+            return Err(Error::failed(Kind::Precondition, "the root key was not replaced")
+                .because(format!(
+                    "root key rotation {number} is in progress: it waits for {}",
+                    listed(&names)
+                ))
+                .hint("start them, or remove them: `secretctl cluster member rm --lost`")
+                .hint("then: `secretctl cluster rotate root-key`")
+                .into());
+        }
+    }
+    let request = pb::RotateRootKeyRequest { request_key: request_key() };
+    let number = ask!(connection, control.rotate_root_key(request))?.number;
+    session.printer.progress(&format!("root key rotation {number} has begun"));
+    Ok(number)
+}
+
+/// How watching a rotation ends.
+pub(super) enum RotationEnd {
+    /// It is complete.
+    Complete(Box<ClusterKeys>),
+    /// It waits for these: they do not answer, or the time was over.
+    WaitsFor(Vec<MemberKeys>),
+}
+
+/// Watches until the rotation is complete; what changes is told once. With a deadline, until then at
+/// most, and no longer than it waits for somebody who answers.
+pub(super) async fn until_complete(
     session: &Session,
     connection: &Connection,
     number: u64,
-) -> Result<ClusterKeys, Error> {
+    deadline: Option<Instant>,
+) -> Result<RotationEnd, Error> {
     let mut told = BTreeSet::new();
     loop {
         let keys = fetch(connection, false).await?;
         let rotation = keys.root_key_rotation.as_ref();
         // A later one is only begun when this one is complete.
         if rotation.is_some_and(|one| one.number > number || one.complete) {
-            return Ok(keys);
+            return Ok(RotationEnd::Complete(Box::new(keys)));
         }
         for text in rotation.into_iter().flat_map(|rotation| news(&keys, rotation)) {
             if told.insert(text.clone()) {
                 session.printer.progress(&text);
             }
+        }
+        let awaited =
+            |one: &MemberKeys| rotation.is_some_and(|r| r.waits_for.contains(&one.member));
+        let wraps = rotation.is_some_and(|rotation| rotation.objects_left > 0);
+        let (waits_for, _): (Vec<_>, Vec<_>) = keys.members.iter().partition(|one| awaited(one));
+        let nobody_answers = !waits_for.is_empty() && waits_for.iter().all(|one| !one.reachable);
+        let is_over = |deadline| Instant::now() >= deadline || nobody_answers && !wraps;
+        if deadline.is_some_and(is_over) {
+            let waits_for: Vec<_> = waits_for.iter().map(|one| one.member).collect();
+            let members = keys.members.into_iter().filter(|one| waits_for.contains(&one.member));
+            return Ok(RotationEnd::WaitsFor(members.collect()));
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -811,7 +811,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__unlock__subcmd__key)
-            opts="-q -h --rotate --wait --context --socket --timeout --json --quiet --help"
+            opts="-q -h --rotate --compromised --wait --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -300,6 +300,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l timeout -d 'How long to go on trying when no manager answers' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l rotate -d 'Make a new unlock key in place of the present one'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l compromised -d 'Somebody may have had a copy of a manager\'s disk, too: rotate the root key with it, and list the values to replace'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-key" -s h -l help -d 'Print help (see more with \'--help\')'

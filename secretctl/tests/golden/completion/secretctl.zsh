@@ -496,6 +496,7 @@ _arguments "${_arguments_options[@]}" : \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
 '--rotate[Make a new unlock key in place of the present one]' \
+'--compromised[Somebody may have had a copy of a manager'\''s disk, too\: rotate the root key with it, and list the values to replace]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \

@@ -1,0 +1,87 @@
+//! `cluster unlock-key --rotate --compromised`: what is left to do when somebody may have had the
+//! unlock key *and* a copy of a manager's disk.
+//!
+//! The unlock key was replaced, and log keys with it (`locking`). What such a copy opens further are
+//! root keys, so the root key rotates, after the rotation of it that may be in progress: the key of
+//! that one may be in the copy, too. What no rotation helps are the values of then: they are listed.
+//! Not here: what each rotation is (`keys`, `root_key`).
+//!
+//! Invariant: the values are listed whatever becomes of the rotation.
+
+use proto::pb;
+use tokio::time::Instant;
+
+use super::super::{Session, counted, listed};
+use super::keys::named;
+use super::root_key::{RotationEnd, begin_another, until_complete};
+use crate::connection::{Connection, ask};
+use crate::error::Error;
+
+use crate::table::{Table, natural_order};
+use crate::view;
+
+/// Rotates the root key, and lists what has to be replaced.
+pub(super) async fn go_on(
+    session: &Session,
+    connection: &Connection,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let rotated = rotate(session, connection, deadline).await;
+    let mut secrets = secrets(connection).await?;
+    secrets.sort_by(|one, other| natural_order(&one.name, &other.name));
+    let printer = session.printer;
+    if printer.json {
+        let replace = secrets.iter().map(view::ToReplace::from).collect();
+        let complete = matches!(rotated, Ok(true));
+        printer.json_line(&view::Compromised { root_key_rotated: complete, replace })?;
+    } else {
+        let mut table = Table::new(&["REPLACE", "VERSION", "CREATED", "USED BY"]);
+        for secret in &secrets {
+            table.row(vec![
+                secret.name.clone(),
+                secret.current_version.to_string(),
+                session.ago(secret.created_at),
+                secret.used_by.join(", "),
+            ]);
+        }
+        if !secrets.is_empty() {
+            printer.data(&table.render())?;
+        }
+    }
+    let known = counted(secrets.len(), "secret");
+    printer.warning(&format!(
+        "who had the key and a copy of a disk has the values of {known}: give them new ones"
+    ));
+    printer.warning("the CA's key was in that copy, too, and is not replaced by this");
+    printer.hint("docs/operations/rotate-unlock-key.md, *Somebody has a copy of a disk, too*");
+    rotated.map(drop)
+}
+
+async fn secrets(connection: &Connection) -> Result<Vec<pb::SecretInfo>, Error> {
+    let request = pb::ListSecretsRequest { filter: Some(pb::SecretFilter::default()) };
+    Ok(ask!(connection, control.list_secrets(request))?.secrets)
+}
+
+/// Whether the root key was replaced on every manager.
+async fn rotate(
+    session: &Session,
+    connection: &Connection,
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let number = begin_another(session, connection, deadline).await?;
+    match until_complete(session, connection, number, Some(deadline)).await? {
+        RotationEnd::Complete(_) => {
+            session.printer.progress(&format!("root key rotation {number} is complete"));
+            Ok(true)
+        }
+        RotationEnd::WaitsFor(members) => {
+            let names: Vec<_> = members.iter().map(named).collect();
+            session.printer.warning(&format!(
+                "root key rotation {number} goes on by itself; it waits for {}: `secretctl \
+                 cluster keys`",
+                listed(&names)
+            ));
+            Ok(false)
+        }
+    }
+}
