@@ -2,8 +2,9 @@
 //!
 //! `cargo bench` prints a table a question: durable creates against the bare disk (and against
 //! etcd, where it is installed), a secret's way into a task, failover, a restart with many
-//! secrets, a rotation of the root key over them. A word after `--` runs only the tables whose name holds it. Not a test: nothing fails
-//! for being slow. Ratios within a run mean something; single figures depend on the machine.
+//! secrets, a rotation of the root key over them. A word after `--` runs only the tables whose name
+//! holds it. Not a test: nothing fails for being slow. Ratios within a run mean something; single
+//! figures depend on the machine.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
