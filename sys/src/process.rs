@@ -281,6 +281,21 @@ pub fn signal_child(pid: i32, number: u8) -> Result<(), ProcessError> {
     }
 }
 
+/// Waits until a child has ended, and leaves its status to be taken (waitid(2), `WNOWAIT`): until
+/// that is done its number is nobody else's.
+pub fn wait_for_end(pid: i32) -> Result<(), ProcessError> {
+    let unknown = || ProcessError::Wait(io::ErrorKind::InvalidInput.into());
+    let pid = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw).ok_or_else(unknown)?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    loop {
+        match rustix::process::waitid(WaitId::Pid(pid), options) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(ProcessError::Wait(errno.into())),
+        }
+    }
+}
+
 /// Kills all processes of a group (kill(2)), by the number of the child that began it. Only while
 /// that child's status was not taken yet, as for [`signal_child`]. That all have ended is no error.
 pub fn kill_group(leader: i32) -> Result<(), ProcessError> {

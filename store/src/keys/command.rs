@@ -61,10 +61,25 @@ fn printed_of(printed: usize) -> String {
 /// Kills a program with what it started when it is dropped.
 struct Group(Child);
 
+impl Group {
+    /// Waits until the program has ended, and kills what it left behind.
+    async fn end(&mut self) -> io::Result<std::process::ExitStatus> {
+        let leader = self.leader().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let ended = move || sys::process::wait_for_end(leader);
+        tokio::task::spawn_blocking(ended).await?.map_err(io::Error::other)?;
+        sys::process::kill_group(leader).map_err(io::Error::other)?;
+        self.0.wait().await
+    }
+
+    /// The number of the program and its group, as long as it is nobody else's.
+    fn leader(&self) -> Option<i32> {
+        self.0.id().and_then(|id| i32::try_from(id).ok())
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        // Its status was not taken yet, or there is none: the number is nobody else's.
-        if let Some(leader) = self.0.id().and_then(|id| i32::try_from(id).ok())
+        if let Some(leader) = self.leader()
             && let Err(error) = sys::process::kill_group(leader)
         {
             tracing::warn!(%error, "command_not_killed");
@@ -100,8 +115,10 @@ pub(crate) async fn run(
         let (length, said) =
             tokio::try_join!(fill(stdout, &mut *printed), all_of(stderr, &mut said))?;
         // What prints too much may go on for ever.
-        let status = if length > SEED_BYTES { None } else { Some(group.0.wait().await?) };
-        Ok((length, said, status))
+        if length > SEED_BYTES {
+            return Ok((length, said, None));
+        }
+        Ok((length, said, Some(group.end().await?)))
     };
     let ended = tokio::time::timeout(limit, ended).await;
     let slow = |_| CommandFailure::Slow { path: path.into(), seconds: command.seconds() };
@@ -230,6 +247,23 @@ mod tests {
         let command = place.program(&format!("sleep 1000 & echo $! > {pid}; wait"));
         let said = told(&command, &slot).await;
         assert!(said.ends_with("did not end within 1 s and was killed"), "{said}");
+        is_killed(&pid).await;
+    }
+
+    #[tokio::test]
+    async fn what_one_that_ended_left_behind_is_killed() {
+        let place = Place::new();
+        let seed = seal::make_slot_seed();
+        let slot = SlotSecretKey::derive_from_seed(&seed).public().clone();
+        let (right, pid) =
+            (place.file("seed", &*seed), place.path.join("pid").display().to_string());
+        let leaves = format!("sleep 1000 >/dev/null 2>&1 & echo $! > {pid}; exec cat {right}");
+        run(&place.program(&leaves), &slot).await.ok().unwrap();
+        is_killed(&pid).await;
+    }
+
+    /// Waits until the process whose number is in a file is dead.
+    async fn is_killed(pid: &str) {
         let child = std::fs::read_to_string(pid).unwrap();
         let stat = PathBuf::from(format!("/proc/{}/stat", child.trim()));
         // Killed is not reaped; whoever does that may take its time.

@@ -263,6 +263,7 @@ async fn rotate_once(pool: Arc<Pool>) -> Run {
             serving.create(next).await;
             next += 1;
             acknowledged.store(next, Ordering::SeqCst);
+            // Every cut is an image to be opened: so many writes are enough.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
@@ -356,18 +357,16 @@ async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on()
     serving.put(announce).await.unwrap();
     // It cannot be got, and is not made up.
     serving.roots.advance().await.unwrap_err();
-    let lead = async {
-        tokio::select! {
-            () = serving.roots.lead() => {}
-            () = async {
-                let announced = || serving.cluster().announced_root;
-                while announced() == Some(lost) {
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            } => {}
+    let mut changes = serving.alone.raft.machine.changes();
+    let replaced = async {
+        while serving.cluster().announced_root == Some(lost) {
+            changes.recv().await.unwrap();
         }
     };
-    lead.await;
+    tokio::select! {
+        () = serving.roots.lead() => {}
+        () = replaced => {}
+    }
     serving.finish().await;
     assert_eq!(serving.phase(), "complete");
     assert_ne!(serving.cluster().active_root, lost);
