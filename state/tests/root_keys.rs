@@ -3,43 +3,23 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proto::id::{KeyId, MemberId, SecretId, Timestamp, TokenId, Version};
-use proto::identity::Role;
+use proto::id::{KeyId, MemberId, SecretId, Version};
 use proto::limits::{MANAGERS_MAX, REWRAPS_MAX};
 use proto::name::Labels;
 use proto::sealed::WrappedKey;
-use state::command::{AdmitManager, Command, CreateSecret, CreateToken, Rewrap};
-use state::object::{Digest, MemberState};
+use state::command::{Command, CreateSecret, Rewrap};
+use state::object::MemberState;
 use state::{
     BeginIncarnation, Outcome, Phase, Refusal, SnapshotReader, State, Wrapped, wrap_digest,
 };
 
+use crate::log_keys::join;
 use crate::world::*;
 
 const FOUNDER: MemberId = MemberId(1);
 
 fn key(n: u8) -> KeyId {
     KeyId::from_bytes([n; 16])
-}
-
-fn join(world: &mut World, n: u8) -> MemberId {
-    let token_id = TokenId::from_entropy([n; 17]);
-    world.did(Command::CreateToken(CreateToken {
-        id: token_id,
-        role: Role::Manager,
-        hash: Digest([n; 32]),
-        expires_at: Timestamp(1_000_000),
-        uses: 1,
-    }));
-    world.did(Command::AdmitManager(AdmitManager {
-        token_id,
-        hash: Digest([n; 32]),
-        node_id: node_id(n),
-        hostname: format!("mgr-{n}").parse().unwrap(),
-        address: format!("127.0.0.1:{n}"),
-        level_max: 1,
-    }));
-    MemberId(world.state.index())
 }
 
 fn is_now(world: &mut World, member: MemberId, state: MemberState) {
