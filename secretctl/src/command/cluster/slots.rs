@@ -340,6 +340,12 @@ async fn prove(session: &Session, id: &str) -> Result<(), Error> {
             Some(reason) => session.printer.warning(&format!("{name} was not tried: {reason}")),
         }
     }
+    if !trials.is_empty() && trials.iter().all(|trial| !trial.answered) {
+        return Err(Error::failed(Kind::Unavailable, "no manager tried the slot's command")
+            .because("they are down, or somebody else is trying one")
+            .hint("try again in a moment")
+            .into());
+    }
     if !failed.is_empty() {
         return Err(Error::failed(Kind::Precondition, "the slot's command does not open it")
             .because(failed.join("; "))
