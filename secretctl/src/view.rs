@@ -26,8 +26,8 @@ pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 pub(crate) use self::locking::{
     Compromised, EnteredShares, FailedCommand, FollowingRotation, ListedSlot, Locking,
-    NewPassphrase, NewShares, NewUnlockKey, Proved, Slot, SlotTrial, SlotsChanged, ToReplace,
-    Unlocked, WaitedFor,
+    NewPassphrase, NewShares, NewUnlockKey, Proved, RootRotated, Slot, SlotTrial, SlotsChanged,
+    ToReplace, Unlocked, WaitedFor,
 };
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};

@@ -201,13 +201,20 @@ pub(crate) struct Unlocked {
     pub(crate) phase: String,
 }
 
-/// What is left after everything was rotated that can be.
+/// What no rotation helps.
 #[derive(Serialize)]
 pub(crate) struct Compromised {
-    /// Whether every manager has destroyed the old root key.
-    pub(crate) root_key_rotated: bool,
     /// Values that somebody may have.
     pub(crate) replace: Vec<ToReplace>,
+}
+
+/// How far the root key was rotated with the unlock key.
+#[derive(Serialize)]
+pub(crate) struct RootRotated {
+    /// Its number.
+    pub(crate) root_key_rotation: u64,
+    /// Whether every manager has destroyed the old key.
+    pub(crate) complete: bool,
 }
 
 /// A value to replace.

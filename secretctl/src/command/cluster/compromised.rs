@@ -6,35 +6,34 @@
 //! that one may be in the copy, too. What no rotation helps are the values of then: they are listed.
 //! Not here: what each rotation is (`keys`, `root_key`).
 //!
-//! Invariant: the values are listed whatever becomes of the rotation.
+//! Invariant: the values are listed first, so that they are whatever becomes of the rotation.
+
+use std::time::Duration;
 
 use proto::pb;
 use tokio::time::Instant;
 
-use super::super::{Session, counted, listed};
-use super::keys::named;
-use super::root_key::{RotationEnd, begin_another, until_complete};
+use super::super::{Session, counted};
+use super::root_key::{RotationEnd, begin_another, until_complete, waited_for};
 use crate::connection::{Connection, ask};
 use crate::error::Error;
 
 use crate::table::{Table, natural_order};
 use crate::view;
 
-/// Rotates the root key, and lists what has to be replaced.
+/// Lists what has to be replaced, and rotates the root key.
 pub(super) async fn go_on(
     session: &Session,
     connection: &Connection,
-    deadline: Instant,
+    wait: Duration,
 ) -> Result<(), Error> {
-    let rotated = rotate(session, connection, deadline).await;
     let mut secrets = secrets(connection).await?;
     secrets.sort_by(|one, other| natural_order(&one.name, &other.name));
     let printer = session.printer;
     if printer.json {
         let replace = secrets.iter().map(view::ToReplace::from).collect();
-        let complete = matches!(rotated, Ok(true));
-        printer.json_line(&view::Compromised { root_key_rotated: complete, replace })?;
-    } else {
+        printer.json_line(&view::Compromised { replace })?;
+    } else if !secrets.is_empty() {
         let mut table = Table::new(&["REPLACE", "VERSION", "CREATED", "USED BY"]);
         for secret in &secrets {
             table.row(vec![
@@ -44,9 +43,7 @@ pub(super) async fn go_on(
                 secret.used_by.join(", "),
             ]);
         }
-        if !secrets.is_empty() {
-            printer.data(&table.render())?;
-        }
+        printer.data(&table.render())?;
     }
     let known = counted(secrets.len(), "secret");
     printer.warning(&format!(
@@ -54,7 +51,7 @@ pub(super) async fn go_on(
     ));
     printer.warning("the CA's key was in that copy, too, and is not replaced by this");
     printer.hint("docs/operations/rotate-unlock-key.md, *Somebody has a copy of a disk, too*");
-    rotated.map(drop)
+    rotate(session, connection, Instant::now() + wait).await
 }
 
 async fn secrets(connection: &Connection) -> Result<Vec<pb::SecretInfo>, Error> {
@@ -62,26 +59,25 @@ async fn secrets(connection: &Connection) -> Result<Vec<pb::SecretInfo>, Error> 
     Ok(ask!(connection, control.list_secrets(request))?.secrets)
 }
 
-/// Whether the root key was replaced on every manager.
 async fn rotate(
     session: &Session,
     connection: &Connection,
     deadline: Instant,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let number = begin_another(session, connection, deadline).await?;
-    match until_complete(session, connection, number, Some(deadline)).await? {
-        RotationEnd::Complete(_) => {
-            session.printer.progress(&format!("root key rotation {number} is complete"));
-            Ok(true)
-        }
-        RotationEnd::WaitsFor(members) => {
-            let names: Vec<_> = members.iter().map(named).collect();
-            session.printer.warning(&format!(
-                "root key rotation {number} goes on by itself; it waits for {}: `secretctl \
-                 cluster keys`",
-                listed(&names)
-            ));
-            Ok(false)
-        }
+    let printer = session.printer;
+    let end = until_complete(session, connection, number, Some(deadline)).await?;
+    if let RotationEnd::WaitsFor(members) = &end {
+        printer.warning(&format!(
+            "root key rotation {number} goes on by itself; it waits for {}: `secretctl cluster keys`",
+            waited_for(members)
+        ));
+    } else {
+        printer.progress(&format!("root key rotation {number} is complete"));
     }
+    if printer.json {
+        let complete = matches!(end, RotationEnd::Complete(_));
+        return printer.json_line(&view::RootRotated { root_key_rotation: number, complete });
+    }
+    Ok(())
 }

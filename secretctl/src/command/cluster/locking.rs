@@ -100,12 +100,23 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
             .hint("if it is lost: `secretctl cluster unlock-key --rotate`, while a manager serves")
             .into());
     }
-    let deadline = Instant::now() + args.wait;
-    change_locking(session, &connection, pb::LockingChange::Rotate, &status, args.wait).await?;
+    let change = pb::LockingChange::Rotate;
+    let changed = change_locking(session, &connection, change, &status, args.wait).await;
     if !args.compromised {
-        return Ok(());
+        return changed;
     }
-    watched(compromised::go_on(session, &connection, deadline)).await
+    match changed {
+        // The key is another one; who has not followed yet holds up nothing that is left to do.
+        Err(Error::Failed(failure)) if failure.kind == Kind::Timeout => {
+            session.printer.warning(&failure.message);
+        }
+        changed => changed?,
+    }
+    let unfinished = "the root key may not be rotated: `secretctl cluster rotate root-key`";
+    tokio::select! {
+        done = compromised::go_on(session, &connection, args.wait) => done,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(Some(unfinished.into()))),
+    }
 }
 
 pub(super) async fn status(connection: &Connection) -> Result<pb::ClusterStatus, Error> {

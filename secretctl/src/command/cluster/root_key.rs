@@ -70,11 +70,10 @@ pub(super) async fn begin_another(
             .progress(&format!("root key rotation {number} is in progress: it goes first"));
         let end = until_complete(session, connection, number, Some(deadline)).await?;
         if let RotationEnd::WaitsFor(members) = end {
-            let names: Vec<_> = members.iter().map(named).collect();
+            let waited_for = waited_for(&members);
             return Err(Error::failed(Kind::Precondition, "the root key was not replaced")
                 .because(format!(
-                    "root key rotation {number} is in progress: it waits for {}",
-                    listed(&names)
+                    "root key rotation {number} is in progress: it waits for {waited_for}"
                 ))
                 .hint("start them, or remove them: `secretctl cluster member rm --lost`")
                 .hint("then: `secretctl cluster rotate root-key`")
@@ -85,6 +84,14 @@ pub(super) async fn begin_another(
     let number = ask!(connection, control.rotate_root_key(request))?.number;
     session.printer.progress(&format!("root key rotation {number} has begun"));
     Ok(number)
+}
+
+/// Whom a rotation waits for, for people.
+pub(super) fn waited_for(members: &[MemberKeys]) -> String {
+    if members.is_empty() {
+        return "what is still wrapped anew".into();
+    }
+    listed(&members.iter().map(named).collect::<Vec<_>>())
 }
 
 /// How watching a rotation ends.
