@@ -139,6 +139,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("link/src/certificate.rs", "a key signs a certificate or a request"),
     ("link/src/tls.rs", "rustls takes the key of the own certificate"),
     ("proto/src/token.rs", "a token is shown to whoever made it"),
+    ("seal/src/boot_file.rs", "the boot key goes to its file"),
     ("seal/src/keyfile.rs", "the TLS key is sealed into the key file"),
     ("seal/src/lib.rs", "what is stored of a token is a digest"),
     ("seal/src/payload.rs", "the compare tag is made of the value"),

@@ -222,6 +222,48 @@ pub enum Context<'a> {
         /// How many there are.
         of: u64,
     },
+    /// The private half of a member's peer key under the root key.
+    PeerKey {
+        /// The cluster.
+        realm: Realm,
+        /// Whose disk it helps to open.
+        member: MemberId,
+        /// The key.
+        peer_key_id: KeyId,
+    },
+    /// The peers' half of a slot, sealed to a peer key; HPKE info and associated data.
+    PeerBox {
+        /// Whose disk.
+        disk: Disk,
+        /// Of which generation.
+        generation: u64,
+        /// The key it is sealed to.
+        peer_key_id: KeyId,
+    },
+    /// The seed of a slot that peers help to open.
+    PeerSlot {
+        /// Whose disk.
+        disk: Disk,
+        /// Of which generation.
+        generation: u64,
+    },
+    /// The peers' half on its way to the manager that asked; HPKE info and associated data.
+    Release {
+        /// Whose disk.
+        disk: Disk,
+        /// Of which generation.
+        generation: u64,
+        /// SHA-256 of the public key in the certificate it asked with.
+        boot_key_digest: &'a [u8; 32],
+        /// SHA-256 of the box that was opened for it.
+        box_digest: &'a [u8; 32],
+        /// KEM id and key it made for the request.
+        public_key: &'a [u8],
+        /// Random, of the request.
+        nonce: &'a [u8; 32],
+        /// The log entry that granted it.
+        grant: u64,
+    },
     /// A manager's signature that an agent is on its machine.
     SameNode {
         /// The cluster.
@@ -341,6 +383,10 @@ impl Context<'_> {
             Self::Token { .. } => "secretd token",
             Self::TokenRequest { .. } => "secretd token request",
             Self::Share { .. } => "secretd share",
+            Self::PeerKey { .. } => "secretd peer key",
+            Self::PeerBox { .. } => "secretd peer box",
+            Self::PeerSlot { .. } => "secretd peer slot",
+            Self::Release { .. } => "secretd release",
             Self::SameNode { .. } => "secretd same node",
             Self::ChainLink { .. } => "secretd chain link",
         }
@@ -445,6 +491,29 @@ impl Context<'_> {
             Self::Share { split, number, needed, of } => {
                 e.bytes(split).number(number).number(needed).number(of)
             }
+            Self::PeerKey { realm, member, peer_key_id } => {
+                e.bytes(realm.as_bytes()).number(member.0).bytes(peer_key_id.as_bytes())
+            }
+            Self::PeerBox { disk, generation, peer_key_id } => {
+                e.disk(&disk).number(generation).bytes(peer_key_id.as_bytes())
+            }
+            Self::PeerSlot { disk, generation } => e.disk(&disk).number(generation),
+            Self::Release {
+                disk,
+                generation,
+                boot_key_digest,
+                box_digest,
+                public_key,
+                nonce,
+                grant,
+            } => e
+                .disk(&disk)
+                .number(generation)
+                .bytes(boot_key_digest)
+                .bytes(box_digest)
+                .bytes(public_key)
+                .bytes(nonce)
+                .number(grant),
             Self::SameNode { realm, node_id, agent_key_digest } => {
                 e.bytes(realm.as_bytes()).text(node_id.as_str()).bytes(agent_key_digest)
             }
@@ -486,6 +555,7 @@ mod tests {
     }
 
     /// One context of each kind, its fields filled from a small pool so that values recur.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry for each kind")]
     fn samples(n: u8) -> Vec<Context<'static>> {
         let realm = Realm::from_bytes([n; 16]);
         let incarnation = Incarnation(n.into());
@@ -557,6 +627,18 @@ mod tests {
                 request_key: RequestKey::from_bytes([n; 16]),
             },
             Context::Share { split: eight, number, needed: number, of: number },
+            Context::PeerKey { realm, member, peer_key_id: key_id },
+            Context::PeerBox { disk, generation, peer_key_id: key_id },
+            Context::PeerSlot { disk, generation },
+            Context::Release {
+                disk,
+                generation,
+                boot_key_digest: digest,
+                box_digest: digest,
+                public_key: digest,
+                nonce: digest,
+                grant: number,
+            },
             Context::SameNode { realm, node_id, agent_key_digest: digest },
             Context::ChainLink { previous: digest, term, leader, index },
         ]

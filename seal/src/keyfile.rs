@@ -43,7 +43,7 @@ pub const SLOTS_MAX: usize = 16;
 pub const KEY_FILE_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of the largest signing key in DER (ECDSA P-256 has 138, RSA 4096 2,400).
-const SIGNING_KEY_BYTES_MAX: usize = 8 << 10;
+pub(crate) const SIGNING_KEY_BYTES_MAX: usize = 8 << 10;
 
 symmetric_key!(
     /// The key of one writing of the key file.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod boot_file;
 mod context;
 mod disk;
 mod hazmat;
@@ -8,6 +9,7 @@ mod key;
 mod keyfile;
 mod passphrase;
 mod payload;
+mod peers;
 mod plaintext;
 mod root;
 mod session;
@@ -20,6 +22,7 @@ mod unlock_key;
 use proto::id::{Realm, TokenId};
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 
+pub use crate::boot_file::{BOOT_FILE_BYTES_MAX, BootEntry, BootFile, NotABootFile};
 pub use crate::context::{Context, Disk, Operation};
 pub use crate::disk::{
     LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,
@@ -35,6 +38,10 @@ pub use crate::passphrase::{
     make_passphrase,
 };
 pub use crate::payload::{Dek, DekBundle, Encrypted, ciphertext_digest};
+pub use crate::peers::{
+    OwnHalf, PeerBox, PeerPublicKey, PeerSecretKey, PeersParameters, PeersSlot, Release,
+    ReleasePublicKey, ReleaseSecretKey,
+};
 pub use crate::plaintext::{Plaintext, ReadError};
 pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt};
 pub use crate::session::{

@@ -1,11 +1,11 @@
 //! Root keys: what everything that must stay secret in the state is wrapped under.
 //!
 //! A root key is used only through HKDF subkeys, one per kind of use, and wraps only keys: data
-//! keys, the CA's key, transit private keys. It never stands in the log or in a snapshot; it lives
+//! keys, the CA's key, private halves of transit and peer keys. It never stands in the log or in a snapshot; it lives
 //! in each manager's key file, and a new member gets it sealed to a key made for the call.
 //!
 //! Invariant: a wrap opens only in its place: this secret, version and payload; this CA; this
-//! transit key.
+//! transit key; this member's peer key.
 
 use bytes::Bytes;
 use proto::id::{
@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::hazmat::{self, KEY_BYTES};
 use crate::key::{KeyBytes, key_pair};
 use crate::payload::{BUNDLE_BYTES, DekBundle};
+use crate::peers::PeerSecretKey;
 use crate::transit::TransitSecretKey;
 
 /// A key of the cluster, under which keys in the state are wrapped.
@@ -30,6 +31,7 @@ pub struct RootKey {
     ca: KeyBytes,
     transit: KeyBytes,
     tokens: KeyBytes,
+    peers: KeyBytes,
     id: KeyId,
 }
 
@@ -90,6 +92,7 @@ impl RootKey {
             ca: master.derive(b"secretd/1 root: ca"),
             transit: master.derive(b"secretd/1 root: transit"),
             tokens: master.derive(b"secretd/1 root: tokens"),
+            peers: master.derive(b"secretd/1 root: peers"),
             id: master.id("root"),
             master,
         }
@@ -200,6 +203,34 @@ impl RootKey {
         let secret =
             TransitSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&*bytes)));
         if secret.public().id() == transit_key_id { Ok(secret) } else { Err(OpenError) }
+    }
+}
+
+impl RootKey {
+    /// Wraps the private half of a member's peer key.
+    pub fn wrap_peer_key(&self, realm: Realm, member: MemberId, key: &PeerSecretKey) -> WrappedKey {
+        let context = Context::PeerKey { realm, member, peer_key_id: key.public().id() }.encode();
+        wrapped(hazmat::encrypt(self.peers.bytes(), self.id, &context, &[key.bytes.bytes()]))
+    }
+
+    /// Unwraps the private half of a member's peer key and checks that it is the one of that id.
+    ///
+    /// # Errors
+    ///
+    /// Always the same one, whatever is wrong.
+    pub fn unwrap_peer_key(
+        &self,
+        realm: Realm,
+        member: MemberId,
+        peer_key_id: KeyId,
+        key: &WrappedKey,
+    ) -> Result<PeerSecretKey, OpenError> {
+        let context = Context::PeerKey { realm, member, peer_key_id }.encode();
+        let bytes =
+            hazmat::decrypt_exact::<KEY_BYTES>(self.peers.bytes(), &context, key.as_bytes())?;
+        let secret =
+            PeerSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&*bytes)));
+        if secret.public().id() == peer_key_id { Ok(secret) } else { Err(OpenError) }
     }
 }
 

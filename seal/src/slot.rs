@@ -5,7 +5,7 @@
 //! then they are anybody's words. So each kind has one encoding and bounds, and what is out of
 //! bounds is refused before anything is allocated, computed or run.
 //!
-//! Not here: using them (`passphrase.rs`, `shares.rs`), running a command (store).
+//! Not here: using them (`passphrase.rs`, `shares.rs`, `peers.rs`), running a command (store).
 //! Invariant: a value of these types is within its bounds, and has one encoding.
 
 use minicbor::{Decode, Encode};
@@ -17,6 +17,7 @@ use proto::limits::{
 
 use crate::keyfile::{Recipient, SlotKind, SlotPublicKey};
 use crate::passphrase::{self, CostsError, PassphraseCosts};
+use crate::peers::{self, PeersParameters};
 use crate::shares::{self, ShareParameters};
 
 /// What recovering a slot's seed needs beside the secret. Public.
@@ -33,6 +34,8 @@ pub enum SlotParameters {
     File(UnlockKeys),
     /// What to run.
     Command(SlotCommand),
+    /// Which generation of the manager's, and the half that its peers can open.
+    Peers(PeersParameters),
 }
 
 /// The bytes are not parameters of the slot's kind.
@@ -50,12 +53,6 @@ pub enum ParametersError {
     /// A command that is not run.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// Slots of this kind are not made yet.
-    #[error("this version opens no {} slot: use another slot, or a later version", kind.as_str())]
-    Unsupported {
-        /// Which kind.
-        kind: SlotKind,
-    },
 }
 
 impl SlotParameters {
@@ -84,7 +81,10 @@ impl SlotParameters {
                 let fields: shares::Fields = decode(bytes).ok_or(form)?;
                 ShareParameters::new(fields).map(Self::Shares).ok_or(form)
             }
-            SlotKind::Peers => Err(ParametersError::Unsupported { kind }),
+            SlotKind::Peers => {
+                let fields: peers::Fields = decode(bytes).ok_or(form)?;
+                PeersParameters::new(&fields).map(Self::Peers).ok_or(form)
+            }
         }
     }
 
@@ -97,6 +97,7 @@ impl SlotParameters {
             Self::Command(command) => {
                 encode(&CommandFields { path: &command.path, seconds: command.seconds })
             }
+            Self::Peers(peers) => encode(&peers.fields()),
         }
     }
 
@@ -108,6 +109,7 @@ impl SlotParameters {
             Self::Shares(_) => SlotKind::Shares,
             Self::File(_) => SlotKind::File,
             Self::Command(_) => SlotKind::Command,
+            Self::Peers(_) => SlotKind::Peers,
         }
     }
 }
@@ -286,6 +288,19 @@ mod tests {
         bytes
     }
 
+    fn peers(generation: u64, sealed: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = minicbor::Encoder::new(&mut bytes);
+        encoder.array(2).unwrap().u64(generation).unwrap().bytes(sealed).unwrap();
+        bytes
+    }
+
+    /// Laid out as a box is; it opens with no key.
+    fn peer_box() -> Vec<u8> {
+        let encapsulation = proto::sealed::Encapsulation::x25519(&[7; 32]);
+        [encapsulation.as_bytes(), &[1, 1][..], &[9; 88]].concat()
+    }
+
     #[test]
     fn parameters_survive_their_bytes_under_their_own_kind_only() {
         let all = [
@@ -296,6 +311,7 @@ mod tests {
             (SlotKind::Passphrase, costs(64 << 10, 3, 1)),
             (SlotKind::Shares, shares(2, &[9; 3 * 32])),
             (SlotKind::Command, command("/usr/lib/secretd/unseal", 30)),
+            (SlotKind::Peers, peers(u64::MAX, &peer_box())),
         ];
         for (kind, bytes) in all {
             let parameters = SlotParameters::parse(kind, &bytes).unwrap();
@@ -395,6 +411,25 @@ mod tests {
             (2, 2 * 32 - 1),
         ] {
             assert_eq!(parse(needed, hashes), form, "{needed} of {hashes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_peers_slot_has_a_generation_and_a_whole_box() {
+        let parse = |generation, sealed: &[u8]| {
+            SlotParameters::parse(SlotKind::Peers, &peers(generation, sealed))
+        };
+        let whole = peer_box();
+        assert!(parse(1, &whole).is_ok());
+        let form = Err(ParametersError::Form { kind: SlotKind::Peers });
+        assert_eq!(parse(0, &whole), form, "no entry of a log has the index 0");
+        assert_eq!(parse(1, &whole[1..]), form);
+        assert_eq!(parse(1, &[&whole[..], &[0]].concat()), form);
+        assert_eq!(parse(1, &[]), form);
+        for at in [0, 1, 34, 35] {
+            let mut strange = whole.clone();
+            strange[at] ^= 0x80;
+            assert_eq!(parse(1, &strange), form, "a KEM, a format or an algorithm: {at}");
         }
     }
 

@@ -48,14 +48,20 @@ macro_rules! abilities {
 #[test]
 fn keys_and_secrets_cannot_be_printed_cloned_or_compared() {
     for (name, abilities) in abilities![
+        seal::BootEntry,
+        seal::BootFile,
         seal::Dek,
         seal::DekBundle,
         seal::FetchSecretKey,
         seal::Gathering,
         seal::KeyFileContents,
         seal::LogKey,
+        seal::OwnHalf,
         seal::Passphrase<'static>,
+        seal::PeerSecretKey,
+        seal::PeersSlot,
         seal::Plaintext,
+        seal::ReleaseSecretKey,
         seal::RootKey,
         seal::SessionSecretKey,
         seal::Share,

@@ -57,6 +57,21 @@ pub(crate) fn hkdf(key: &[u8; KEY_BYTES], info: &[u8], out: &mut [u8]) {
         .expect("no output here is longer than 255 hashes");
 }
 
+/// HKDF-SHA256 (RFC 5869) of two keys: `out = Expand(Extract(salt, key), info)`.
+///
+/// Both are uniform, and the output is uniform to whoever lacks one of them: it is HMAC keyed by
+/// the salt, and extraction from the key.
+pub(crate) fn hkdf_of_two(
+    salt: &[u8; KEY_BYTES],
+    key: &[u8; KEY_BYTES],
+    info: &[u8],
+    out: &mut [u8; KEY_BYTES],
+) {
+    hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), key)
+        .expand(info, out)
+        .expect("one hash is not longer than 255");
+}
+
 /// HMAC-SHA256 (RFC 2104).
 pub(crate) fn hmac_sha256(key: &[u8; KEY_BYTES], message: &[u8]) -> [u8; 32] {
     let mut mac =
