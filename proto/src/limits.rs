@@ -59,6 +59,10 @@ pub const CONSTRAINT_BYTES_MAX: usize = 512;
 /// Replicas of one service.
 pub const REPLICAS_MAX: u64 = 10_000;
 
+/// Alarms of requests in members' names that stand until an admin clears them. Members that were
+/// removed have them, too: far more than a cluster of seven is asked about at a time.
+pub const ALARMS_MAX: usize = 64;
+
 /// Managers of one cluster. Seven tolerate three failures; more only slow down every write.
 pub const MANAGERS_MAX: usize = 7;
 

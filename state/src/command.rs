@@ -21,6 +21,7 @@ use proto::sealed::{StoredPayload, WrappedKey};
 use proto::spec::ServiceSpec;
 use proto::task::{DesiredState, TaskStatus};
 
+use crate::boot::BootCommand;
 use crate::incarnation::BeginIncarnation;
 use crate::object::{
     Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
@@ -360,6 +361,9 @@ pub enum Command {
     /// The cluster goes on as one manager, in a new life.
     #[n(50)]
     BeginIncarnation(#[n(0)] Box<BeginIncarnation>),
+    /// Of the slots that peers open.
+    #[n(62)]
+    Boot(#[n(0)] BootCommand),
 }
 
 /// What a cluster starts with; all of it made by the founder.

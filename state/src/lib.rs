@@ -16,6 +16,7 @@ pub mod object;
 mod apply;
 mod assign;
 mod audit;
+mod boot;
 mod incarnation;
 mod liveness;
 mod log_keys;
@@ -31,11 +32,15 @@ mod state;
 pub use crate::apply::{Applied, Change, Unapplicable, apply, pass};
 pub use crate::assign::{Assignments, assignments, entitled};
 pub use crate::audit::{AuditLog, AuditRecord};
+pub use crate::boot::{
+    Alarm, AlarmReason, Boot, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent,
+    GRANT_EVERY_MS, Granted, MemberBoot, NewGeneration, PeerPolicy,
+};
 pub use crate::incarnation::BeginIncarnation;
 pub use crate::liveness::{GRACE_MS, Observed, liveness};
 pub use crate::log_keys::{LogKeys, MemberLogKey};
 pub use crate::plan::{Plan, Scope, plan};
-pub use crate::refusal::Refusal;
+pub use crate::refusal::{Refusal, ReleaseRefusal};
 pub use crate::remembered::Outcome;
 pub use crate::root_keys::{
     FinishedRoot, Phase, RootKeys, RootRotation, Unproved, Wrapped, wrap_digest,

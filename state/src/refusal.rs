@@ -3,7 +3,45 @@
 //! Not here: hints for people (service) and codes (proto's `Kind`).
 
 use proto::Kind;
-use proto::id::Revision;
+use proto::id::{MemberId, Revision};
+
+/// Why a locked manager is not opened by its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseRefusal {
+    /// It was removed from the cluster.
+    #[error("evicted: it was removed from the cluster")]
+    Evicted,
+    /// Nobody is.
+    #[error("off: peers do not unlock managers in this cluster")]
+    Off,
+    /// It named a generation that ended, or came with another key than that one's.
+    #[error(
+        "stale: this is not the disk that was last unlocked or served; it is an older copy, or \
+         another copy was let in"
+    )]
+    Stale,
+    /// It was away for too long.
+    #[error("ended: it was down for longer than its boot certificate lives")]
+    Ended,
+    /// An operator's consent is missing.
+    #[error("to be approved: an operator has to agree to it")]
+    ToBeApproved,
+    /// It was opened a moment ago.
+    #[error("too soon: it was unlocked a moment ago")]
+    TooSoon,
+}
+
+impl ReleaseRefusal {
+    /// The kind of failure.
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Evicted => Kind::Evicted,
+            Self::Off => Kind::Precondition,
+            Self::Stale | Self::Ended | Self::ToBeApproved => Kind::Denied,
+            Self::TooSoon => Kind::Unavailable,
+        }
+    }
+}
 
 /// A command was refused; nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +110,14 @@ pub enum Refusal {
         /// Wrong, expired, used up, or for another role.
         reason: String,
     },
+    /// A manager is not opened by its peers, or has no say about that.
+    #[error("manager {member} is not unlocked by its peers: {reason}")]
+    Release {
+        /// Which.
+        member: MemberId,
+        /// Why not.
+        reason: ReleaseRefusal,
+    },
     /// The request does not fit the cluster's state.
     #[error("{reason}")]
     Precondition {
@@ -121,6 +167,7 @@ impl Refusal {
             Self::Limit { .. } => Kind::TooLarge,
             Self::NotUsable { .. } => Kind::Denied,
             Self::Token { .. } => Kind::Unauthenticated,
+            Self::Release { reason, .. } => reason.kind(),
             Self::Precondition { .. } => Kind::Precondition,
             Self::KeyReused | Self::PayloadReused => Kind::Invalid,
             Self::WrongRoot => Kind::Unavailable,

@@ -72,6 +72,13 @@ pub enum Outcome {
         #[n(1)]
         stale: u64,
     },
+    /// What was done is known by its place in the log: a generation, a grant.
+    #[n(60)]
+    Entry {
+        /// The index of the entry.
+        #[n(0)]
+        index: u64,
+    },
 }
 
 /// What a request did. Refusals are not remembered: a retry is judged anew.

@@ -147,6 +147,16 @@ pub enum Wrapped {
         #[n(1)]
         version: Version,
     },
+    /// The private half of a member's peer key.
+    #[n(3)]
+    Peer {
+        /// Whose.
+        #[n(0)]
+        member: MemberId,
+        /// Of which of its generations.
+        #[n(1)]
+        generation: u64,
+    },
 }
 
 /// The digest by which a wrap is named: SHA-256 of its bytes.
@@ -180,7 +190,8 @@ impl State {
         let secrets = self.wraps_by_root.get(&root).copied().unwrap_or_default();
         let Some(cluster) = &self.cluster else { return secrets };
         let transit = cluster.transit_keys.values().map(|key| &key.wrapped_key);
-        let others = transit.chain([&cluster.authority.wrapped_key]);
+        let peers = self.boot.generations().map(|(_, one)| &one.made_of.wrapped_key);
+        let others = transit.chain([&cluster.authority.wrapped_key]).chain(peers);
         secrets + others.filter(|wrap| wrap.key_id() == root).count() as u64
     }
 

@@ -20,6 +20,7 @@ use proto::limits::{CIPHERTEXT_BYTES_MAX, VERSIONS_MAX};
 use sha2::Digest as _;
 
 use crate::audit::{AuditLog, AuditRecord};
+use crate::boot::Boot;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, Secret, Service, Task,
@@ -85,6 +86,7 @@ mod kind {
     pub(super) const TOMBSTONE: u8 = 70;
     pub(super) const UNNAMED_TOMBSTONES: u8 = 71;
     pub(super) const DEPARTED_MEMBER: u8 = 72;
+    pub(super) const BOOT: u8 = 62;
     pub(super) const END: u8 = 255;
 }
 
@@ -170,6 +172,9 @@ impl State {
         }
         for (member, departed) in &self.shredding.departed {
             out.item(kind::DEPARTED_MEMBER, (*member, departed))?;
+        }
+        if self.boot != Boot::default() {
+            out.item(kind::BOOT, &self.boot)?;
         }
         out.item(kind::END, ())
     }
@@ -295,6 +300,7 @@ impl SnapshotReader {
                 let (member, departed): (MemberId, Departed) = decode(item)?;
                 state.shredding_mut().departed.insert(member, departed);
             }
+            kind::BOOT => state.boot = decode(item)?,
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

@@ -18,6 +18,7 @@ use proto::name::FoldedName;
 use proto::sealed::WrappedKey;
 
 use crate::audit::AuditLog;
+use crate::boot::Boot;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Secret,
@@ -56,6 +57,7 @@ pub struct State {
     pub(crate) log_keys: LogKeys,
     pub(crate) shredding: Arc<Shredding>,
     pub(crate) root_keys: RootKeys,
+    pub(crate) boot: Boot,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
@@ -111,6 +113,11 @@ impl State {
         &self.shredding
     }
 
+    /// Managers that their peers may unlock.
+    pub const fn boot(&self) -> &Boot {
+        &self.boot
+    }
+
     /// Managers that have not finished the log key rotation that was wanted last.
     pub fn log_keys_pending(&self) -> Vec<MemberId> {
         let behind = |id: &&MemberId| self.log_keys.of(**id).epoch < self.log_keys.wanted;
@@ -163,6 +170,10 @@ impl State {
 
     /// What the cluster thinks of a certificate, now.
     pub fn standing(&self, serial: Serial, subject: Subject, key_digest: &Digest) -> Standing {
+        if let Subject::Boot(member) = subject {
+            let stands = self.boot.stands(member, serial, key_digest);
+            return if stands { Standing::Good } else { Standing::Revoked };
+        }
         let Some(certificate) = self.certificates.get(&serial) else { return Standing::Unknown };
         if certificate.subject != subject || certificate.key_digest != *key_digest {
             return Standing::Unknown;
@@ -171,9 +182,8 @@ impl State {
             return Standing::Revoked;
         }
         let stands = match subject {
-            Subject::Manager(_, member) | Subject::Boot(member) => {
-                self.members.contains_key(&member)
-            }
+            Subject::Manager(_, member) => self.members.contains_key(&member),
+            Subject::Boot(_) => false,
             Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),
             Subject::Operator(operator) => self.operators.contains_key(&operator),
         };

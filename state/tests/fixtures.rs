@@ -15,7 +15,7 @@ use state::command::{
 use state::object::{
     Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient, TransitKey,
 };
-use state::{State, Wrapped, apply, wrap_digest};
+use state::{AlarmReason, BootCommand, PeerPolicy, State, Wrapped, apply, wrap_digest};
 
 use crate::world::*;
 
@@ -66,6 +66,7 @@ fn log_of_everything() -> World {
         }],
     });
     world.did(Command::ProveSlot { public_key: Blob(vec![3; 34].into()) });
+    peers(&mut world);
     removed_at_once(&mut world);
     let begin = crate::incarnation::begin(MemberId(1), 200, 2);
     world.did(Command::BeginIncarnation(Box::new(begin)));
@@ -222,6 +223,27 @@ fn root_keys(world: &mut World) {
     assert!(world.state.root_keys().last.is_some());
 }
 
+fn peers(world: &mut World) {
+    let member = MemberId(1);
+    world.did(BootCommand::SetPolicy { policy: PeerPolicy::Approve });
+    let made_of = new_generation(62);
+    let by = made_of.boot;
+    world.did(BootCommand::Stage { member, held: None, made_of: Box::new(made_of) });
+    let generation = world.state.index();
+    world.did(BootCommand::Acknowledge { member, generation });
+    world.did(BootCommand::Approve { member, generation });
+    world.did(BootCommand::Grant { member, generation, by });
+    let reason = AlarmReason::Stale;
+    let from = "192.0.2.1:7443".to_owned();
+    world.did(BootCommand::RaiseAlarm { member, reason, generation: 1, from, count: 2 });
+    world.did(BootCommand::ClearAlarm { member });
+    world.did(BootCommand::Stage {
+        member,
+        held: Some(generation),
+        made_of: Box::new(new_generation(63)),
+    });
+}
+
 fn lines(world: &World) -> String {
     let mut text = String::new();
     for (_, envelope) in &world.log {
@@ -258,7 +280,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 41, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 48, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

@@ -6,7 +6,7 @@ use proto::sealed::WrappedKey;
 use proto::task::TaskState;
 use state::command::{AdmitManager, Command, CreateToken};
 use state::object::{Blob, Digest, MemberState, TransitKey};
-use state::{BeginIncarnation, Refusal, Standing};
+use state::{BeginIncarnation, BootCommand, PeerPolicy, Refusal, Standing};
 
 use crate::world::*;
 
@@ -185,4 +185,17 @@ fn only_a_member_with_the_active_root_key_begins_the_next_life() {
     assert_eq!(refused(&mut world, rootless), Refusal::WrongRoot);
     did(&mut world, begin(left, 40, 2));
     assert_eq!(world.state.cluster().unwrap().incarnation, Incarnation(2));
+}
+
+#[test]
+fn nobody_keeps_what_peers_open_it_with() {
+    let mut world = World::founded();
+    let (left, _) = manager(&mut world, 40);
+    world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
+    for member in [MemberId(1), left] {
+        let made_of = Box::new(new_generation(62));
+        world.did(BootCommand::Stage { member, held: None, made_of });
+    }
+    did(&mut world, begin(left, 40, 2));
+    assert_eq!(world.state.boot().generations().count(), 0, "contexts name the incarnation");
 }

@@ -10,7 +10,8 @@ use proto::sealed::WrappedKey;
 use state::command::{Command, CreateSecret, Rewrap};
 use state::object::MemberState;
 use state::{
-    BeginIncarnation, Outcome, Phase, Refusal, SnapshotReader, State, Wrapped, wrap_digest,
+    BeginIncarnation, BootCommand, Outcome, PeerPolicy, Phase, Refusal, SnapshotReader, State,
+    Wrapped, wrap_digest,
 };
 
 use crate::log_keys::join;
@@ -74,7 +75,11 @@ fn wraps(state: &State) -> BTreeMap<Wrapped, WrappedKey> {
         })
     });
     let authority = (Wrapped::Authority, cluster.authority.wrapped_key.clone());
-    transit.chain(secrets).chain([authority]).collect()
+    let peers = state.boot().generations().map(|(member, one)| {
+        let object = Wrapped::Peer { member, generation: one.number };
+        (object, one.made_of.wrapped_key.clone())
+    });
+    transit.chain(secrets).chain(peers).chain([authority]).collect()
 }
 
 /// What is wrapped in these bytes: in this world a key is told by the byte it is filled with.
@@ -633,4 +638,41 @@ fn a_rotation_goes_on_with_the_one_manager_that_is_left() {
     world.did(Command::RetireRoot { id: ROOT });
     world.did(destroyed(left, ROOT));
     assert!(matches!(phase(&world), Some(Phase::LogKeys { .. })));
+}
+
+#[test]
+fn a_peer_key_is_wrapped_anew_like_others_and_keeps_the_old_root_until_it_is() {
+    let mut world = World::founded();
+    world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
+    let mut turn = |world: &mut World, held, n| {
+        let made_of = Box::new(new_generation(n));
+        world.did(BootCommand::Stage { member: FOUNDER, held, made_of });
+        world.state.index()
+    };
+    let current = turn(&mut world, None, 62);
+    world.did(BootCommand::Acknowledge { member: FOUNDER, generation: current });
+    let staged = turn(&mut world, Some(current), 63);
+    world.did(announce(7));
+    world.did(Command::ActivateRoot { id: key(7) });
+    let peer = |generation| Wrapped::Peer { member: FOUNDER, generation };
+    let (of_peers, others): (Vec<_>, Vec<_>) = rewraps(&world, key(7))
+        .into_iter()
+        .partition(|item| matches!(item.object, Wrapped::Peer { .. }));
+    let objects: Vec<_> = of_peers.iter().map(|item| item.object).collect();
+    assert_eq!(objects, [peer(current), peer(staged)]);
+    world.did(Command::Rewrap(others));
+    let said = refused(&mut world, Command::RetireRoot { id: ROOT });
+    assert!(said.contains("2 objects are under it"), "{said}");
+
+    // Each only in the place of the wrap that it was made from.
+    let exchanged = Rewrap { object: peer(staged), ..of_peers[0].clone() };
+    let gone = Rewrap { object: peer(1), ..of_peers[0].clone() };
+    let foreign = Wrapped::Peer { member: MemberId(9), generation: current };
+    let foreign = Rewrap { object: foreign, ..of_peers[0].clone() };
+    let taken = world.run(Command::Rewrap(vec![exchanged, gone, foreign])).outcome.unwrap();
+    assert_eq!(taken, Outcome::Steps { applied: 0, stale: 3 });
+    world.did(Command::Rewrap(of_peers));
+    let kept: Vec<_> = world.state.boot().generations().map(|(_, one)| one.number).collect();
+    assert_eq!(kept, [current, staged], "nothing else of a generation changes");
+    world.did(Command::RetireRoot { id: ROOT });
 }

@@ -16,7 +16,7 @@ use state::command::{
     NodeStatuses,
 };
 use state::object::{Authority, Blob, Certificate, Digest, NodeState, RequestMark, TransitKey};
-use state::{Applied, Scope, State, apply, plan};
+use state::{Applied, BootKey, NewGeneration, Scope, State, apply, plan};
 
 pub(crate) const ROOT: KeyId = KeyId::from_bytes([1; 16]);
 pub(crate) const TRANSIT: KeyId = KeyId::from_bytes([2; 16]);
@@ -56,6 +56,18 @@ pub(crate) fn certificate(subject: Subject) -> Certificate {
         issued_at: Timestamp(0),
         not_after: Timestamp(1_000_000_000),
         revoked: false,
+    }
+}
+
+pub(crate) fn new_generation(n: u8) -> NewGeneration {
+    NewGeneration {
+        boot: BootKey {
+            serial: Serial::from_bytes([n; 16]),
+            key_digest: Digest([n; 32]),
+            not_after: Timestamp(1_000_000_000),
+        },
+        public_key: Blob(vec![n; 34].into()),
+        wrapped_key: WrappedKey::new(sealed(ROOT, n, 32)).unwrap(),
     }
 }
 
@@ -118,13 +130,13 @@ impl World {
     }
 
     /// Proposes on behalf of the local admin.
-    pub(crate) fn run(&mut self, body: Command) -> Applied {
-        let envelope = self.envelope(body);
+    pub(crate) fn run(&mut self, body: impl Into<Command>) -> Applied {
+        let envelope = self.envelope(body.into());
         self.apply(envelope)
     }
 
     /// Proposes what must succeed.
-    pub(crate) fn did(&mut self, body: Command) -> Applied {
+    pub(crate) fn did(&mut self, body: impl Into<Command>) -> Applied {
         let applied = self.run(body);
         assert!(applied.outcome.is_ok(), "{:?}", applied.outcome);
         applied

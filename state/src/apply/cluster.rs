@@ -151,10 +151,9 @@ impl Context<'_> {
         self.state.removed_members.insert(id);
         self.member_departed(id);
         self.state.log_keys.members.remove(&id);
+        self.state.boot.members.remove(&id);
         let node_id = member.node_id;
-        self.revoke_certificates(|subject| {
-            subject == Subject::Manager(node_id, id) || subject == Subject::Boot(id)
-        });
+        self.revoke_certificates(|subject| subject == Subject::Manager(node_id, id));
         if let Some(node) = self.state.nodes.get(&node_id) {
             if node.has_agent {
                 let mut node = (**node).clone();

@@ -194,7 +194,11 @@ impl Context<'_> {
             Subject::Manager(node, member) => {
                 self.state.members.get(&member).is_some_and(|m| m.node_id == node)
             }
-            Subject::Boot(member) => self.state.members.contains_key(&member),
+            Subject::Boot(_) => {
+                return Err(Refusal::precondition(
+                    "the certificate of a boot key comes with its generation",
+                ));
+            }
             Subject::Agent(node) => self.state.nodes.get(&node).is_some_and(|n| n.has_agent),
             Subject::Operator(operator) => self.state.operators.contains_key(&operator),
         };

@@ -57,6 +57,8 @@ impl Context<'_> {
         for other in others {
             self.remove_member(other, Some(false))?;
         }
+        // Contexts name the incarnation: no box of before opens, so nobody has a generation.
+        self.state.boot.members.clear();
         // Nothing on its disk is under older keys, whatever it waited for.
         self.settle_tombstones();
         self.revoke_certificates(|of| of == subject || of == Subject::Boot(me));

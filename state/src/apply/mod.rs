@@ -6,6 +6,7 @@
 //!
 //! Invariant: a refused command changes nothing but the index and the time.
 
+mod boot;
 mod cluster;
 mod identity;
 mod incarnation;
@@ -250,6 +251,7 @@ impl Context<'_> {
             Command::AcknowledgeRootDestroyed { member, id } => {
                 self.acknowledge_root_destroyed(member, id)
             }
+            Command::Boot(command) => self.boot(command),
         }
     }
 

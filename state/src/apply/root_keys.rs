@@ -155,6 +155,9 @@ impl Context<'_> {
             let took = match item.object {
                 Wrapped::Secret { id, version } => self.rewrap_secret(id, version, &item),
                 Wrapped::Authority | Wrapped::Transit(_) => self.rewrap_of_cluster(&item),
+                Wrapped::Peer { member, generation } => {
+                    self.state.boot.rewrap(member, generation, &item)
+                }
             };
             if took { applied += 1 } else { stale += 1 }
         }
@@ -183,7 +186,7 @@ impl Context<'_> {
             Wrapped::Transit(id) => {
                 changed.transit_keys.get_mut(&id).map(|key| &mut key.wrapped_key)
             }
-            Wrapped::Secret { .. } => None,
+            Wrapped::Secret { .. } | Wrapped::Peer { .. } => None,
         };
         let Some(wrap) = wrap.filter(|wrap| wrap_digest(wrap) == item.old) else { return false };
         *wrap = item.new.clone();

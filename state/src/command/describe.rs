@@ -50,6 +50,7 @@ impl Command {
             Self::AcknowledgeRootDestroyed { .. } => "acknowledge_root_destroyed",
             Self::ShredSecret { .. } => "shred_secret",
             Self::BeginIncarnation(_) => "begin_incarnation",
+            Self::Boot(command) => command.name(),
         }
     }
 
@@ -78,6 +79,7 @@ impl Command {
             | Self::AcknowledgeRoot { member, .. }
             | Self::AcknowledgeRootDestroyed { member, .. }
             | Self::AcknowledgeLogKey { member, .. } => ObjectId::Member(*member),
+            Self::Boot(command) => command.object(),
             Self::InitCluster(_)
             | Self::Plan(_)
             | Self::ReportTasks(_)

@@ -9,14 +9,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use proto::id::{KeyId, Realm};
+use proto::id::{KeyId, MemberId, Realm};
 use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    Delivery, Operation, RootKey, SessionSender, SigningKeyDer, StoredAt, TransitReceiver,
-    TransitSecretKey,
+    Delivery, Operation, PeerPublicKey, RootKey, SessionSender, SigningKeyDer, StoredAt,
+    TransitReceiver, TransitSecretKey,
 };
+use state::NewGeneration;
 use state::object::Cluster;
 
 /// Connections to the transit key that are remembered: clients and follower managers at a time.
@@ -219,6 +220,21 @@ impl Keyring {
     ) -> Result<WrappedKey, KeyringError> {
         let key = self.transit_key(cluster, id)?;
         Ok(self.root(cluster.active_root)?.wrap_transit_key(self.realm, &key))
+    }
+
+    /// Wraps a member's peer key under a root key.
+    pub(crate) fn wrap_peer_key_anew(
+        &self,
+        root: KeyId,
+        member: MemberId,
+        made_of: &NewGeneration,
+    ) -> Result<WrappedKey, KeyringError> {
+        let public = PeerPublicKey::parse(made_of.public_key.0.clone());
+        let id = public.map_err(|_| KeyringError::Damaged)?.id();
+        let old = self.root(made_of.wrapped_key.key_id())?;
+        let key = old.unwrap_peer_key(self.realm, member, id, &made_of.wrapped_key);
+        let key = key.map_err(|_| KeyringError::Damaged)?;
+        Ok(self.root(root)?.wrap_peer_key(self.realm, member, &key))
     }
 
     /// The CA's private key, for the signature that is about to be made.

@@ -16,7 +16,7 @@ use proto::limits::REWRAPS_MAX;
 use seal::StoredAt;
 use state::command::{Command, Envelope, Rewrap};
 use state::object::{Cluster, MemberState, SecretVersion};
-use state::{Outcome, Phase, State, Wrapped, wrap_digest};
+use state::{NewGeneration, Outcome, Phase, State, Wrapped, wrap_digest};
 
 use super::Roots;
 use super::follow::Announced;
@@ -82,6 +82,7 @@ fn next(state: &State, held: &[KeyId]) -> Lead {
 enum Old {
     Authority,
     Transit(KeyId),
+    Peer { member: MemberId, generation: u64, made_of: NewGeneration },
     Secret { id: SecretId, version: Version, stored: Box<SecretVersion> },
 }
 
@@ -259,6 +260,13 @@ fn under(
     let transit = cluster.transit_keys.iter();
     let transit = transit.filter(|(_, key)| key.wrapped_key.key_id() == old);
     objects.extend(transit.map(|(id, _)| Old::Transit(*id)));
+    let generations = state.boot().generations();
+    let generations = generations.filter(|(_, one)| one.made_of.wrapped_key.key_id() == old);
+    objects.extend(generations.map(|(member, one)| Old::Peer {
+        member,
+        generation: one.number,
+        made_of: one.made_of.clone(),
+    }));
     let mut at = after;
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     for (id, secret) in state.secrets().range((from, Bound::Unbounded)).take(LOOKED_AT_MAX) {
@@ -290,6 +298,14 @@ fn wrap_anew(
         Old::Transit(id) => {
             let old = cluster.transit_keys.get(id).map(|key| &key.wrapped_key);
             (Wrapped::Transit(*id), old, keyring.wrap_transit_key_anew(cluster, *id))
+        }
+        Old::Peer { member, generation, made_of } => {
+            let object = Wrapped::Peer { member: *member, generation: *generation };
+            (
+                object,
+                Some(&made_of.wrapped_key),
+                keyring.wrap_peer_key_anew(active, *member, made_of),
+            )
         }
         Old::Secret { id, version, stored } => {
             let stored = &stored.payload;
