@@ -19,8 +19,10 @@ use proto::limits::ALARMS_MAX;
 use proto::sealed::WrappedKey;
 
 use crate::command::{Command, Rewrap};
-use crate::object::{Blob, Digest, ObjectId};
+use crate::object::{Blob, Digest, MemberState, ObjectId};
+use crate::refusal::ReleaseRefusal;
 use crate::root_keys::wrap_digest;
+use crate::state::State;
 
 /// How long after a grant the same member is refused another, in milliseconds: a manager that asks
 /// again because an answer was lost hardly notices, and a log cannot be filled with grants.
@@ -299,6 +301,9 @@ pub enum AlarmReason {
     /// The member runs elsewhere.
     #[n(2)]
     Alive,
+    /// By the member's own word: it ran, and another disk of it was granted a release.
+    #[n(3)]
+    LetIn,
 }
 
 impl AlarmReason {
@@ -308,6 +313,7 @@ impl AlarmReason {
             Self::Stale => "stale",
             Self::Evicted => "evicted",
             Self::Alive => "alive",
+            Self::LetIn => "let-in",
         }
     }
 }
@@ -400,5 +406,47 @@ impl Boot {
             let Some(quiet) = quiet.map(|(id, _)| *id) else { break };
             self.alarms.remove(&quiet);
         }
+    }
+}
+
+impl State {
+    /// Whether a member may be given what opens its key file, if it asks with this certificate at
+    /// this time: checks 1 to 6 of `docs/design/peers.md`. Asked by the leader before it proposes, and
+    /// by `apply` of the grant itself, where the order against everything else lies.
+    ///
+    /// # Errors
+    ///
+    /// The first of the checks that fails.
+    pub fn releasable(
+        &self,
+        id: MemberId,
+        generation: u64,
+        by: (Serial, &Digest),
+        at: Timestamp,
+    ) -> Result<&BootGeneration, ReleaseRefusal> {
+        let member = self.members.get(&id).filter(|member| member.state != MemberState::Leaving);
+        if member.is_none() || self.removed_members.contains(&id) {
+            return Err(ReleaseRefusal::Evicted);
+        }
+        if self.boot.policy == PeerPolicy::Off {
+            return Err(ReleaseRefusal::Off);
+        }
+        let boot = self.boot.member(id).ok_or(ReleaseRefusal::Stale)?;
+        let known = boot.generation(generation).ok_or(ReleaseRefusal::Stale)?;
+        let key = &known.made_of.boot;
+        if (key.serial, &key.key_digest) != by {
+            return Err(ReleaseRefusal::Stale);
+        }
+        if key.not_after <= at {
+            return Err(ReleaseRefusal::Ended);
+        }
+        let consents = |consent: Consent| consent.generation == generation && at < consent.until;
+        if self.boot.policy == PeerPolicy::Approve && !boot.consent.is_some_and(consents) {
+            return Err(ReleaseRefusal::ToBeApproved);
+        }
+        if boot.granted.is_some_and(|last| at.ms_since(last.at) < GRANT_EVERY_MS) {
+            return Err(ReleaseRefusal::TooSoon);
+        }
+        Ok(known)
     }
 }

@@ -158,7 +158,7 @@ fn each_refusal_says_which_it_is() {
     let unknown = MemberId(77);
     let (generation, by) = mine;
     let command = BootCommand::Grant { member: unknown, generation, by };
-    assert!(matches!(run(&mut world, command), Err(Refusal::NotFound { .. })));
+    assert_eq!(why(run(&mut world, command)), ReleaseRefusal::Evicted);
 
     grant(&mut world, mine).unwrap();
     let granted = world.state.boot().member(ME).unwrap().granted.unwrap();

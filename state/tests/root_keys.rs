@@ -644,7 +644,7 @@ fn a_rotation_goes_on_with_the_one_manager_that_is_left() {
 fn a_peer_key_is_wrapped_anew_like_others_and_keeps_the_old_root_until_it_is() {
     let mut world = World::founded();
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
-    let mut turn = |world: &mut World, held, n| {
+    let turn = |world: &mut World, held, n| {
         let made_of = Box::new(new_generation(n));
         world.did(BootCommand::Stage { member: FOUNDER, held, made_of });
         world.state.index()

@@ -8,8 +8,8 @@ use proto::limits::ADDRESS_BYTES_MAX;
 
 use super::{Applying, Context};
 use crate::boot::{
-    Alarm, AlarmReason, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent, GRANT_EVERY_MS,
-    Granted, MemberBoot, NewGeneration, PeerPolicy,
+    Alarm, AlarmReason, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent, Granted,
+    MemberBoot, NewGeneration, PeerPolicy,
 };
 use crate::object::{MemberState, ObjectId};
 use crate::refusal::{Refusal, ReleaseRefusal};
@@ -116,26 +116,16 @@ impl Context<'_> {
     /// A locked member is given what opens its key file: the order of this entry and of a removal is
     /// what counts.
     fn grant_release(&mut self, id: MemberId, generation: u64, by: &BootKey) -> Applying {
-        let refused = |reason| Err(Refusal::Release { member: id, reason });
-        self.unlockable(id)?;
+        let refused = |reason| Refusal::Release { member: id, reason };
+        let key = (by.serial, &by.key_digest);
+        let known = self.state.releasable(id, generation, key, self.now).map_err(refused)?;
+        if known.made_of.boot != *by {
+            return Err(refused(ReleaseRefusal::Stale));
+        }
         let mut boot = self.state.boot.member(id).cloned().unwrap_or_default();
-        let known = boot.generation(generation).map(|known| known.made_of.boot);
-        let Some(known) = known.filter(|known| known == by) else {
-            return refused(ReleaseRefusal::Stale);
-        };
-        if known.not_after <= self.now {
-            return refused(ReleaseRefusal::Ended);
-        }
-        let consent = boot.consent.take();
-        let is_approved = consent.is_some_and(|c| c.generation == generation && self.now < c.until);
-        if self.state.boot.policy == PeerPolicy::Approve && !is_approved {
-            return refused(ReleaseRefusal::ToBeApproved);
-        }
-        if boot.granted.is_some_and(|last| self.now.ms_since(last.at) < GRANT_EVERY_MS) {
-            return refused(ReleaseRefusal::TooSoon);
-        }
+        boot.consent = None;
         if !boot.settle(generation) {
-            return refused(ReleaseRefusal::Stale);
+            return Err(refused(ReleaseRefusal::Stale));
         }
         boot.granted = Some(Granted { index: self.index, generation, at: self.now });
         self.put_boot(id, boot);
