@@ -169,6 +169,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/roots/lead.rs", "the leader wraps keys anew"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/mod.rs", "the service holds it"),
+    ("store/src/service/releases.rs", "the peers' half of a slot is sealed to its manager"),
     ("store/src/service/root_keys.rs", "a member gets the root keys that are wanted of it"),
     ("store/src/service/secrets.rs", "a client's data key is wrapped anew"),
     ("store/src/service/tokens.rs", "a token's secret is derived, so that a retry gets the same"),

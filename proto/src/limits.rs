@@ -63,6 +63,10 @@ pub const REPLICAS_MAX: u64 = 10_000;
 /// removed have them, too: far more than a cluster of seven is asked about at a time.
 pub const ALARMS_MAX: usize = 64;
 
+/// Locked managers that are answered at a time: each waits an election timeout for a sign of life.
+/// Twice as many as a cluster has.
+pub const RELEASES_MAX: usize = 16;
+
 /// Managers of one cluster. Seven tolerate three failures; more only slow down every write.
 pub const MANAGERS_MAX: usize = 7;
 

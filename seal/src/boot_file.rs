@@ -78,6 +78,11 @@ impl BootFile {
         self.entries.iter().find(|entry| entry.generation == generation)
     }
 
+    /// The same, to be used; others are wiped.
+    pub fn into_entry(self, generation: u64) -> Option<BootEntry> {
+        self.entries.into_iter().find(|entry| entry.generation == generation)
+    }
+
     /// The file before the key file is sealed to `next`: it and what is `held` are kept, and nothing
     /// else.
     #[must_use]

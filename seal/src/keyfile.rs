@@ -36,8 +36,8 @@ const MAGIC: &[u8; 16] = b"secretd key fil1";
 /// that wait for a slow member.
 pub const KEYS_MAX: usize = 16;
 
-/// Recipients of one file.
-pub const SLOTS_MAX: usize = 16;
+/// Recipients of one file: those that all members have, and the `peers` slot of its own.
+pub const SLOTS_MAX: usize = 17;
 
 /// Bytes of the largest key file.
 pub const KEY_FILE_BYTES_MAX: usize = 64 << 10;
@@ -223,7 +223,7 @@ pub fn seal(
     };
     let body = write_body(contents);
     let body = hazmat::encrypt(file_key.bytes.bytes(), file_key.id(), &context.encode(), &[&body]);
-    let length = u32::try_from(header.len()).expect("sixteen slots are a few KiB");
+    let length = u32::try_from(header.len()).expect("so few slots are a few KiB");
     Ok([&MAGIC[..], &length.to_be_bytes(), &header, &commitment(&file_key), &body].concat())
 }
 

@@ -9,6 +9,7 @@
 mod demo;
 mod keys;
 mod locking;
+mod peers;
 mod removed;
 mod root_keys;
 
@@ -29,6 +30,7 @@ pub(crate) use self::locking::{
     NewPassphrase, NewShares, NewUnlockKey, Proved, RootRotated, Slot, SlotTrial, SlotsChanged,
     ToReplace, Unlocked, WaitedFor,
 };
+pub(crate) use self::peers::{PeerPolicy, Peers, PendingRelease, ReleaseAlarm, policy};
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};
 use crate::instant;
@@ -349,6 +351,8 @@ pub(crate) struct Member {
     /// The unlock key that its key file needs.
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) unlock_seed_left: Option<String>,
+    /// When its peers were last given what opens it.
+    pub(crate) peers_since: Option<String>,
 }
 
 impl From<pb::MemberInfo> for Member {
@@ -375,6 +379,7 @@ impl From<pb::MemberInfo> for Member {
             key_file_generation: info.key_file_generation,
             unlock_key_id: some_hex(&info.unlock_key_id),
             unlock_seed_left: Some(info.unlock_seed_left).filter(|path| !path.is_empty()),
+            peers_since: at(info.peers_since),
         }
     }
 }
@@ -468,6 +473,7 @@ pub(crate) struct Cluster {
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) slots: Vec<Slot>,
     pub(crate) root_key_rotation: Option<RootRotation>,
+    pub(crate) peers: Option<Peers>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -503,6 +509,7 @@ impl From<pb::ClusterStatus> for Cluster {
             unlock_key_id: some_hex(&status.unlock_key_id),
             slots: status.slots.iter().map(Into::into).collect(),
             root_key_rotation: status.root_rotation.map(Into::into),
+            peers: status.peers.as_ref().map(Into::into),
         }
     }
 }
@@ -522,6 +529,8 @@ pub(crate) struct LocalManager {
     pub(crate) unlock_key_id: Option<String>,
     pub(crate) entered_shares: Vec<EnteredShares>,
     pub(crate) failed_commands: Vec<FailedCommand>,
+    /// Why its peers did not open it.
+    pub(crate) peers_refusal: Option<String>,
 }
 
 /// A manager that became a member.

@@ -73,6 +73,10 @@ struct Settings {
     /// TPM [default: unlock-seed in the data folder]
     #[arg(long, value_name = "FILE")]
     unlock_seed: Option<PathBuf>,
+    /// What asks the other managers to open this one after a restart, if the cluster does that; best
+    /// on another mount than the data [default: boot in the data folder]
+    #[arg(long, value_name = "FILE")]
+    boot_file: Option<PathBuf>,
     /// How patient elections are: `lan` (150 to 300 ms) or `wan` (1 to 2 s) [default: lan]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
@@ -105,6 +109,8 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// The seed of the `file` slot.
     pub unlock_seed: PathBuf,
+    /// What asks the other managers to open this one after a restart.
+    pub boot_file: PathBuf,
     /// How patient elections are.
     pub profile: Profile,
     /// Free disk below which growing changes are refused, in bytes.
@@ -211,6 +217,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
             .unlock_seed
             .or(file.unlock_seed)
             .unwrap_or_else(|| data.join("unlock-seed")),
+        boot_file: given.boot_file.or(file.boot_file).unwrap_or_else(|| data.join("boot")),
         data,
         listen,
         advertise: given.advertise.or(file.advertise),
@@ -240,6 +247,7 @@ mod tests {
         let options = options(&["--listen", "127.0.0.1:2"], file).expect("options");
         assert_eq!(options.data, Path::new("/srv/a"));
         assert_eq!(options.unlock_seed, Path::new("/srv/a/unlock-seed"));
+        assert_eq!(options.boot_file, Path::new("/srv/a/boot"));
         assert_eq!(options.listen.port(), 2);
         assert_eq!(options.profile, Profile::Wan);
         assert_eq!(options.http, Some("127.0.0.1:7444".parse().expect("an address")));

@@ -27,7 +27,8 @@ use crate::client::{Client, bare_channel, joiner, proof, request_key};
 const NAME: &str = "psql_pass";
 
 /// What the attacker knows of what is not its own: everything but the value.
-struct Theirs {
+#[derive(Default)]
+pub(crate) struct Theirs {
     secret: String,
     service: String,
     task: String,
@@ -36,7 +37,7 @@ struct Theirs {
 
 /// What each call was refused with.
 #[derive(Default)]
-struct Refusals(BTreeMap<&'static str, BTreeSet<&'static str>>);
+pub(crate) struct Refusals(BTreeMap<&'static str, BTreeSet<&'static str>>);
 
 impl Refusals {
     fn expect<T>(&mut self, method: &'static str, kind: Kind, answer: Result<Response<T>, Status>) {
@@ -86,7 +87,7 @@ macro_rules! expect {
 }
 
 /// What operators ask of secrets, services and nodes: an agent is none.
-async fn ask_as_an_operator(
+pub(crate) async fn ask_as_an_operator(
     client: &Client,
     address: &str,
     them: &Theirs,
@@ -146,10 +147,10 @@ async fn ask_as_an_operator(
         "Control.StreamOutput": stream_output(output);
         "Control.ListNodes": list_nodes(pb::ListNodesRequest {});
         "Control.GetNode": get_node(pb::GetNodeRequest { node: node() });
-        "Control.GetNode": get_node(pb::GetNodeRequest { node: client.node().to_string() });
+        "Control.GetNode": get_node(pb::GetNodeRequest { node: client.own_node() });
         "Control.UpdateNode": update_node(pb::UpdateNodeRequest {
             request_key: key(),
-            node: client.node().to_string(),
+            node: client.own_node(),
             label_add: [("zone".into(), "theirs".into())].into(),
             ..pb::UpdateNodeRequest::default()
         });
@@ -160,7 +161,7 @@ async fn ask_as_an_operator(
 }
 
 /// What operators ask of the cluster.
-async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals) {
+pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals) {
     let mut control = client.control(address);
     let key = || request_key().into();
     let add = pb::AddOperatorRequest {
@@ -184,6 +185,13 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
             request_key: key(), change: pb::LockingChange::Off.into(), recipients_generation: 1,
             ..Default::default()
         });
+        "Control.UpdatePeers": update_peers(pb::UpdatePeersRequest {
+            request_key: key(), policy: pb::PeerPolicy::Auto.into()
+        });
+        "Control.ApproveRelease": approve_release(pb::ApproveReleaseRequest {
+            request_key: key(), member: 1
+        });
+        "Control.ClearAlarm": clear_alarm(pb::ClearAlarmRequest { request_key: key(), member: 1 });
         "Control.ListSlots": list_slots(pb::ListSlotsRequest {});
         "Control.AddSlot": add_slot(pb::AddSlotRequest {
             request_key: key(), recipients_generation: 1, kind: "passphrase".into(),
@@ -215,7 +223,12 @@ async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals
 }
 
 /// What managers say to each other: an agent is none, whatever it claims in the message.
-async fn ask_as_a_manager(client: &Client, address: &str, them: &Theirs, refusals: &mut Refusals) {
+pub(crate) async fn ask_as_a_manager(
+    client: &Client,
+    address: &str,
+    them: &Theirs,
+    refusals: &mut Refusals,
+) {
     let mut peer = PeerClient::new(client.channel(address));
     let vote = Some(pb::Vote { term: 1_000_000, leader: 1, committed: true });
     let last = Some(pb::LogId { term: 1_000_000, leader: 1, index: 1_000_000 });
@@ -371,6 +384,9 @@ async fn ask_without_a_certificate(address: &str, token: &JoinToken, refusals: &
     expect!(refusals, Kind::Denied, peer,
         "Peer.FetchRootKeys": fetch_root_keys(pb::FetchRootKeysRequest::default());
     );
+    expect!(refusals, Kind::Unauthenticated, peer,
+        "Peer.Release": release(pb::ReleaseRequest::default());
+    );
 }
 
 /// Who was refused what, as the audit tells it.
@@ -416,6 +432,11 @@ async fn an_agent_that_calls_everything_gets_nothing_and_it_is_on_record() {
         ask_as_an_admin(&client, address, &mut refusals).await;
         ask_as_a_manager(&client, address, &theirs, &mut refusals).await;
         enrol_as_somebody_else(&client, address, (&used, &good), &theirs, &mut refusals).await;
+        // What a boot key may ask: `boot.rs`.
+        let mut peer = PeerClient::new(client.channel(address));
+        expect!(refusals, Kind::Denied, peer,
+            "Peer.Release": release(pb::ReleaseRequest::default());
+        );
     }
     ask_without_a_certificate(&addresses[0], &good, &mut refusals).await;
     for (method, kinds) in &refusals.0 {
@@ -443,6 +464,7 @@ async fn an_agent_that_calls_everything_gets_nothing_and_it_is_on_record() {
         .filter_map(|method| method.strip_prefix("Control.").map(|method| own(action(method))));
     let expected = control.chain([
         own("manager".to_owned()),
+        own("release".to_owned()),
         by_token(&used, "admit_agent", "unauthenticated"),
         by_token(&good, "admit_agent", "unauthenticated"),
         by_token(&good, "admit_agent", "exists"),

@@ -1,5 +1,6 @@
 //! A client with a certificate of its own, and nobody's manners.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use link::Failure;
@@ -17,7 +18,10 @@ use proto::pb::manager_message::Message as Down;
 use proto::sealed::{Ciphertext, Encapsulation, WrappedKey};
 use proto::token::JoinToken;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use seal::{Delivery, OpenError, Plaintext, SessionBinding, SessionReceiver, SessionSecretKey};
+use seal::{
+    BootFile, Delivery, LockedKeyFile, OpenError, PeersParameters, Plaintext, SessionBinding,
+    SessionReceiver, SessionSecretKey, SlotParameters,
+};
 use tests::PATIENCE;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
@@ -130,6 +134,36 @@ impl Client {
             Subject::Agent(node) => node,
             other => panic!("{other} has no node"),
         }
+    }
+
+    /// The name of its node; none if it has none.
+    pub(crate) fn own_node(&self) -> String {
+        match self.subject() {
+            Subject::Agent(node) => node.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whoever has a stolen boot file.
+    pub(crate) fn boot(data: &Path) -> (Self, BootFile, PeersParameters) {
+        let file = BootFile::parse(&std::fs::read(data.join("boot")).unwrap()).unwrap();
+        let keys = LockedKeyFile::parse(&std::fs::read(data.join("keys")).unwrap()).unwrap();
+        let mut slots = keys.recipients().iter().map(|slot| slot.slot_parameters().unwrap());
+        let parameters = slots.find_map(|slot| match slot {
+            SlotParameters::Peers(parameters) => Some(parameters),
+            _ => None,
+        });
+        let parameters = parameters.expect("a slot that peers help to open");
+        let entry = file.entry(parameters.generation()).unwrap();
+        let certificate = CertificateDer::from(entry.certificate.to_vec());
+        let ca = CertificateDer::from(std::fs::read(data.join("ca.der")).unwrap());
+        let says = PeerCertificate::parse(&certificate).unwrap();
+        let own = OwnCertificate::new(certificate, ca.clone(), &entry.key).unwrap();
+        let cluster =
+            Cluster { realm: says.identity.realm, incarnation: says.identity.incarnation };
+        // A pair for what it would like certified; the boot key's own stays in the file.
+        let pair = make_key_pair().unwrap();
+        (Self { own, ca, cluster, says, ahead: Duration::ZERO, pair }, file, parameters)
     }
 
     /// A connection of its own to a manager.

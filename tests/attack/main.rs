@@ -13,6 +13,7 @@
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
+mod boot;
 mod boxes;
 mod calls;
 mod client;

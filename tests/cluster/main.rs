@@ -13,6 +13,7 @@ mod faults;
 mod lifecycle;
 mod locking;
 mod memory;
+mod peers;
 mod postgres;
 mod recovery;
 mod refusals;

@@ -604,6 +604,79 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "UpdateLocking"));
             self.inner.unary(req, path, codec).await
         }
+        /// Whether managers unlock one another; consent to one release; alarms that were seen to.
+        pub async fn update_peers(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::UpdatePeersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UpdatePeersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/UpdatePeers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "UpdatePeers"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn approve_release(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ApproveReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::PendingRelease>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ApproveRelease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ApproveRelease"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn clear_alarm(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ClearAlarmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ClearAlarmResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ClearAlarm",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ClearAlarm"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The slots that open key files, with what recovering their seeds needs beside the secret.
         pub async fn list_slots(
             &mut self,
@@ -1116,6 +1189,28 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::UpdateLockingRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::UpdateLockingResponse>,
+            tonic::Status,
+        >;
+        /// Whether managers unlock one another; consent to one release; alarms that were seen to.
+        async fn update_peers(
+            &self,
+            request: tonic::Request<::proto::pb::UpdatePeersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::UpdatePeersResponse>,
+            tonic::Status,
+        >;
+        async fn approve_release(
+            &self,
+            request: tonic::Request<::proto::pb::ApproveReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::PendingRelease>,
+            tonic::Status,
+        >;
+        async fn clear_alarm(
+            &self,
+            request: tonic::Request<::proto::pb::ClearAlarmRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ClearAlarmResponse>,
             tonic::Status,
         >;
         /// The slots that open key files, with what recovering their seeds needs beside the secret.
@@ -2277,6 +2372,141 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateLockingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/UpdatePeers" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdatePeersSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::UpdatePeersRequest>
+                    for UpdatePeersSvc<T> {
+                        type Response = ::proto::pb::UpdatePeersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::UpdatePeersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::update_peers(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdatePeersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ApproveRelease" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveReleaseSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ApproveReleaseRequest>
+                    for ApproveReleaseSvc<T> {
+                        type Response = ::proto::pb::PendingRelease;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ApproveReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::approve_release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveReleaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ClearAlarm" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClearAlarmSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ClearAlarmRequest>
+                    for ClearAlarmSvc<T> {
+                        type Response = ::proto::pb::ClearAlarmResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ClearAlarmRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::clear_alarm(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClearAlarmSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -4151,6 +4381,28 @@ pub mod peer_client {
             req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Peer", "TrySlot"));
             self.inner.unary(req, path, codec).await
         }
+        /// What opens the key file of a locked manager: the only call of a boot key.
+        pub async fn release(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ReleaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Peer/Release");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Peer", "Release"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4277,6 +4529,14 @@ pub mod peer_server {
             request: tonic::Request<::proto::pb::TrySlotRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::TrySlotResponse>,
+            tonic::Status,
+        >;
+        /// What opens the key file of a locked manager: the only call of a boot key.
+        async fn release(
+            &self,
+            request: tonic::Request<::proto::pb::ReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ReleaseResponse>,
             tonic::Status,
         >;
     }
@@ -4970,6 +5230,51 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TrySlotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Peer/Release" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReleaseSvc<T: Peer>(pub Arc<T>);
+                    impl<
+                        T: Peer,
+                    > tonic::server::UnaryService<::proto::pb::ReleaseRequest>
+                    for ReleaseSvc<T> {
+                        type Response = ::proto::pb::ReleaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -335,6 +335,20 @@ pub struct LogCheck {
     #[prost(string, tag = "11")]
     pub diverged: ::prost::alloc::string::String,
 }
+/// A locked manager that waits for an operator's consent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PendingRelease {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    /// where the request came from
+    #[prost(string, tag = "3")]
+    pub from: ::prost::alloc::string::String,
+    /// first
+    #[prost(uint64, tag = "4")]
+    pub asked_at: u64,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnChange {
@@ -1106,6 +1120,9 @@ pub struct MemberInfo {
     /// a seed that opens nothing any more and could not be removed
     #[prost(string, tag = "16")]
     pub unlock_seed_left: ::prost::alloc::string::String,
+    /// when its peers were last given what opens it; 0: they have nothing
+    #[prost(uint64, tag = "40")]
+    pub peers_since: u64,
 }
 /// What is wrong, most urgent first; empty when nothing is.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1173,6 +1190,8 @@ pub struct ClusterStatus {
     /// absent: none was asked for
     #[prost(message, optional, tag = "24")]
     pub root_rotation: ::core::option::Option<RootRotation>,
+    #[prost(message, optional, tag = "40")]
+    pub peers: ::core::option::Option<PeersStatus>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1196,6 +1215,60 @@ pub struct UpdateLockingResponse {
     #[prost(uint64, tag = "2")]
     pub log_key_epoch: u64,
 }
+/// Whether managers unlock one another, and what came of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PeersStatus {
+    #[prost(enumeration = "PeerPolicy", tag = "1")]
+    pub policy: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub pending: ::prost::alloc::vec::Vec<PendingRelease>,
+    #[prost(message, repeated, tag = "3")]
+    pub alarms: ::prost::alloc::vec::Vec<ReleaseAlarm>,
+}
+/// Somebody asked in a manager's name who cannot be it, or not alone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseAlarm {
+    #[prost(uint64, tag = "1")]
+    pub member: u64,
+    /// "stale", "evicted", "alive", "let-in"
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    #[prost(string, tag = "4")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub first_at: u64,
+    #[prost(uint64, tag = "6")]
+    pub last_at: u64,
+    #[prost(uint64, tag = "7")]
+    pub count: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdatePeersRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(enumeration = "PeerPolicy", tag = "2")]
+    pub policy: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdatePeersResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveReleaseRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearAlarmRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub member: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClearAlarmResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSlotsRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1697,6 +1770,38 @@ impl LockingChange {
             "LOCKING_CHANGE_ON" => Some(Self::On),
             "LOCKING_CHANGE_OFF" => Some(Self::Off),
             "LOCKING_CHANGE_ROTATE" => Some(Self::Rotate),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PeerPolicy {
+    Unspecified = 0,
+    Off = 1,
+    Approve = 2,
+    Auto = 3,
+}
+impl PeerPolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PEER_POLICY_UNSPECIFIED",
+            Self::Off => "PEER_POLICY_OFF",
+            Self::Approve => "PEER_POLICY_APPROVE",
+            Self::Auto => "PEER_POLICY_AUTO",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PEER_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
+            "PEER_POLICY_OFF" => Some(Self::Off),
+            "PEER_POLICY_APPROVE" => Some(Self::Approve),
+            "PEER_POLICY_AUTO" => Some(Self::Auto),
             _ => None,
         }
     }
@@ -2406,7 +2511,7 @@ pub struct PeerOutputRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DescribeRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DescribeResponse {
     #[prost(uint64, tag = "1")]
     pub member: u64,
@@ -2426,6 +2531,9 @@ pub struct DescribeResponse {
     pub flush_p99_micros: u64,
     #[prost(string, tag = "9")]
     pub unlock_seed_left: ::prost::alloc::string::String,
+    /// the leader's: what waits for an operator's consent
+    #[prost(message, repeated, tag = "10")]
+    pub pending_releases: ::prost::alloc::vec::Vec<PendingRelease>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TrySlotRequest {
@@ -2446,6 +2554,79 @@ pub struct DescribeKeysRequest {
     #[prost(bool, tag = "1")]
     pub verify: bool,
 }
+/// A locked manager asks to be opened; which one, its boot certificate says: docs/design/peers.md.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseRequest {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// the box of its key file's slot
+    #[prost(bytes = "bytes", tag = "2")]
+    pub sealed: ::prost::bytes::Bytes,
+    /// KEM id (2 bytes, big endian), public key: made for this request
+    #[prost(bytes = "bytes", tag = "3")]
+    pub public_key: ::prost::bytes::Bytes,
+    /// 32 bytes, of this request
+    #[prost(bytes = "bytes", tag = "4")]
+    pub nonce: ::prost::bytes::Bytes,
+    /// Written by the manager that took the request; what the caller says here is written over.
+    ///
+    /// SHA-256 of the key that TLS authenticated
+    #[prost(bytes = "bytes", tag = "5")]
+    pub boot_key_digest: ::prost::bytes::Bytes,
+    /// where the connection came from
+    #[prost(string, tag = "6")]
+    pub from: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseResponse {
+    /// the log index of what granted it
+    #[prost(uint64, tag = "1")]
+    pub grant: u64,
+    /// KEM id (2 bytes, big endian), encapsulated key
+    #[prost(bytes = "bytes", tag = "2")]
+    pub encapsulation: ::prost::bytes::Bytes,
+    /// the peers' half, sealed to the request's key
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sealed_half: ::prost::bytes::Bytes,
+}
+/// A serving manager begins to turn to another generation. Between managers only, by `Forward`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StageBootRequest {
+    /// the generation that its key file is sealed to; 0: none
+    #[prost(uint64, tag = "1")]
+    pub held: u64,
+    /// of its next boot key (SubjectPublicKeyInfo, DER)
+    #[prost(bytes = "bytes", tag = "2")]
+    pub public_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StageBootResponse {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+    /// of the boot key, DER
+    #[prost(bytes = "bytes", tag = "2")]
+    pub certificate: ::prost::bytes::Bytes,
+    /// KEM id (2 bytes, big endian), public key
+    #[prost(bytes = "bytes", tag = "3")]
+    pub peer_public_key: ::prost::bytes::Bytes,
+}
+/// Its disk is of a generation now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeBootRequest {
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeBootResponse {}
+/// Another disk of the manager that says so was let in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportCopyRequest {
+    /// which its own disk is of; 0: none
+    #[prost(uint64, tag = "1")]
+    pub generation: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportCopyResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetLocalStatusRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2490,6 +2671,9 @@ pub struct LocalStatus {
     /// of a locked manager: slots' commands, tried last
     #[prost(message, repeated, tag = "16")]
     pub failed_commands: ::prost::alloc::vec::Vec<FailedCommand>,
+    /// of a locked manager: why its peers did not open it; empty: not asked
+    #[prost(string, tag = "40")]
+    pub peers_refusal: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InitRequest {

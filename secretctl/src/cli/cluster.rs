@@ -16,7 +16,7 @@ pub(crate) enum ClusterCommand {
     /// cluster's keys and its CA, and becomes the first member.
     Init(InitArgs),
 
-    /// Turn locking on or off
+    /// Turn locking on or off, or have managers unlock one another
     ///
     /// With locking off, each manager opens its own keys at start, with a seed that lies in a file
     /// beside its data or where `--unlock-seed` says. With locking on, a manager that starts waits
@@ -25,6 +25,11 @@ pub(crate) enum ClusterCommand {
     /// cannot show it again. Either way the managers rotate their log keys, too: what opened them
     /// before, with a copy of their disks from before, reads nothing that they hold from now on. The
     /// managers that answer are waited for; one that is down follows when it starts.
+    ///
+    /// With `--peers auto` a manager that was restarted is unlocked by the others, as long as most of
+    /// them serve: no disk, and not all of them together, opens without that. It does let in whoever
+    /// starts a stolen disk while its manager is down and was not removed; `--peers approve` asks an
+    /// operator each time. `--peers off` is how it is unless set otherwise.
     Update(ClusterUpdateArgs),
 
     /// Open the manager on this machine, which is locked
@@ -68,6 +73,22 @@ pub(crate) enum ClusterCommand {
     /// finds out on a bad day that a passphrase was written down wrong.
     #[command(subcommand)]
     UnlockSlot(UnlockSlotCommand),
+
+    /// Consent to the others' unlocking a manager that was restarted
+    ///
+    /// Under `secretctl cluster update --peers approve`. Good once, for the disk that asks now: see in
+    /// `secretctl cluster status` from where it asks, and be sure that you know why it was down.
+    Approve {
+        /// The member, by number or hostname
+        member: String,
+    },
+
+    /// Requests to be unlocked that no true manager makes
+    ///
+    /// A copy of a manager's disk asked, or the disk of a manager that was removed. Nothing was given
+    /// to it.
+    #[command(subcommand)]
+    Alarm(AlarmCommand),
 
     /// Make the manager on this machine a member of a cluster
     ///
@@ -334,12 +355,47 @@ pub(crate) struct InitArgs {
     pub(crate) autolock: bool,
 }
 
+/// What to do with alarms.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlarmCommand {
+    /// List the alarms that nobody cleared
+    ///
+    /// REASON is `stale` for a disk that is not the manager's last one, `alive` for a copy of it that
+    /// asked while the manager ran, `evicted` for one of a manager that was removed.
+    #[command(alias = "list")]
+    Ls,
+
+    /// Say that an alarm was seen to
+    ///
+    /// It comes back if somebody asks again.
+    Clear {
+        /// The member, by number or hostname
+        member: String,
+    },
+}
+
+/// Whether managers unlock one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PeersArg {
+    /// They do not
+    Off,
+    /// With an operator's consent each time
+    Approve,
+    /// By themselves
+    Auto,
+}
+
 /// `cluster update`
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
 pub(crate) struct ClusterUpdateArgs {
     /// Whether a manager that starts waits for the unlock key
-    #[arg(long, value_enum, value_name = "ON|OFF")]
-    pub(crate) autolock: SwitchArg,
+    #[arg(long, value_enum, value_name = "ON|OFF", group = "change")]
+    pub(crate) autolock: Option<SwitchArg>,
+
+    /// Whether a manager that was restarted is unlocked by the others
+    #[arg(long, value_enum, value_name = "POLICY", group = "change")]
+    pub(crate) peers: Option<PeersArg>,
 
     /// How long to wait until the managers that answer have followed and have new log keys
     #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration,

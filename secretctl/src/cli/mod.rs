@@ -20,9 +20,9 @@ use std::time::Duration;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use cluster::{
-    AddSlotCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs, JoinRoleArg,
-    JoinTokenArgs, MemberCommand, RotateArgs, RotateCommand, SwitchArg, TokenCommand,
-    UnlockKeyArgs, UnlockSlotCommand,
+    AddSlotCommand, AlarmCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs,
+    JoinRoleArg, JoinTokenArgs, MemberCommand, PeersArg, RotateArgs, RotateCommand, SwitchArg,
+    TokenCommand, UnlockKeyArgs, UnlockSlotCommand,
 };
 #[cfg(feature = "cluster")]
 pub(crate) use demo::{DemoArgs, DevArgs};

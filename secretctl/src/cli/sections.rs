@@ -190,8 +190,25 @@ secretctl cluster init --autolock",
 # From now on a manager that starts needs the unlock key, which is shown once
 secretctl cluster update --autolock on
 # And not any more
-secretctl cluster update --autolock off",
+secretctl cluster update --autolock off
+# Managers that are restarted are unlocked by the others
+secretctl cluster update --peers auto",
     ),
+    (
+        "secretctl cluster approve",
+        "\
+# Who waits, and from where; then consent
+secretctl cluster status
+secretctl cluster approve m3",
+    ),
+    (
+        "secretctl cluster alarm",
+        "\
+secretctl cluster alarm ls
+secretctl cluster alarm clear m3",
+    ),
+    ("secretctl cluster alarm ls", "secretctl cluster alarm ls"),
+    ("secretctl cluster alarm clear", "secretctl cluster alarm clear m3"),
     (
         "secretctl cluster unlock",
         "\

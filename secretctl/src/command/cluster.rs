@@ -4,6 +4,7 @@
 mod compromised;
 mod keys;
 mod locking;
+mod peers;
 mod root_key;
 mod slots;
 mod status;
@@ -33,6 +34,8 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         ClusterCommand::Join(args) => join(session, args).await,
         ClusterCommand::Leave { force } => leave(session, force).await,
         ClusterCommand::Update(args) => locking::update(session, args).await,
+        ClusterCommand::Approve { member } => peers::approve(session, &member).await,
+        ClusterCommand::Alarm(command) => peers::alarm(session, command).await,
         ClusterCommand::Unlock { typed: Some(_), .. } => Err(locking::typed_as_argument()),
         ClusterCommand::Unlock { wait, typed: None } => locking::unlock(session, wait).await,
         ClusterCommand::UnlockKey(args) => locking::unlock_key(session, args).await,

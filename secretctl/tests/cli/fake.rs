@@ -420,6 +420,30 @@ impl Control for Fake {
         })
     }
 
+    async fn update_peers(
+        &self,
+        request: Request<pb::UpdatePeersRequest>,
+    ) -> Answer<pb::UpdatePeersResponse> {
+        self.answer(request, |world, _, request| {
+            world.peers.policy = request.policy;
+            Ok(pb::UpdatePeersResponse {})
+        })
+    }
+
+    async fn approve_release(
+        &self,
+        request: Request<pb::ApproveReleaseRequest>,
+    ) -> Answer<pb::PendingRelease> {
+        self.answer(request, |world, _, request| world.approve(request.member))
+    }
+
+    async fn clear_alarm(
+        &self,
+        request: Request<pb::ClearAlarmRequest>,
+    ) -> Answer<pb::ClearAlarmResponse> {
+        self.answer(request, |world, _, request| world.clear_alarm(request.member))
+    }
+
     async fn list_slots(
         &self,
         request: Request<pb::ListSlotsRequest>,
@@ -658,6 +682,7 @@ impl Local for Fake {
                 unlock_key_id: world.unlock_key_id.clone(),
                 key_file_slots: world.slots.clone(),
                 entered_shares: world.entered.clone().into_iter().collect(),
+                peers_refusal: world.peers_refusal.clone(),
                 ..Default::default()
             })
         })

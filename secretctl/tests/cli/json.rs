@@ -76,13 +76,13 @@ fn shapes_are_stable() {
     assert_eq!(
         fields(&status),
         "answered_by applied_index autolock ca_digest created_at incarnation leader level members \
-         nodes payload_bytes payload_quota_bytes phase problems realm recipients_generation \
+         nodes payload_bytes payload_quota_bytes peers phase problems realm recipients_generation \
          root_key_id root_key_rotation secrets services slots tasks term transit_key_id unlock_key_id"
     );
     assert_eq!(
         fields(&status["members"][0]),
         "address disk_free_bytes hostname id key_file_generation leader level_max matched_index \
-         memory_protection node_id reachable state unlock_key_id unlock_seed_left unlocked_by \
+         memory_protection node_id peers_since reachable state unlock_key_id unlock_seed_left unlocked_by \
          version"
     );
     let token = json(&place, &["cluster", "join-token"], b"");

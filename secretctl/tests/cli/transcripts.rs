@@ -14,7 +14,7 @@ use proto::{Kind, pb};
 
 use crate::fake::Fake;
 use crate::program::Place;
-use crate::world::Fault;
+use crate::world::{Fault, World};
 
 pub(crate) fn regenerate() -> bool {
     std::env::var_os("SECRETD_REGENERATE").is_some()
@@ -144,6 +144,34 @@ fn fault(text: &str) -> Fault {
     }
 }
 
+/// Something happens to managers that unlock one another.
+fn happen_among_peers(world: &mut World, verb: &str, rest: &str) {
+    match verb {
+        "waits" => {
+            let (member, from) = rest.split_once(' ').unwrap();
+            let (member, asked_at) = (member.parse().unwrap(), world.before());
+            let from = from.to_owned();
+            world.peers.pending =
+                vec![pb::PendingRelease { member, generation: 30, from, asked_at }];
+        }
+        "alarm" => {
+            let words: Vec<&str> = rest.split(' ').collect();
+            let at = world.before();
+            world.peers.alarms.push(pb::ReleaseAlarm {
+                member: words[1].parse().unwrap(),
+                reason: words[0].to_owned(),
+                generation: 30,
+                from: words[2].to_owned(),
+                first_at: at,
+                last_at: at,
+                count: 1,
+            });
+        }
+        "peers-say" => rest.clone_into(&mut world.peers_refusal),
+        _ => panic!("{verb}"),
+    }
+}
+
 /// Something happens to the manager.
 fn happen(fake: &Fake, what: &str) {
     let mut world = fake.world();
@@ -174,6 +202,7 @@ fn happen(fake: &Fake, what: &str) {
             let (kind, word) = rest.split_once(' ').unwrap_or((rest, ""));
             world.add_known_slot(kind, word);
         }
+        "waits" | "alarm" | "peers-say" => happen_among_peers(&mut world, verb, rest),
         "down" => {
             let member = world.members.iter_mut().find(|member| member.hostname == rest);
             member.unwrap().reachable = false;

@@ -78,6 +78,10 @@ pub(crate) struct World {
     /// The root key rotation that was asked for last, and who was removed without proof.
     pub(crate) root_rotation: Option<pb::RootRotation>,
     pub(crate) unproved: Vec<pb::UnprovedMember>,
+    /// Whether managers unlock one another, who waits, and who should not have asked.
+    pub(crate) peers: pb::PeersStatus,
+    /// Why its peers do not open this manager.
+    pub(crate) peers_refusal: String,
     /// Members that do not answer.
     pub(crate) silent: Vec<u64>,
     /// What a check of the records finds, by member.
@@ -261,6 +265,8 @@ impl World {
             rotates_again: false,
             rotated: BTreeMap::new(),
             root_rotation: None,
+            peers: pb::PeersStatus { policy: pb::PeerPolicy::Off.into(), ..Default::default() },
+            peers_refusal: String::new(),
             unproved: Vec::new(),
             silent: Vec::new(),
             damage: BTreeMap::new(),
@@ -441,7 +447,26 @@ impl World {
             recipients_generation: self.recipients_generation,
             slots: self.slots.clone(),
             unlock_key_id: self.unlock_key_id.clone(),
+            peers: Some(self.peers.clone()),
         }
+    }
+
+    pub(crate) fn approve(&mut self, member: u64) -> Result<pb::PendingRelease, Failure> {
+        let mut pending = std::mem::take(&mut self.peers.pending).into_iter();
+        pending.find(|pending| pending.member == member).ok_or_else(|| {
+            let text = format!("manager {member} does not wait for consent");
+            Failure::new(Kind::Precondition, text)
+        })
+    }
+
+    pub(crate) fn clear_alarm(&mut self, member: u64) -> Result<pb::ClearAlarmResponse, Failure> {
+        let before = self.peers.alarms.len();
+        self.peers.alarms.retain(|alarm| alarm.member != member);
+        if self.peers.alarms.len() == before {
+            let text = format!("there is no alarm of manager {member}");
+            return Err(Failure::new(Kind::Precondition, text));
+        }
+        Ok(pb::ClearAlarmResponse {})
     }
 
     pub(crate) fn transit_key(&self, caller: &Principal) -> pb::TransitKey {

@@ -135,6 +135,9 @@ fn write_serving(page: &mut Page, serving: &Serving) {
             let help = format!("How many {what} there are.");
             page.gauge(&format!("secretd_{what}"), &help, count as u64);
         }
+        let alarms = state.boot().alarms().len() as u64;
+        let help = "Alarms about copies of managers' disks that nobody cleared.";
+        page.gauge("secretd_release_alarms", help, alarms);
         let bytes = state.payload_bytes();
         page.gauge("secretd_payload_bytes", "Bytes of sealed payloads held.", bytes);
         let quota = state.cluster().map_or(0, |cluster| cluster.payload_quota_bytes);

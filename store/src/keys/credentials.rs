@@ -72,6 +72,11 @@ impl Chain {
     }
 }
 
+/// Reads the CA's certificate alone: it is there while the key file is locked, too.
+pub(crate) fn authority(folder: &Folder) -> Result<CertificateDer<'static>, FileError> {
+    folder.read(CA, CERTIFICATE_BYTES_MAX).map(CertificateDer::from)
+}
+
 /// Keeps the next certificate beside the one in use, before the key file gets its key.
 pub(crate) fn stage(folder: &Folder, leaf: &CertificateDer<'_>) -> Result<(), FileError> {
     folder.replace(NEXT, PRIVATE_FILE_MODE, leaf)

@@ -11,7 +11,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::id::KeyId;
-use seal::{KEYS_MAX, KeyFileContents, KeyFileOwner, LogKey, Recipient, RootKey, SigningKeyDer};
+use seal::{
+    Disk, KEYS_MAX, KeyFileContents, KeyFileOwner, LogKey, Recipient, RootKey, SigningKeyDer,
+    SlotKind, SlotParameters,
+};
 
 use super::key_file::{KeyFile, KeyFileError};
 use crate::raft::KeyKeeper;
@@ -58,6 +61,11 @@ impl HeldKeys {
         self.file.write(&sealed)
     }
 
+    /// Whose disk it is.
+    pub(crate) fn disk(&self) -> Disk {
+        self.kept().owner.disk
+    }
+
     /// Where the file is, and its seed.
     pub(crate) fn file(&self) -> &KeyFile {
         &self.file
@@ -69,7 +77,44 @@ impl HeldKeys {
         KeyIdentity { root: kept.contents.active_root, generation: kept.owner.generation }
     }
 
-    /// Seals the file to other recipients.
+    /// The generation of the slot that peers help to open; none if the file has no such slot.
+    pub(crate) fn peers_generation(&self) -> Option<u64> {
+        let kept = self.kept();
+        let slot = kept.recipients.iter().find(|slot| slot.kind == SlotKind::Peers)?;
+        match slot.slot_parameters() {
+            Ok(SlotParameters::Peers(peers)) => Some(peers.generation()),
+            _ => None,
+        }
+    }
+
+    /// Seals the file to another slot of this kind in place of the one it has, or to none.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be made durable; the one before stays.
+    pub(crate) fn set_peers_slot(&self, slot: Option<Recipient>) -> Result<(), KeyFileError> {
+        assert!(slot.as_ref().is_none_or(|slot| slot.kind == SlotKind::Peers), "no other slot");
+        let mut kept = self.kept();
+        let others = kept.recipients.iter().filter(|slot| slot.kind != SlotKind::Peers);
+        let recipients = others.cloned().chain(slot).collect();
+        self.replace_recipients(&mut kept, recipients)
+    }
+
+    fn replace_recipients(
+        &self,
+        kept: &mut Kept,
+        recipients: Vec<Recipient>,
+    ) -> Result<(), KeyFileError> {
+        let before = std::mem::replace(&mut kept.recipients, recipients);
+        let written = self.write(kept);
+        if written.is_err() {
+            kept.recipients = before;
+        }
+        written
+    }
+
+    /// Seals the file to other recipients. The slot that peers help to open is on nobody's list: it
+    /// stays.
     ///
     /// # Errors
     ///
@@ -80,12 +125,12 @@ impl HeldKeys {
         recipients: Vec<Recipient>,
     ) -> Result<(), KeyFileError> {
         let mut kept = self.kept();
-        let generation = std::mem::replace(&mut kept.owner.generation, generation);
-        let recipients = std::mem::replace(&mut kept.recipients, recipients);
-        let written = self.write(&kept);
+        let before = std::mem::replace(&mut kept.owner.generation, generation);
+        let own = kept.recipients.iter().filter(|slot| slot.kind == SlotKind::Peers);
+        let recipients = recipients.into_iter().chain(own.cloned()).collect();
+        let written = self.replace_recipients(&mut kept, recipients);
         if written.is_err() {
-            kept.owner.generation = generation;
-            kept.recipients = recipients;
+            kept.owner.generation = before;
         }
         written
     }

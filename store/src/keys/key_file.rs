@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use proto::id::KeyId;
 use seal::{
-    KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
+    Disk, KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
     SlotPublicKey, SlotSecretKey,
 };
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
@@ -102,6 +102,8 @@ pub(crate) struct Needed {
     pub(crate) seed: Option<PathBuf>,
     /// Counts changes of the recipients: those of this file.
     pub(crate) generation: u64,
+    /// Whose file it claims to be.
+    pub(crate) disk: Disk,
 }
 
 impl Needed {
@@ -150,14 +152,14 @@ impl KeyFile {
     pub(crate) fn unlock(&self) -> Result<Unlocking, KeyFileError> {
         let Some(locked) = self.read()? else { return Ok(Unlocking::Empty) };
         let slots = locked.recipients().to_vec();
-        let generation = locked.owner().generation;
+        let KeyFileOwner { generation, disk, .. } = *locked.owner();
         let has_file_slot = locked.recipients().iter().any(|r| r.kind == SlotKind::File);
         if !has_file_slot {
-            return Ok(Unlocking::Locked(Needed { slots, seed: None, generation }));
+            return Ok(Unlocking::Locked(Needed { slots, seed: None, generation, disk }));
         }
         let Some(slot) = self.read_seed()? else {
             let seed = Some(self.seed.clone());
-            return Ok(Unlocking::Locked(Needed { slots, seed, generation }));
+            return Ok(Unlocking::Locked(Needed { slots, seed, generation, disk }));
         };
         let contents =
             locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
@@ -176,7 +178,9 @@ impl KeyFile {
             return Err(OpeningError::Stranger { needed, former });
         };
         let contents = locked.open(slot).map_err(|_| self.damaged())?;
-        Ok(unlocked(&locked, contents, by.kind, Some(by.public.clone())))
+        // Nobody brought what peers help to open.
+        let brought = (by.kind != SlotKind::Peers).then(|| by.public.clone());
+        Ok(unlocked(&locked, contents, by.kind, brought))
     }
 
     /// The seed; none if it is not there, or was overwritten and then not removed for want of time:

@@ -14,8 +14,8 @@ use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    Delivery, Operation, PeerPublicKey, RootKey, SessionSender, SigningKeyDer, StoredAt,
-    TransitReceiver, TransitSecretKey,
+    Delivery, Operation, PeerPublicKey, PeerSecretKey, Release, RootKey, SessionSender,
+    SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
 };
 use state::NewGeneration;
 use state::object::Cluster;
@@ -229,12 +229,30 @@ impl Keyring {
         member: MemberId,
         made_of: &NewGeneration,
     ) -> Result<WrappedKey, KeyringError> {
+        let key = self.peer_key(member, made_of)?;
+        Ok(self.root(root)?.wrap_peer_key(self.realm, member, &key))
+    }
+
+    fn peer_key(
+        &self,
+        member: MemberId,
+        made_of: &NewGeneration,
+    ) -> Result<PeerSecretKey, KeyringError> {
         let public = PeerPublicKey::parse(made_of.public_key.0.clone());
         let id = public.map_err(|_| KeyringError::Damaged)?.id();
-        let old = self.root(made_of.wrapped_key.key_id())?;
-        let key = old.unwrap_peer_key(self.realm, member, id, &made_of.wrapped_key);
-        let key = key.map_err(|_| KeyringError::Damaged)?;
-        Ok(self.root(root)?.wrap_peer_key(self.realm, member, &key))
+        let root = self.root(made_of.wrapped_key.key_id())?;
+        let key = root.unwrap_peer_key(self.realm, member, id, &made_of.wrapped_key);
+        key.map_err(|_| KeyringError::Damaged)
+    }
+
+    /// Opens the box of a release that was granted, and seals what is in it to who asked.
+    pub(crate) fn release(
+        &self,
+        made_of: &NewGeneration,
+        release: &Release,
+    ) -> Result<(Encapsulation, WrappedKey), KeyringError> {
+        let key = self.peer_key(release.member(), made_of)?;
+        key.release(release).map_err(|_| KeyringError::Refused)
     }
 
     /// The CA's private key, for the signature that is about to be made.

@@ -2,6 +2,7 @@
 //!
 //! Not here: cryptography (seal), how an operator recovers a slot's seed (secretctl).
 
+mod boot;
 pub(crate) mod command;
 pub(crate) mod credentials;
 mod held;
@@ -9,6 +10,7 @@ mod key_file;
 mod keyring;
 pub(crate) mod recipients;
 
+pub(crate) use boot::{AddressBook, BootFileError, BootPlace};
 pub(crate) use credentials::{Chain, CredentialsError};
 pub(crate) use held::HeldKeys;
 pub(crate) use key_file::{

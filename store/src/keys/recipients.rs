@@ -15,7 +15,8 @@ use state::object::{Blob, SlotRecipient};
 
 use super::key_file::{KeyFile, KeyFileError};
 
-const _: () = assert!(proto::limits::RECIPIENTS_MAX <= seal::SLOTS_MAX);
+// The list, and the `peers` slot of this manager, which is not on it.
+const _: () = assert!(proto::limits::RECIPIENTS_MAX < seal::SLOTS_MAX);
 
 /// Bytes of one remembered unlock key: the generation it came in, its id.
 const REMEMBERED_BYTES: usize = 8 + 16;

@@ -66,6 +66,7 @@ impl Manager {
         let marked = shared.folder.replace(UNFINISHED, PRIVATE_FILE_MODE, b"left");
         marked.map_err(local_failure)?;
         shared.key_file.destroy().map_err(local_failure)?;
+        shared.boot.remove().map_err(local_failure)?;
         // Told by the round that ends; nobody listens when the manager is stopping anyway.
         drop(shared.events.send(Event::Left));
         Ok(pb::LeaveResponse {})

@@ -7,6 +7,7 @@
 //! Invariants: one manager per data folder; the log is opened only with the key file that belongs
 //! to it; what cannot be persisted ends the process.
 
+mod ask;
 mod found;
 mod incarnation;
 mod join;
@@ -18,6 +19,7 @@ mod rotate;
 mod rotate_root;
 mod serve;
 mod shares;
+mod turn;
 mod unlock;
 
 use std::io;
@@ -43,7 +45,10 @@ use crate::config::Options;
 use crate::disk::{Presence, SledDisk};
 use crate::front::grpc::{LocalCalls, serve_local};
 use crate::front::{Phase, Stage, http};
-use crate::keys::{CredentialsError, KeyFile, KeyFileError, Unlocking, credentials};
+use crate::keys::{
+    AddressBook, BootFileError, BootPlace, CredentialsError, KeyFile, KeyFileError, Unlocking,
+    credentials,
+};
 use crate::raft::{SNAPSHOT_PREFIX, StartError};
 
 /// The file that keeps two managers from using one folder.
@@ -128,6 +133,12 @@ impl From<KeyFileError> for ManagerError {
     }
 }
 
+impl From<BootFileError> for ManagerError {
+    fn from(error: BootFileError) -> Self {
+        Self::Keys(Box::new(error))
+    }
+}
+
 impl From<CredentialsError> for ManagerError {
     fn from(error: CredentialsError) -> Self {
         Self::Keys(Box::new(error))
@@ -150,6 +161,7 @@ struct Shared {
     protection: String,
     folder: Folder,
     key_file: Arc<KeyFile>,
+    boot: BootPlace,
     phase: watch::Sender<Phase>,
     /// Held by whoever changes the phase.
     running: Mutex<Option<Running>>,
@@ -191,6 +203,7 @@ pub async fn run(mut options: Options) -> Result<(), ManagerError> {
         let manager = Manager(Arc::new(Shared {
             protection: protection.clone(),
             key_file: Arc::new(KeyFile::new(folder.try_clone()?, options.unlock_seed.clone())),
+            boot: BootPlace::new(options.boot_file.clone()),
             folder: folder.try_clone()?,
             options: options.clone(),
             phase,
@@ -318,7 +331,7 @@ impl Manager {
         let shared = &self.0;
         let mut told_locked = false;
         // They are tried as long as it is locked.
-        let mut commands = None;
+        let mut tries = Vec::new();
         loop {
             let mut running = shared.running.lock().await;
             let unlocked = match shared.key_file.unlock()? {
@@ -331,8 +344,10 @@ impl Manager {
                         tracing::warn!(?slots, key, seed, "manager_locked");
                         told(Standing::Ready);
                         told_locked = true;
-                        let tries = self.clone().try_commands(needed.slots.clone());
-                        commands = Some(AbortOnDropHandle::new(tokio::spawn(tries)));
+                        let commands = self.clone().try_commands(needed.slots.clone());
+                        let peers = self.clone().ask_peers(needed.slots.clone(), needed.disk);
+                        tries.push(AbortOnDropHandle::new(tokio::spawn(commands)));
+                        tries.push(AbortOnDropHandle::new(tokio::spawn(peers)));
                     }
                     shared.phase.send_replace(Phase::Locked(Arc::new(needed)));
                     drop(running);
@@ -360,7 +375,7 @@ impl Manager {
                 }
             };
             shared.phase.send_replace(Phase::Starting);
-            drop(commands.take());
+            tries.clear();
             shared.check_log_is_there()?;
             let unlocked = shared.forced_if_asked(unlocked).await?;
             let address = read_text(&shared.folder, ADDRESS)?.unwrap_or_default();
@@ -439,6 +454,8 @@ impl Shared {
         tracing::warn!("unfinished_start_cleared");
         SledDisk::destroy(&self.folder, SNAPSHOT_PREFIX)?;
         credentials::remove(&self.folder)?;
+        AddressBook::remove(&self.folder)?;
+        self.boot.remove()?;
         incarnation::forget_forced(&self.folder)?;
         self.folder.remove_if_there(ADDRESS)?;
         Ok(self.folder.remove_if_there(UNFINISHED)?)
@@ -526,6 +543,7 @@ impl LocalCalls for Manager {
             status.seed_path = seed.unwrap_or_default();
             status.entered_shares = self.0.opened.entered();
             status.failed_commands = self.0.opened.failed_commands();
+            status.peers_refusal = self.0.opened.peers_refusal();
         }
         if let Phase::Serving(serving) = &*phase {
             let service = &serving.service;

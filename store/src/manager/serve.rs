@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::room::Room;
+use super::turn::{self, Turning};
 use super::{
     Event, Manager, ManagerError, STOP_WITHIN, incarnation, renew, reseal, rotate, rotate_root,
 };
@@ -29,7 +30,9 @@ use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
 use crate::roots::Roots;
-use crate::service::{Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Service};
+use crate::service::{
+    Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Releases, Service,
+};
 
 /// How often a manager without a leader asks the others whether they removed it.
 const LOOK_FOR_REMOVAL_EVERY: Duration = Duration::from_secs(2);
@@ -120,6 +123,7 @@ impl Running {
             denials: Arc::new(Denials::default()),
             connections: connections.clone(),
             members: MemberWatch::default(),
+            releases: Releases::default(),
             own_uid: super::own_uid(),
             disk: DiskRoom::default(),
             figures: Figures::default(),
@@ -144,6 +148,7 @@ impl Running {
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
         follow_keys(&duties, &service, &outbox, &stop_duties);
+        duties.spawn(turn::follow(turning(&manager, &service)?, stop_duties.clone()));
         duties.spawn(report::report(service.clone(), outbox, inbox, stop_duties.clone()));
         duties.spawn(dispatcher.clone().follow_changes());
         duties.spawn(dispatcher.watch_quorum());
@@ -188,6 +193,18 @@ impl Running {
             tracing::warn!("duties_not_finished");
         }
     }
+}
+
+/// What turning needs of a manager.
+fn turning(manager: &Manager, service: &Arc<Service>) -> Result<Turning, ManagerError> {
+    let shared = &manager.0;
+    Ok(Turning {
+        service: service.clone(),
+        place: shared.boot.clone(),
+        folder: shared.folder.try_clone()?,
+        events: shared.events.clone(),
+        opened_by: shared.opened.grant(),
+    })
 }
 
 /// Follows what the cluster wants of this manager's keys.

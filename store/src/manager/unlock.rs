@@ -9,6 +9,7 @@
 //! Invariant: one try at a time, and a pause after each that failed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use link::Failure;
@@ -38,6 +39,10 @@ pub(super) struct Opened {
     shares: std::sync::Mutex<Shares>,
     /// What came of slots' commands, by slot.
     failed_commands: std::sync::Mutex<BTreeMap<KeyId, String>>,
+    /// Why peers did not open it, when they were last asked.
+    peers_refusal: std::sync::Mutex<String>,
+    /// The log index of the grant by which peers open it; 0 if there was none.
+    grant: AtomicU64,
     news: Notify,
     /// Held for a try.
     trying: Mutex<()>,
@@ -73,6 +78,27 @@ impl Opened {
             reason: reason.clone(),
         });
         failed.collect()
+    }
+
+    /// Notes why peers did not open the key file.
+    pub(super) fn peers_refused(&self, reason: &str) {
+        let mut kept = self.peers_refusal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        reason.clone_into(&mut kept);
+    }
+
+    /// Notes by which grant the key file is opened.
+    pub(super) fn granted(&self, grant: u64) {
+        self.grant.store(grant, Ordering::Relaxed);
+    }
+
+    /// The log index of the grant by which the key file was opened; 0 if there was none.
+    pub(super) fn grant(&self) -> u64 {
+        self.grant.load(Ordering::Relaxed)
+    }
+
+    /// Why peers did not open the key file; empty if none was asked.
+    pub(super) fn peers_refusal(&self) -> String {
+        self.peers_refusal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Waits until something may have been opened, or for so long; shares whose time is over
@@ -179,7 +205,8 @@ impl Manager {
         }
     }
 
-    async fn open_with(
+    /// Opens the key file with a slot's key, and hands it to the loop that serves.
+    pub(super) async fn open_with(
         &self,
         uid: u32,
         slot: &SlotSecretKey,

@@ -410,6 +410,15 @@ impl Raft {
             .collect()
     }
 
+    /// When a member last acknowledged anything to this manager, which leads: when what it
+    /// acknowledged was sent.
+    pub(crate) fn heard_from(&self, member: MemberId) -> Option<Instant> {
+        use openraft::Instant as _;
+        let heard = self.metrics().heartbeat?;
+        let at = heard.get(&member.0).copied().flatten()?;
+        Instant::now().checked_sub(at.into_inner().elapsed())
+    }
+
     /// The last index that was applied here.
     pub(crate) fn applied_index(&self) -> u64 {
         *self.machine.applied().borrow()

@@ -53,6 +53,9 @@ table! {
     SetMemberAddress, "set_member_address": Admin;
     ReplaceMember, "replace_member": Admin;
     UpdateLocking, "update_locking": Admin;
+    UpdatePeers, "update_peers": Admin;
+    ApproveRelease, "approve_release": Admin;
+    ClearAlarm, "clear_alarm": Admin;
     ListSlots, "list_slots": Admin;
     AddSlot, "add_slot": Admin;
     RemoveSlot, "remove_slot": Admin;

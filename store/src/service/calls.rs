@@ -2,7 +2,7 @@
 //!
 //! So a call that arrives at a follower is forwarded, and carried out on the leader, by the same
 //! code as one that arrived there. Operators' calls are authorised by the table; those of
-//! enrolment by what they carry: a token, or the caller's own certificate.
+//! enrolment, and managers', by what they carry: a token, or the caller's own certificate.
 
 use link::Failure;
 use prost::Message;
@@ -31,7 +31,7 @@ pub(crate) trait Call: Message + Default + Clone + 'static {
 macro_rules! calls {
     (
         operators { $($request:ident => $response:ident, $name:ident, $run:ident;)* }
-        enrolment { $($joining:ident => $joined:ident, $method:literal, $enroll:ident;)* }
+        by_caller { $($joining:ident => $joined:ident, $method:literal, $enroll:ident;)* }
     ) => {
         $(impl Call for pb::$request {
             const METHOD: &'static str = CallName::$name.as_str();
@@ -115,6 +115,9 @@ calls! {
         SetMemberAddressRequest => MemberInfo, SetMemberAddress, set_member_address;
         ReplaceMemberRequest => ReplaceMemberResponse, ReplaceMember, replace_member;
         UpdateLockingRequest => UpdateLockingResponse, UpdateLocking, update_locking;
+        UpdatePeersRequest => UpdatePeersResponse, UpdatePeers, update_peers;
+        ApproveReleaseRequest => PendingRelease, ApproveRelease, approve_release;
+        ClearAlarmRequest => ClearAlarmResponse, ClearAlarm, clear_alarm;
         ListSlotsRequest => ListSlotsResponse, ListSlots, list_slots;
         AddSlotRequest => SlotsChanged, AddSlot, add_slot;
         RemoveSlotRequest => SlotsChanged, RemoveSlot, remove_slot;
@@ -130,10 +133,14 @@ calls! {
         RotateRootKeyRequest => RotateRootKeyResponse, RotateRootKey, rotate_root_key;
         GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
     }
-    enrolment {
+    by_caller {
         EnrollAgentRequest => Enrolled, "enroll_agent", enroll_agent;
         EnrollManagerRequest => Enrolled, "enroll_manager", enroll_manager;
         EnrollOperatorRequest => Enrolled, "enroll_operator", enroll_operator;
         RenewRequest => Enrolled, "renew", renew;
+        ReleaseRequest => ReleaseResponse, "release", release;
+        StageBootRequest => StageBootResponse, "stage_boot", stage_boot;
+        AcknowledgeBootRequest => AcknowledgeBootResponse, "acknowledge_boot", acknowledge_boot;
+        ReportCopyRequest => ReportCopyResponse, "report_copy", report_copy;
     }
 }

@@ -228,6 +228,10 @@ impl Service {
         let Caller::Certified { subject, serial } = caller else {
             return Err(Failure::new(Kind::Denied, "only a certificate can be renewed"));
         };
+        if subject.role() == Role::Boot {
+            self.denials.count(caller, "renew");
+            return Err(Failure::new(Kind::Denied, "a boot key is not renewed"));
+        }
         let stands = {
             let state = self.raft.machine.state();
             state.certificate(serial).is_some_and(|kept| {
@@ -236,9 +240,6 @@ impl Service {
         };
         if !stands {
             return Err(removed(subject));
-        }
-        if subject.role() == Role::Boot {
-            return Err(Failure::new(Kind::Denied, "a boot key is not renewed"));
         }
         let issued = self.issue(subject, &request.public_key, now())?;
         self.commit_certificate(caller, &issued).await?;

@@ -43,6 +43,8 @@ impl MemberWatch {
 /// The members as they were found.
 pub(super) struct Found {
     pub(super) members: Vec<pb::MemberInfo>,
+    /// What waits for an operator's consent, by the leader's word.
+    pub(super) pending_releases: Vec<pb::PendingRelease>,
     /// Members who refuse this manager because the cluster removed it. Each showed the certificate
     /// of a manager of this cluster before it was heard. It is their word: nothing but telling
     /// people may follow from it.
@@ -75,6 +77,7 @@ impl Service {
             applied_index: self.raft.applied_index(),
             flush_p99_micros: self.raft.sync_p99_micros(),
             unlock_seed_left: self.unlock_seed_left(),
+            pending_releases: self.releases.pending(),
         }
     }
 
@@ -117,6 +120,7 @@ impl Service {
         let (said, of_strangers) = tokio::join!(join_all(asked), join_all(of_strangers));
         let mut removed_by: Vec<_> = removed_here.then_some(me).into_iter().collect();
         removed_by.extend(of_strangers.into_iter().flatten());
+        let mut pending_releases = Vec::new();
         for (member, said) in members.iter_mut().zip(said) {
             let id = MemberId(member.id);
             if said.as_ref().is_err_and(|failure| failure.kind == Kind::Evicted) {
@@ -127,6 +131,9 @@ impl Service {
             member.leader = leader == Some(id);
             member.matched_index = replication.get(&id).map_or(0, |r| r.matched_index);
             if let Some(said) = said {
+                if member.leader {
+                    pending_releases = said.pending_releases;
+                }
                 member.reachable = true;
                 member.version = said.version;
                 member.level_max = said.level_max;
@@ -137,7 +144,7 @@ impl Service {
                 member.matched_index = member.matched_index.max(said.applied_index);
             }
         }
-        Found { members, removed_by }
+        Found { members, pending_releases, removed_by }
     }
 
     pub(super) fn member_info(&self, id: MemberId) -> Result<pb::MemberInfo, Failure> {

@@ -18,6 +18,7 @@ mod lookup;
 mod members;
 mod nodes;
 mod operators;
+mod releases;
 mod render;
 mod root_keys;
 mod route;
@@ -52,6 +53,7 @@ pub(crate) use self::figures::Figures;
 pub(crate) use self::keys::KeyDesk;
 pub(crate) use self::locking::unlock_key;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
+pub(crate) use self::releases::Releases;
 use crate::keys::{HeldKeys, Keyring};
 use crate::raft::{BarrierError, ProposeError, Proposed, Raft};
 use crate::roots::Roots;
@@ -71,6 +73,7 @@ pub(crate) struct Service {
     /// Remote connections, to be cut when their subject is evicted.
     pub(crate) connections: Connections,
     pub(crate) members: MemberWatch,
+    pub(crate) releases: Releases,
     /// Uid of the daemon: admin on its own socket, beside root.
     pub(crate) own_uid: u32,
     pub(crate) disk: DiskRoom,

@@ -11,6 +11,7 @@ use state::object::{
     VersionState,
 };
 
+use super::releases::since;
 use crate::keys::recipients::unlock_key_at;
 
 pub(super) fn secret(state: &State, id: SecretId, secret: &Secret) -> pb::SecretInfo {
@@ -145,6 +146,7 @@ pub(super) fn member(state: &State, id: MemberId, member: &Member) -> pb::Member
         level_max: member.level_max.into(),
         key_file_generation: generation,
         unlock_key_id: key.map(|id| id.as_bytes().to_vec().into()).unwrap_or_default(),
+        peers_since: since(state, id).map_or(0, |at| at.0),
         ..pb::MemberInfo::default()
     }
 }

@@ -11,7 +11,7 @@ use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::slots::in_status;
-use super::{Service, now, root_keys, shredding};
+use super::{Service, now, releases, root_keys, shredding};
 use crate::keys::recipients;
 
 /// A disk with less room is a problem.
@@ -35,7 +35,7 @@ impl Service {
         _: pb::GetClusterStatusRequest,
     ) -> Result<pb::ClusterStatus, Failure> {
         let cluster = self.cluster()?;
-        let Found { members, removed_by } = self.find_members().await;
+        let Found { members, pending_releases, removed_by } = self.find_members().await;
         let leadership = *self.raft.leadership().borrow();
         let confirmed = self.raft.barrier().await.is_ok();
         let mut status = {
@@ -67,6 +67,7 @@ impl Service {
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
                 slots: cluster.recipients.iter().map(|slot| in_status(&cluster, slot)).collect(),
                 root_rotation: root_keys::rotation(&state),
+                peers: Some(releases::in_status(&state, pending_releases)),
             }
         };
         let mut members = members;
@@ -83,6 +84,7 @@ impl Service {
         };
         problems.extend(locking_problems(&members, &cluster));
         problems.extend(slot_problems(&cluster));
+        problems.extend(status.peers.iter().flat_map(|peers| peer_problems(peers, &members)));
         problems.extend(shredding::problems(&self.raft.machine.state(), &members));
         problems.append(&mut status.problems);
         if !status.autolock {
@@ -136,6 +138,54 @@ fn locking_problems(members: &[pb::MemberInfo], cluster: &Cluster) -> Vec<pb::Pr
 
 fn locks_by_others(cluster: &Cluster) -> bool {
     recipients::locks(&cluster.recipients) && recipients::unlock_key(&cluster.recipients).is_none()
+}
+
+/// Who asked in a manager's name, and who waits for consent.
+fn peer_problems(peers: &pb::PeersStatus, members: &[pb::MemberInfo]) -> Vec<pb::Problem> {
+    let name = |id: u64| match members.iter().find(|member| member.id == id) {
+        Some(member) => format!("manager {id} ({})", member.hostname),
+        None => format!("manager {id} (removed)"),
+    };
+    let alarm = |alarm: &pb::ReleaseAlarm| {
+        let name = name(alarm.member);
+        let what = match alarm.reason.as_str() {
+            "stale" => format!(
+                "a disk of {name} asked to be unlocked that is not its last one: it is an older \
+                 copy, or another copy was let in"
+            ),
+            "alive" => format!("a copy of the disk of {name} asked to be unlocked while it ran"),
+            "let-in" => {
+                format!("{name} ran when another disk of it was unlocked: a copy has all keys")
+            }
+            _ => format!("a disk of {name} asked to be unlocked"),
+        };
+        let times = if alarm.count == 1 { "once" } else { "more than once" };
+        let text = match alarm.from.as_str() {
+            "" => what,
+            from => format!("{what}; it came from {from}, {times}"),
+        };
+        let hints = [
+            "somebody has that disk, or it was restored: docs/operations/peers.md".to_owned(),
+            format!("once you have seen to it: `secretctl cluster alarm clear {}`", alarm.member),
+        ];
+        let hints: Vec<&str> = hints.iter().map(String::as_str).collect();
+        problem("error", text, &hints)
+    };
+    let waits = |waits: &pb::PendingRelease| {
+        let text =
+            format!("{} waits to be unlocked; it asks from {}", name(waits.member), waits.from);
+        let hints = [
+            format!(
+                "if you know that it was restarted: `secretctl cluster approve {}`",
+                waits.member
+            ),
+            "if not, somebody may have its disk: docs/operations/peers.md".to_owned(),
+        ];
+        let hints: Vec<&str> = hints.iter().map(String::as_str).collect();
+        problem("warning", text, &hints)
+    };
+    let alarms = peers.alarms.iter().map(alarm);
+    alarms.chain(peers.pending.iter().map(waits)).collect()
 }
 
 /// Slots that nobody has opened anything with since they were added.

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
 use super::typed::{self, Brought};
-use super::{compromised, keys};
+use super::{compromised, keys, peers};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -55,14 +55,28 @@ pub(super) fn show(session: &Session, key: &UnlockKey) -> Result<(), Error> {
 }
 
 pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result<(), Error> {
-    let change = match args.autolock {
+    if let Some(autolock) = args.autolock {
+        update_autolock(session, autolock, args.wait).await?;
+    }
+    match args.peers {
+        Some(peers) => peers::update(session, peers).await,
+        None => Ok(()),
+    }
+}
+
+async fn update_autolock(
+    session: &Session,
+    autolock: SwitchArg,
+    wait: Duration,
+) -> Result<(), Error> {
+    let change = match autolock {
         SwitchArg::On => pb::LockingChange::On,
         SwitchArg::Off => pb::LockingChange::Off,
     };
     let connection = session.connect().await?;
     let status = status(&connection).await?;
-    if status.autolock == (args.autolock == SwitchArg::On) {
-        let (state, hint) = match args.autolock {
+    if status.autolock == (autolock == SwitchArg::On) {
+        let (state, hint) = match autolock {
             SwitchArg::On => {
                 ("on", "to change the unlock key: `secretctl cluster unlock-key --rotate`")
             }
@@ -71,7 +85,7 @@ pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result
         let failure = Error::failed(Kind::Precondition, format!("autolock is {state} already"));
         return Err(failure.hint(hint).into());
     }
-    change_locking(session, &connection, change, &status, args.wait).await
+    change_locking(session, &connection, change, &status, wait).await
 }
 
 pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result<(), Error> {

@@ -78,6 +78,7 @@ async fn not_serving(session: &Session, connection: &Connection) -> Result<Optio
         unlock_key_id: view::some_hex(&status.unlock_key_id),
         entered_shares: status.entered_shares.iter().map(view::EnteredShares::from).collect(),
         failed_commands: status.failed_commands.iter().map(view::FailedCommand::from).collect(),
+        peers_refusal: Some(status.peers_refusal.clone()).filter(|reason| !reason.is_empty()),
     };
     if session.printer.json {
         session.printer.json(&view)?;
@@ -119,7 +120,9 @@ fn locked_hints(status: &pb::LocalStatus) -> Vec<String> {
         let slot = failed.slot_id.as_deref().unwrap_or_default();
         format!("the command of slot {slot} is tried again: {}", failed.reason)
     });
-    open.chain(held).chain(failed).chain([lost.to_owned()]).collect()
+    let peers = Some(&status.peers_refusal).filter(|reason| !reason.is_empty());
+    let peers = peers.map(|reason| format!("its peers were asked to open it: {reason}"));
+    open.chain(peers).chain(held).chain(failed).chain([lost.to_owned()]).collect()
 }
 
 fn problems(problems: &[Problem]) -> String {
@@ -166,6 +169,9 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
     );
     card.line("locking", if cluster.autolock { "on" } else { "off" });
     card.line("unlock key", cluster.unlock_key_id.clone().unwrap_or_default());
+    if let Some(peers) = cluster.peers.as_ref().filter(|peers| peers.policy != "off") {
+        card.line("unlocked by peers", peers.policy);
+    }
     for slot in cluster.slots.iter().filter(|slot| slot.kind != "unlock-key" && slot.kind != "file")
     {
         let opened = if slot.works { "" } else { ", never opened" };

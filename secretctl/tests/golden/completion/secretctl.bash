@@ -58,6 +58,12 @@ _secretctl() {
             secretctl,service)
                 cmd="secretctl__subcmd__service"
                 ;;
+            secretctl__subcmd__cluster,alarm)
+                cmd="secretctl__subcmd__cluster__subcmd__alarm"
+                ;;
+            secretctl__subcmd__cluster,approve)
+                cmd="secretctl__subcmd__cluster__subcmd__approve"
+                ;;
             secretctl__subcmd__cluster,audit)
                 cmd="secretctl__subcmd__cluster__subcmd__audit"
                 ;;
@@ -102,6 +108,12 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster,update)
                 cmd="secretctl__subcmd__cluster__subcmd__update"
+                ;;
+            secretctl__subcmd__cluster__subcmd__alarm,clear)
+                cmd="secretctl__subcmd__cluster__subcmd__alarm__subcmd__clear"
+                ;;
+            secretctl__subcmd__cluster__subcmd__alarm,ls)
+                cmd="secretctl__subcmd__cluster__subcmd__alarm__subcmd__ls"
                 ;;
             secretctl__subcmd__cluster__subcmd__member,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__ls"
@@ -247,8 +259,112 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot join leave status join-token token member replace audit rotate keys"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot approve alarm join leave status join-token token member replace audit rotate keys"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__alarm)
+            opts="-q -h --context --socket --timeout --json --quiet --help ls clear"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__alarm__subcmd__clear)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__alarm__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__approve)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1077,7 +1193,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__update)
-            opts="-q -h --autolock --wait --context --socket --timeout --json --quiet --help"
+            opts="-q -h --autolock --peers --wait --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1085,6 +1201,10 @@ _secretctl() {
             case "${prev}" in
                 --autolock)
                     COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --peers)
+                    COMPREPLY=($(compgen -W "off approve auto" -- "${cur}"))
                     return 0
                     ;;
                 --wait)

@@ -464,6 +464,9 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--autolock=[Whether a manager that starts waits for the unlock key]:ON|OFF:((on\:"It is done"
 off\:"It is not done"))' \
+'--peers=[Whether a manager that was restarted is unlocked by the others]:POLICY:((off\:"They do not"
+approve\:"With an operator'\''s consent each time"
+auto\:"By themselves"))' \
 '--wait=[How long to wait until the managers that answer have followed and have new log keys]:DURATION:_default' \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
@@ -629,6 +632,68 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 ':id -- The slot'\''s id, or the beginning of it:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
+(approve)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':member -- The member, by number or hostname:_default' \
+&& ret=0
+;;
+(alarm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__cluster__subcmd__alarm_commands" \
+"*::: :->alarm" \
+&& ret=0
+
+    case $state in
+    (alarm)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-alarm-command-$line[1]:"
+        case $line[1] in
+            (ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(clear)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':member -- The member, by number or hostname:_default' \
 && ret=0
 ;;
         esac
@@ -1145,10 +1210,12 @@ _secretctl_commands() {
 _secretctl__subcmd__cluster_commands() {
     local commands; commands=(
 'init:Make a new cluster with the manager on this machine' \
-'update:Turn locking on or off' \
+'update:Turn locking on or off, or have managers unlock one another' \
 'unlock:Open the manager on this machine, which is locked' \
 'unlock-key:Replace the unlock key' \
 'unlock-slot:Other ways to open locked managers\: passphrases beside the unlock key' \
+'approve:Consent to the others'\'' unlocking a manager that was restarted' \
+'alarm:Requests to be unlocked that no true manager makes' \
 'join:Make the manager on this machine a member of a cluster' \
 'leave:Take the manager on this machine out of its cluster, for good' \
 'status:Show what is wrong, then who the managers are' \
@@ -1161,6 +1228,29 @@ _secretctl__subcmd__cluster_commands() {
 'keys:Show which keys each manager holds, and what its disk is under' \
     )
     _describe -t commands 'secretctl cluster commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__alarm_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__alarm_commands() {
+    local commands; commands=(
+'ls:List the alarms that nobody cleared' \
+'clear:Say that an alarm was seen to' \
+    )
+    _describe -t commands 'secretctl cluster alarm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__alarm__subcmd__clear_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__alarm__subcmd__clear_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster alarm clear commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__alarm__subcmd__ls_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__alarm__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster alarm ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__approve_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__approve_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster approve commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__audit_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__audit_commands() {

@@ -88,6 +88,9 @@ control! {
     set_member_address(SetMemberAddressRequest) -> MemberInfo;
     replace_member(ReplaceMemberRequest) -> ReplaceMemberResponse;
     update_locking(UpdateLockingRequest) -> UpdateLockingResponse;
+    update_peers(UpdatePeersRequest) -> UpdatePeersResponse;
+    approve_release(ApproveReleaseRequest) -> PendingRelease;
+    clear_alarm(ClearAlarmRequest) -> ClearAlarmResponse;
     list_slots(ListSlotsRequest) -> ListSlotsResponse;
     add_slot(AddSlotRequest) -> SlotsChanged;
     remove_slot(RemoveSlotRequest) -> SlotsChanged;

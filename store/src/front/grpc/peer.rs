@@ -187,6 +187,21 @@ impl Peer for Front {
         Ok(Response::new(serving.service.describe_own_keys(request.into_inner()).await?))
     }
 
+    /// The one call of boot keys. Whether the cluster stands by this one is said by who leads, with
+    /// the reason.
+    async fn release(&self, request: Request<pb::ReleaseRequest>) -> Answer<pb::ReleaseResponse> {
+        let Caller::Remote { certificate: Some(certificate), address } = peer_of(&request)? else {
+            return Err(Failure::new(Kind::Unauthenticated, "a boot certificate is needed").into());
+        };
+        let serving = self.0.serving()?;
+        let request = pb::ReleaseRequest {
+            boot_key_digest: certificate.key_digest.to_vec().into(),
+            from: address,
+            ..request.into_inner()
+        };
+        Ok(Response::new(serving.service.route(certified(&certificate), request).await?))
+    }
+
     async fn try_slot(&self, request: Request<pb::TrySlotRequest>) -> Answer<pb::TrySlotResponse> {
         let (serving, _) = self.standing(&request).await?;
         Ok(Response::new(serving.service.try_slot(request.into_inner()).await?))

@@ -31,6 +31,7 @@ fn manager(data: &Path) -> Manager {
         socket: data.join("s.sock"),
         http: None,
         unlock_seed: data.join("unlock-seed"),
+        boot_file: data.join("boot"),
         profile: Profile::Lan,
         disk_reserve_bytes: 0,
         allow_unlocked_memory: true,
@@ -41,6 +42,7 @@ fn manager(data: &Path) -> Manager {
     let folder = Folder::create_private(data).unwrap();
     let key_file = KeyFile::new(folder.try_clone().unwrap(), options.unlock_seed.clone());
     Manager(Arc::new(Shared {
+        boot: crate::keys::BootPlace::new(options.boot_file.clone()),
         options,
         protection: String::new(),
         folder,
