@@ -7,19 +7,21 @@
 //! Invariant: a number once given to a field or a variant is never given to another.
 
 mod describe;
+mod step;
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId, TaskId, Timestamp,
-    TokenId,
+    KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId, Timestamp, TokenId,
 };
 use proto::identity::{Caller, Role};
 use proto::name::{Hostname, Labels, OperatorName, SecretName};
 use proto::sealed::{StoredPayload, WrappedKey};
 use proto::spec::ServiceSpec;
-use proto::task::{DesiredState, TaskStatus};
+use proto::task::TaskStatus;
+
+pub use self::step::Step;
 
 use crate::boot::BootCommand;
 use crate::incarnation::BeginIncarnation;
@@ -364,6 +366,16 @@ pub enum Command {
     /// Of the slots that peers open.
     #[n(62)]
     Boot(#[n(0)] BootCommand),
+    /// A service goes back to what was declared before; what it leaves becomes the previous.
+    #[n(100)]
+    RollBackService {
+        /// Which.
+        #[n(0)]
+        id: ServiceId,
+        /// As the caller saw it.
+        #[n(1)]
+        revision: Revision,
+    },
 }
 
 /// What a cluster starts with; all of it made by the founder.
@@ -437,101 +449,6 @@ pub struct CreateSecret {
     /// The transit key it came under: its payload id is remembered with it.
     #[n(5)]
     pub transit_key_id: KeyId,
-}
-
-/// One decision of orchestrator or scheduler. Each names the revisions it was computed from.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub enum Step {
-    /// A new task for a slot.
-    #[n(0)]
-    CreateTask {
-        /// Made before proposing.
-        #[n(0)]
-        id: TaskId,
-        /// Of which service.
-        #[n(1)]
-        service_id: ServiceId,
-        /// Of which declaration.
-        #[n(2)]
-        spec_revision: Revision,
-        /// Which replica.
-        #[n(3)]
-        slot: u64,
-        /// Not to be placed before.
-        #[n(4)]
-        not_before: Timestamp,
-        /// Restarts of the slot in the current window.
-        #[n(5)]
-        attempts: u64,
-        /// Start of that window.
-        #[n(6)]
-        window_start: Timestamp,
-    },
-    /// A node for a task.
-    #[n(1)]
-    AssignTask {
-        /// Which task.
-        #[n(0)]
-        id: TaskId,
-        /// As it was.
-        #[n(1)]
-        revision: Revision,
-        /// Where.
-        #[n(2)]
-        node_id: NodeId,
-        /// The node as it was.
-        #[n(3)]
-        node_revision: Revision,
-    },
-    /// Something else is wanted of a task.
-    #[n(2)]
-    SetDesired {
-        /// Which task.
-        #[n(0)]
-        id: TaskId,
-        /// As it was.
-        #[n(1)]
-        revision: Revision,
-        /// What is wanted.
-        #[n(2)]
-        desired: DesiredState,
-    },
-    /// Why a task has no node.
-    #[n(3)]
-    ExplainPending {
-        /// Which task.
-        #[n(0)]
-        id: TaskId,
-        /// As it was.
-        #[n(1)]
-        revision: Revision,
-        /// For people.
-        #[n(2)]
-        message: String,
-    },
-    /// A task on a node that is gone ends.
-    #[n(4)]
-    OrphanTask {
-        /// Which task.
-        #[n(0)]
-        id: TaskId,
-        /// As it was.
-        #[n(1)]
-        revision: Revision,
-        /// For people.
-        #[n(2)]
-        message: String,
-    },
-    /// A task is forgotten.
-    #[n(5)]
-    RemoveTask {
-        /// Which task.
-        #[n(0)]
-        id: TaskId,
-        /// As it was.
-        #[n(1)]
-        revision: Revision,
-    },
 }
 
 /// What one agent said of its tasks.

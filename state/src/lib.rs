@@ -23,6 +23,7 @@ mod log_keys;
 mod plan;
 mod refusal;
 mod remembered;
+mod rollout;
 mod root_keys;
 mod schedule;
 mod shredding;
@@ -39,9 +40,10 @@ pub use crate::boot::{
 pub use crate::incarnation::BeginIncarnation;
 pub use crate::liveness::{GRACE_MS, Observed, liveness};
 pub use crate::log_keys::{LogKeys, MemberLogKey};
-pub use crate::plan::{Plan, Scope, plan};
+pub use crate::plan::{Plan, Scope, places_wanted, plan};
 pub use crate::refusal::{Refusal, ReleaseRefusal};
 pub use crate::remembered::Outcome;
+pub use crate::rollout::{MadeBy, UpdateState, UpdateStatus};
 pub use crate::root_keys::{
     FinishedRoot, Phase, RootKeys, RootRotation, Unproved, Wrapped, wrap_digest,
 };

@@ -5,6 +5,8 @@
 //!
 //! Invariant: nothing here is secret in clear; keys stand wrapped, payloads sealed.
 
+mod service;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -14,10 +16,10 @@ use proto::id::{
     Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Principal, Role, Subject};
-use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName, Target};
+use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
-use proto::spec::{FileMode, ServiceSpec, TaskSpec};
-use proto::task::{DesiredState, Mounted, TaskState};
+
+pub use self::service::{Place, ResolvedReference, Service, StatusChange, Task};
 
 /// Which request made an object: its caller, its key, the digest of what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -518,135 +520,6 @@ pub struct Secret {
     /// The request that created it.
     #[n(8)]
     pub request: Option<RequestMark>,
-}
-
-/// A service.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Service {
-    /// What is declared.
-    #[n(0)]
-    pub spec: ServiceSpec,
-    /// What was declared before.
-    #[n(1)]
-    pub previous_spec: Option<ServiceSpec>,
-    /// When it was created.
-    #[n(2)]
-    pub created_at: Timestamp,
-    /// When it last changed.
-    #[n(3)]
-    pub updated_at: Timestamp,
-    /// Revision of the last change.
-    #[n(4)]
-    pub revision: Revision,
-    /// Revision of the last change that concerns its tasks.
-    #[n(5)]
-    pub spec_revision: Revision,
-    /// The request that created it.
-    #[n(6)]
-    pub request: Option<RequestMark>,
-}
-
-/// A reference whose version was settled when its task was assigned.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ResolvedReference {
-    /// The secret.
-    #[n(0)]
-    pub secret_id: SecretId,
-    /// Its name as the user gave it.
-    #[n(1)]
-    pub secret_name: SecretName,
-    /// Which of its values.
-    #[n(2)]
-    pub version: Version,
-    /// The file.
-    #[n(3)]
-    pub target: Target,
-    /// Owner of the file.
-    #[n(4)]
-    pub uid: Option<u32>,
-    /// Group of the file.
-    #[n(5)]
-    pub gid: Option<u32>,
-    /// Its permissions.
-    #[n(6)]
-    pub mode: FileMode,
-}
-
-/// Where a task is, since when, and what there is to say.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct StatusChange {
-    /// The state.
-    #[n(0)]
-    pub state: TaskState,
-    /// Since when.
-    #[n(1)]
-    pub at: Timestamp,
-    /// For people.
-    #[n(2)]
-    pub message: String,
-    /// How it ended.
-    #[n(3)]
-    pub exit_code: Option<i32>,
-}
-
-/// One run of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Task {
-    /// Of which service.
-    #[n(0)]
-    pub service_id: ServiceId,
-    /// Its name, kept for the time after the service is gone.
-    #[n(1)]
-    pub service_name: ServiceName,
-    /// Which replica, from 1.
-    #[n(2)]
-    pub slot: u64,
-    /// What runs.
-    #[n(3)]
-    pub spec: TaskSpec,
-    /// Of which declaration.
-    #[n(4)]
-    pub spec_revision: Revision,
-    /// Where, once assigned.
-    #[n(5)]
-    pub node_id: Option<NodeId>,
-    /// What is wanted of it.
-    #[n(6)]
-    pub desired: DesiredState,
-    /// Where it is.
-    #[n(7)]
-    pub status: StatusChange,
-    /// Where it was, oldest first.
-    #[n(8)]
-    pub history: Vec<StatusChange>,
-    /// What is mounted, as its agent says.
-    #[n(9)]
-    pub mounted: Vec<Mounted>,
-    /// Which values it gets, once assigned.
-    #[n(10)]
-    pub secrets: Vec<ResolvedReference>,
-    /// Not to be placed before.
-    #[n(11)]
-    pub not_before: Timestamp,
-    /// Restarts of its slot in the current window, this one included.
-    #[n(12)]
-    pub attempts: u64,
-    /// Start of that window.
-    #[n(13)]
-    pub window_start: Timestamp,
-    /// When it was made.
-    #[n(14)]
-    pub created_at: Timestamp,
-    /// Revision of the last change that is not status.
-    #[n(15)]
-    pub revision: Revision,
-}
-
-impl Task {
-    /// Whether the task holds, or may still come to hold, secrets on its node.
-    pub fn is_live(&self) -> bool {
-        !self.status.state.is_terminal()
-    }
 }
 
 /// A network, kept for compose files; nothing is connected by it.

@@ -2,22 +2,30 @@
 //!
 //! Pure: state, time and a supply of fresh ids go in, steps come out. Each step names the
 //! revisions it was computed from, so a plan that is late does no harm. No timer lives only in
-//! memory: a delayed restart is a task with `not_before`, and a new leader plans from the state.
+//! memory: a delayed restart is a task with `not_before`, an update's delays and watches follow from
+//! when its tasks ran, and a new leader plans on from the state.
+//!
+//! `place` tends one replica, or one node of a global service; `rollout` says how many of them an
+//! update may touch at a time, and what becomes of it.
 //!
 //! Invariant: planning again after all steps took effect yields no steps (a fixpoint), but for
 //! what waits for time or for agents.
+
+mod place;
+mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto::id::{NodeId, ServiceId, TaskId, Timestamp};
-use proto::limits::HISTORY_MAX;
-use proto::spec::{Mode, RestartCondition, RestartPolicy};
+use proto::spec::Mode;
 use proto::task::{DesiredState, TaskState};
 
+use self::place::Look;
+use self::rollout::Rollout;
 use crate::command::Step;
-use crate::object::{Availability, NodeState, Service, Task};
-use crate::schedule::{Load, place};
+use crate::object::{Availability, Node, NodeState, Place, Service, Task};
+use crate::schedule::{self, Load};
 use crate::state::State;
 
 /// Steps in one command: it stays well under the largest log entry.
@@ -68,11 +76,29 @@ pub fn plan(state: &State, now: Timestamp, scope: &Scope, ids: &mut dyn FnMut() 
     planner.plan
 }
 
-impl Planner<'_> {
+/// Whether a global service has a task on this node: it may run one, and the constraints hold.
+fn belongs_on(service: &Service, id: NodeId, node: &Node) -> bool {
+    node.has_agent
+        && node.state != NodeState::Down
+        && node.availability != Availability::Drain
+        && schedule::meets(&service.spec.task.placement, id, node)
+}
+
+/// How many tasks a service is to have: its replicas, or the nodes that a global one belongs on.
+pub fn places_wanted(state: &State, service: &Service) -> u64 {
+    match service.spec.mode {
+        Mode::Replicated(replicas) => replicas,
+        Mode::Global => {
+            let nodes = state.nodes.iter();
+            nodes.filter(|(id, node)| belongs_on(service, **id, node)).count() as u64
+        }
+    }
+}
+
+impl<'a> Planner<'a> {
     fn services(&mut self, ids: &BTreeSet<ServiceId>) {
         for id in ids {
-            if self.plan.steps.len() >= STEPS_MAX {
-                self.plan.more = true;
+            if self.is_full() {
                 return;
             }
             match self.state.services.get(id) {
@@ -80,6 +106,16 @@ impl Planner<'_> {
                 None => self.leftovers(*id),
             }
         }
+    }
+
+    /// Whether the command is full; the rest is planned next.
+    fn is_full(&mut self) -> bool {
+        self.plan.more |= self.plan.steps.len() >= STEPS_MAX;
+        self.plan.more
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |known| known.min(at)));
     }
 
     /// Tasks of a service that is gone.
@@ -91,128 +127,100 @@ impl Planner<'_> {
     }
 
     fn service(&mut self, id: ServiceId, service: &Service) {
-        let Mode::Replicated(replicas) = service.spec.mode else { return };
-        let mut slots: BTreeMap<u64, Vec<(TaskId, &Arc<Task>)>> = BTreeMap::new();
+        let mut by_place: BTreeMap<Place, Vec<(TaskId, &'a Arc<Task>)>> = BTreeMap::new();
         for (task_id, task) in self.state.tasks_of_service(id) {
-            slots.entry(task.slot).or_default().push((task_id, task));
+            by_place.entry(task.place()).or_default().push((task_id, task));
         }
-        for slot in 1..=replicas {
-            if self.plan.steps.len() >= STEPS_MAX {
-                self.plan.more = true;
+        let looks: Vec<_> = self
+            .places(service)
+            .into_iter()
+            .map(|(place, held)| {
+                let tasks = by_place.remove(&place).unwrap_or_default();
+                (place, Look::at(self.state, service, tasks, held))
+            })
+            .collect();
+        if let Some(step) = rollout::verdict(self.state, id, service) {
+            self.plan.steps.push(step);
+            return;
+        }
+        let mut rollout = Rollout::of(service, looks.iter().map(|(_, look)| look), self.now);
+        for (place, look) in &looks {
+            if self.is_full() {
                 return;
             }
-            let tasks = slots.remove(&slot).unwrap_or_default();
-            self.slot(id, service, slot, tasks);
+            self.tend(id, service, *place, look, &mut rollout);
         }
-        // Slots beyond the number of replicas.
-        for (task_id, task) in slots.into_values().flatten() {
-            self.let_go(task_id, task);
+        if let Some(at) = rollout.next_free.filter(|_| rollout.waiting) {
+            self.wake_at(at);
         }
-    }
-
-    /// One replica: at most one task that is wanted, ended ones as history.
-    fn slot(
-        &mut self,
-        id: ServiceId,
-        service: &Service,
-        slot: u64,
-        mut tasks: Vec<(TaskId, &Arc<Task>)>,
-    ) {
-        tasks.sort_by_key(|(id, task)| (task.created_at, task.revision, *id));
-        let mut occupied = false;
-        let mut stopping = false;
-        let mut ended: Option<&Arc<Task>> = None;
-        let mut history = Vec::new();
-        for (task_id, task) in &tasks {
-            let wanted = task.desired <= DesiredState::Running;
-            if task.status.state.is_terminal() {
-                if wanted {
-                    ended = Some(task);
+        self.complete(id, service, &rollout);
+        for (place, tasks) in by_place {
+            let known = place.node.is_some_and(|node| self.state.nodes.contains_key(&node));
+            for (task_id, task) in tasks {
+                if known && service.spec.mode == Mode::Global {
+                    self.stand_down(task_id, task);
+                } else {
+                    self.let_go(task_id, task);
                 }
-                history.push((*task_id, *task));
-            } else if !wanted {
-                stopping |= task.node_id.is_some() && !self.is_node_lost(task.node_id);
-                self.give_up_if_lost(*task_id, task);
-            } else if occupied || task.spec_revision != service.spec_revision {
-                self.stop(*task_id, task);
-                stopping |= task.node_id.is_some();
-            } else if self.must_leave(task.node_id) {
-                self.stop(*task_id, task);
-                self.give_up_if_lost(*task_id, task);
-            } else {
-                occupied = true;
-                self.assign(*task_id, task);
             }
         }
-        let restart = ended.map(|task| self.restart(task, &service.spec.task.restart));
-        match restart {
-            _ if occupied || stopping => {}
-            Some(None) => {}
-            Some(Some((not_before, attempts, window_start))) => {
-                self.create(id, service, slot, (not_before, attempts, window_start));
+    }
+
+    /// Where the service has a task, and whether what is there is only kept: a paused node gets
+    /// nothing new.
+    fn places(&self, service: &Service) -> Vec<(Place, bool)> {
+        match service.spec.mode {
+            Mode::Replicated(replicas) => {
+                (1..=replicas).map(|slot| (Place { slot, node: None }, false)).collect()
             }
-            None => self.create(id, service, slot, (Timestamp(0), 0, self.now)),
+            Mode::Global => {
+                let nodes = self.state.nodes.iter();
+                let nodes = nodes.filter(|(id, node)| belongs_on(service, **id, node));
+                let place = |id: &NodeId| Place { slot: 0, node: Some(*id) };
+                nodes
+                    .map(|(id, node)| (place(id), node.availability == Availability::Pause))
+                    .collect()
+            }
         }
-        let restarted = matches!(restart, Some(Some(_)));
-        self.trim(&history, restarted && !stopping);
     }
 
-    /// When an ended task is replaced, if it is: not before, attempts so far, start of the window.
-    fn restart(&self, task: &Task, policy: &RestartPolicy) -> Option<(Timestamp, u64, Timestamp)> {
-        let status = &task.status;
-        if status.state == TaskState::Orphaned {
-            return Some((self.now, task.attempts, task.window_start));
+    /// An update that has reached every place, and whose last tasks were watched long enough.
+    fn complete(&mut self, id: ServiceId, service: &Service, rollout: &Rollout) {
+        let Some(update) = service.active_update() else { return };
+        if rollout.waiting || rollout.in_flight {
+            return;
         }
-        let failed = status.state != TaskState::Complete;
-        let wanted = match policy.condition {
-            RestartCondition::Any => true,
-            RestartCondition::OnFailure => failed,
-            RestartCondition::None => false,
-        };
-        let window_over =
-            policy.window_ms > 0 && self.now.ms_since(task.window_start) > policy.window_ms;
-        let (attempts, window_start) =
-            if window_over { (0, self.now) } else { (task.attempts, task.window_start) };
-        let allowed = policy.attempts_max == 0 || attempts < policy.attempts_max;
-        (wanted && allowed)
-            .then(|| (status.at.after_ms(policy.delay_ms), attempts + 1, window_start))
-    }
-
-    fn create(
-        &mut self,
-        service_id: ServiceId,
-        service: &Service,
-        slot: u64,
-        (not_before, attempts, window_start): (Timestamp, u64, Timestamp),
-    ) {
-        self.plan.steps.push(Step::CreateTask {
-            id: (self.ids)(),
-            service_id,
-            spec_revision: service.spec_revision,
-            slot,
-            not_before,
-            attempts,
-            window_start,
+        let monitor_ms = service.rollout_config().monitor_ms;
+        if let Some(at) = rollout.last_up.map(|at| at.after_ms(monitor_ms))
+            && at > self.now
+        {
+            return self.wake_at(at);
+        }
+        let to = update.state.completed();
+        let message = if to.is_rollback() { "rollback completed" } else { "update completed" };
+        self.plan.steps.push(Step::MoveUpdate {
+            service_id: id,
+            began: update.began,
+            from: update.state,
+            to,
+            message: message.into(),
         });
-    }
-
-    /// Ended tasks of a slot: wanted ones are done with once replaced, the oldest are forgotten.
-    fn trim(&mut self, history: &[(TaskId, &Arc<Task>)], replaced: bool) {
-        let excess = history.len().saturating_sub(HISTORY_MAX);
-        for (position, (id, task)) in history.iter().enumerate() {
-            let wanted = task.desired <= DesiredState::Running;
-            if position < excess && (!wanted || replaced) || task.desired == DesiredState::Remove {
-                self.plan.steps.push(Step::RemoveTask { id: *id, revision: task.revision });
-            } else if wanted && replaced {
-                self.stop(*id, task);
-            }
-        }
     }
 
     fn stop(&mut self, id: TaskId, task: &Task) {
         let desired = DesiredState::Shutdown;
         if task.desired < desired {
             self.plan.steps.push(Step::SetDesired { id, revision: task.revision, desired });
+        }
+    }
+
+    /// A task of a global service on a node where it does not belong now: stopped, kept as history.
+    fn stand_down(&mut self, id: TaskId, task: &Task) {
+        if task.desired == DesiredState::Remove {
+            self.let_go(id, task);
+        } else if task.is_live() {
+            self.stop(id, task);
+            self.give_up_if_lost(id, task);
         }
     }
 
@@ -244,31 +252,16 @@ impl Planner<'_> {
         }
     }
 
-    fn is_node_lost(&self, node: Option<NodeId>) -> bool {
-        let node = node.and_then(|id| self.state.nodes.get(&id));
-        node.is_none_or(|node| node.state == NodeState::Down)
-    }
-
-    /// Whether a wanted task cannot stay where it is: its node is down, draining or gone.
-    fn must_leave(&self, node: Option<NodeId>) -> bool {
-        let Some(id) = node else { return false };
-        self.state.nodes.get(&id).is_none_or(|node| {
-            node.state == NodeState::Down || node.availability == Availability::Drain
-        })
-    }
-
     fn assign(&mut self, id: TaskId, task: &Task) {
         if task.node_id.is_some() {
             return;
         }
         if task.not_before > self.now {
-            let wake = self.plan.wake_at.map_or(task.not_before, |at| at.min(task.not_before));
-            self.plan.wake_at = Some(wake);
-            return;
+            return self.wake_at(task.not_before);
         }
-        match place(self.state, task, &self.load) {
+        match schedule::place(self.state, task, &self.load) {
             Ok(node_id) => {
-                self.load.add(task.service_id, node_id);
+                self.load.add(task, node_id);
                 let node_revision = self.state.nodes.get(&node_id).map(|node| node.revision);
                 self.plan.steps.push(Step::AssignTask {
                     id,

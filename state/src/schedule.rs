@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 
 use proto::id::{NodeId, ServiceId};
-use proto::spec::{Comparison, Constraint, RuntimeKind};
-use proto::task::DesiredState;
+use proto::spec::{Comparison, Constraint, Placement, RuntimeKind};
 
 use crate::object::{Availability, Node, NodeState, Task};
 use crate::state::State;
@@ -66,17 +65,17 @@ impl Load {
         for task in state.tasks.values() {
             if let Some(node) = task.node_id
                 && task.is_live()
-                && task.desired <= DesiredState::Running
+                && task.is_wanted()
             {
-                load.add(task.service_id, node);
+                load.add(task, node);
             }
         }
         load
     }
 
-    pub(crate) fn add(&mut self, service: ServiceId, node: NodeId) {
+    pub(crate) fn add(&mut self, task: &Task, node: NodeId) {
         *self.total.entry(node).or_default() += 1;
-        *self.of_service.entry((service, node)).or_default() += 1;
+        *self.of_service.entry((task.service_id, node)).or_default() += 1;
     }
 
     fn of_service(&self, service: ServiceId, node: NodeId) -> u64 {
@@ -106,6 +105,18 @@ fn describe(constraint: &Constraint) -> String {
     }
 }
 
+/// The first constraint that a node does not satisfy.
+fn unmet<'a>(placement: &'a Placement, id: NodeId, node: &Node) -> Option<&'a Constraint> {
+    let mut constraints = placement.constraints.iter();
+    constraints
+        .find(|constraint| !constraint.accepts(value_of(constraint.key(), id, node).as_deref()))
+}
+
+/// Whether a node satisfies every constraint.
+pub(crate) fn meets(placement: &Placement, id: NodeId, node: &Node) -> bool {
+    unmet(placement, id, node).is_none()
+}
+
 /// The filters, in order.
 fn objection(task: &Task, id: NodeId, node: &Node, of_service: u64) -> Option<Objection> {
     if !node.has_agent {
@@ -123,11 +134,7 @@ fn objection(task: &Task, id: NodeId, node: &Node, of_service: u64) -> Option<Ob
         return Some(Objection::Runtime(RuntimeName(task.spec.runtime.as_str())));
     }
     let placement = &task.spec.placement;
-    let unmet = placement
-        .constraints
-        .iter()
-        .find(|constraint| !constraint.accepts(value_of(constraint.key(), id, node).as_deref()));
-    if let Some(constraint) = unmet {
+    if let Some(constraint) = unmet(placement, id, node) {
         return Some(Objection::Constraint(describe(constraint)));
     }
     let limit = placement.replicas_per_node_max;
@@ -136,10 +143,11 @@ fn objection(task: &Task, id: NodeId, node: &Node, of_service: u64) -> Option<Ob
 
 /// Whether the scheduler could choose this node for this task, by the state alone.
 pub(crate) fn fits(state: &State, task: &Task, id: NodeId, node: &Node) -> bool {
+    if task.for_node.is_some_and(|wanted| wanted != id) {
+        return false;
+    }
     let others = state.tasks_of_node(id).filter(|(_, other)| {
-        other.service_id == task.service_id
-            && other.is_live()
-            && other.desired <= DesiredState::Running
+        other.service_id == task.service_id && other.is_live() && other.is_wanted()
     });
     objection(task, id, node, others.count() as u64).is_none()
 }
@@ -148,7 +156,8 @@ pub(crate) fn fits(state: &State, task: &Task, id: NodeId, node: &Node) -> bool 
 pub(crate) fn place(state: &State, task: &Task, load: &Load) -> Result<NodeId, String> {
     let mut objections: BTreeMap<Objection, usize> = BTreeMap::new();
     let mut best: Option<(u64, u64, NodeId)> = None;
-    for (id, node) in state.nodes() {
+    let for_this = |id: &NodeId| task.for_node.is_none_or(|wanted| wanted == *id);
+    for (id, node) in state.nodes().iter().filter(|(id, _)| for_this(id)) {
         let of_service = load.of_service(task.service_id, *id);
         if let Some(objection) = objection(task, *id, node, of_service) {
             *objections.entry(objection).or_default() += 1;

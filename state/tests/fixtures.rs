@@ -15,7 +15,9 @@ use state::command::{
 use state::object::{
     Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient, TransitKey,
 };
-use state::{AlarmReason, BootCommand, PeerPolicy, State, Wrapped, apply, wrap_digest};
+use state::{
+    AlarmReason, BootCommand, MadeBy, PeerPolicy, State, UpdateState, Wrapped, apply, wrap_digest,
+};
 
 use crate::world::*;
 
@@ -48,6 +50,8 @@ fn log_of_everything() -> World {
     let revision = world.revision_of_service(service);
     spec.task.force_update = 1;
     world.did(Command::UpdateService { id: service, revision, spec: Box::new(spec) });
+    let revision = world.revision_of_service(service);
+    world.did(Command::RollBackService { id: service, revision });
     steps_of_every_kind(&mut world);
     members_and_operators(&mut world);
     world.did(Command::RemoveService { id: service });
@@ -85,12 +89,23 @@ fn steps_of_every_kind(world: &mut World) {
             not_before: Timestamp(5),
             attempts: 2,
             window_start: Timestamp(3),
+            for_node: Some(node_id(1)),
+            made_by: Some(MadeBy { began: revision, counts: true }),
+            restarts: Some(vec![Timestamp(4)]),
         },
         Step::AssignTask { id, revision, node_id: node_id(1), node_revision: revision },
         Step::SetDesired { id, revision, desired: DesiredState::Shutdown },
         Step::ExplainPending { id, revision, message: "no node".into() },
         Step::OrphanTask { id, revision, message: "gone".into() },
         Step::RemoveTask { id, revision },
+        Step::MoveUpdate {
+            service_id: service_id(9),
+            began: revision,
+            from: UpdateState::Updating,
+            to: UpdateState::Paused,
+            message: "a task failed".into(),
+        },
+        Step::RollBack { service_id: service_id(9), revision, message: "a task failed".into() },
     ];
     world.did(Command::Plan(steps));
 }
@@ -280,7 +295,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 48, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 49, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

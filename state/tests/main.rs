@@ -9,11 +9,14 @@
 mod boot;
 mod examples;
 mod fixtures;
+mod global;
 mod incarnation;
 mod log_keys;
 mod properties;
+mod restarts;
 mod root_keys;
 mod shredding;
 mod slots;
 mod swarm_bodies;
+mod updates;
 mod world;

@@ -7,10 +7,12 @@ use proto::id::{MemberId, RequestKey, Revision, Timestamp, Version};
 use proto::identity::{Caller, Principal, Subject};
 use proto::limits::{RECIPIENTS_MAX, SLOT_PARAMETERS_BYTES_MAX};
 use proto::name::Labels;
+use proto::spec::{FailureAction, Mode};
 use proto::task::{DesiredState, TaskState, TaskStatus};
 use state::command::{Command, CreateSecret, Envelope, NodeNews, NodeStatuses, UpdateNode};
 use state::object::{
-    Availability, Blob, Digest, NodeReport, NodeState, RequestMark, SlotRecipient,
+    Availability, Blob, Digest, Node, NodeReport, NodeState, Place, RequestMark, Service,
+    SlotRecipient,
 };
 use state::{Scope, SnapshotReader, State, apply, assignments, entitled, plan};
 
@@ -21,8 +23,9 @@ use crate::world::*;
 enum Act {
     CreateSecret { n: u8, name: u8, size: u16, request: Option<u8> },
     RemoveSecret { n: u8, forget: bool },
-    CreateService { n: u8, replicas: u8, secrets: Vec<u8>, zone: Option<u8> },
+    CreateService { n: u8, replicas: u8, secrets: Vec<u8>, zone: Option<u8>, global: bool },
     UpdateService { n: u8, replicas: u8, secrets: Vec<u8>, stale: bool },
+    RollBack { n: u8, stale: bool },
     RemoveService { n: u8 },
     AddNode { n: u8, zone: u8 },
     NodeIs { n: u8, state: u8 },
@@ -42,12 +45,14 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0_u8..6, 0_u8..6, 0_u16..4000, prop::option::of(0_u8..4))
             .prop_map(|(n, name, size, request)| Act::CreateSecret { n, name, size, request }),
         1 => (0_u8..6, any::<bool>()).prop_map(|(n, forget)| Act::RemoveSecret { n, forget }),
-        3 => (0_u8..4, 0_u8..5, secrets(), prop::option::of(0_u8..3))
-            .prop_map(|(n, replicas, secrets, zone)|
-                Act::CreateService { n, replicas, secrets, zone }),
+        3 => (0_u8..4, 0_u8..5, secrets(), prop::option::of(0_u8..3), prop::bool::weighted(0.3))
+            .prop_map(|(n, replicas, secrets, zone, global)|
+                Act::CreateService { n, replicas, secrets, zone, global }),
         2 => (0_u8..4, 0_u8..5, secrets(), prop::bool::weighted(0.2))
             .prop_map(|(n, replicas, secrets, stale)|
                 Act::UpdateService { n, replicas, secrets, stale }),
+        1 => (0_u8..4, prop::bool::weighted(0.2))
+            .prop_map(|(n, stale)| Act::RollBack { n, stale }),
         1 => (0_u8..4).prop_map(|n| Act::RemoveService { n }),
         2 => (0_u8..4, 0_u8..3).prop_map(|(n, zone)| Act::AddNode { n, zone }),
         2 => (0_u8..4, 0_u8..3).prop_map(|(n, state)| Act::NodeIs { n, state }),
@@ -72,7 +77,15 @@ fn references(secrets: &[u8]) -> Vec<(u8, String)> {
 fn spec_of(n: u8, replicas: u8, secrets: &[u8]) -> proto::spec::ServiceSpec {
     let references = references(secrets);
     let borrowed: Vec<_> = references.iter().map(|(n, name)| (*n, name.as_str())).collect();
-    World::spec(&format!("service-{n}"), replicas.into(), &borrowed)
+    let mut spec = World::spec(&format!("service-{n}"), replicas.into(), &borrowed);
+    let actions = [FailureAction::Pause, FailureAction::Continue, FailureAction::Rollback];
+    for config in [&mut spec.update, &mut spec.rollback] {
+        config.failure_action = actions[usize::from(n) % 3];
+        config.parallelism = u64::from(n) % 3;
+        config.delay_ms = u64::from(n) * 20;
+        config.monitor_ms = 40;
+    }
+    spec
 }
 
 /// Turns an act into a command; none if it is not one, or is done here.
@@ -90,8 +103,11 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
         Act::RemoveSecret { n, forget } => {
             Command::RemoveSecret { id: secret_id(*n), forget_previous: *forget, shred: None }
         }
-        Act::CreateService { n, replicas, secrets, zone } => {
+        Act::CreateService { n, replicas, secrets, zone, global } => {
             let mut spec = spec_of(*n, *replicas, secrets);
+            if *global {
+                spec.mode = Mode::Global;
+            }
             if let Some(zone) = zone {
                 spec.task.placement.constraints =
                     vec![format!("node.labels.zone==z{zone}").parse().unwrap()];
@@ -105,8 +121,16 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
             let mut spec = spec_of(*n, *replicas, secrets);
             if let Some(service) = world.state.service(id) {
                 spec.task.placement = service.spec.task.placement.clone();
+                if service.spec.mode == Mode::Global {
+                    spec.mode = Mode::Global;
+                }
             }
             Command::UpdateService { id, revision, spec: Box::new(spec) }
+        }
+        Act::RollBack { n, stale } => {
+            let id = service_id(*n);
+            let revision = world.state.service(id).map_or(Revision(0), |s| s.revision);
+            Command::RollBackService { id, revision: Revision(revision.0 + u64::from(*stale)) }
         }
         Act::RemoveService { n } => Command::RemoveService { id: service_id(*n) },
         Act::AddNode { n, zone } => {
@@ -364,22 +388,33 @@ proptest! {
         world.now += 1_000_000;
         world.settle();
         for (id, service) in world.state.services() {
-            let proto::spec::Mode::Replicated(replicas) = service.spec.mode else { continue };
             let wanted: Vec<_> = world
                 .state
                 .tasks_of_service(*id)
                 .filter(|(_, task)| task.is_live() && task.desired <= DesiredState::Running)
-                .map(|(_, task)| task.slot)
+                .map(|(_, task)| task.place())
                 .collect();
             let distinct: BTreeSet<_> = wanted.iter().copied().collect();
-            assert_eq!(distinct.len(), wanted.len(), "one task a slot");
-            assert!(distinct.iter().all(|slot| (1..=replicas).contains(slot)));
-            // A slot may wait for its predecessor to stop, but for nothing else.
-            for slot in (1..=replicas).filter(|slot| !distinct.contains(slot)) {
+            assert_eq!(distinct.len(), wanted.len(), "one task a place");
+            let places: BTreeSet<_> = match service.spec.mode {
+                Mode::Replicated(replicas) => {
+                    (1..=replicas).map(|slot| Place { slot, node: None }).collect()
+                }
+                Mode::Global => nodes_of(&world.state, service),
+            };
+            assert!(distinct.is_subset(&places));
+            let held = |place: &Place| {
+                let node = place.node.and_then(|id| world.state.node(id));
+                node.is_some_and(|node| node.availability == Availability::Pause)
+            };
+            // A place may wait for its predecessor to stop, but for nothing else.
+            for place in places.difference(&distinct).filter(|place| !held(place)) {
                 let stopping = world.state.tasks_of_service(*id).any(|(_, task)| {
-                    task.slot == slot && task.is_live() && task.desired > DesiredState::Running
+                    task.place() == *place
+                        && task.is_live()
+                        && task.desired > DesiredState::Running
                 });
-                assert!(stopping, "slot {slot} of {} is empty", service.spec.name);
+                assert!(stopping, "{place:?} of {} is empty", service.spec.name);
             }
         }
     }
@@ -411,6 +446,20 @@ proptest! {
         let fed = bytes.chunks(13).try_for_each(|piece| reader.feed(piece));
         prop_assert!(fed.is_err() || reader.finish().is_err());
     }
+}
+
+/// Where a global service belongs, by the oracle's reading.
+fn nodes_of(state: &State, service: &Service) -> BTreeSet<Place> {
+    let belongs = |node: &Node| {
+        let constraints = &service.spec.task.placement.constraints;
+        let zone = node.labels.value("zone");
+        node.has_agent
+            && node.state != NodeState::Down
+            && node.availability != Availability::Drain
+            && constraints.iter().all(|constraint| constraint.accepts(zone))
+    };
+    let nodes = state.nodes().iter().filter(|(_, node)| belongs(node));
+    nodes.map(|(id, _)| Place { slot: 0, node: Some(*id) }).collect()
 }
 
 fn steps(state: &State, now: Timestamp) -> Vec<state::command::Step> {

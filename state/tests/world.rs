@@ -11,12 +11,15 @@ use proto::identity::{Caller, Principal, Role, Subject};
 use proto::name::Labels;
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayload, WrappedKey};
 use proto::spec::{FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice};
+use proto::task::TaskState;
 use state::command::{
     AdmitAgent, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL, NodeNews,
     NodeStatuses,
 };
-use state::object::{Authority, Blob, Certificate, Digest, NodeState, RequestMark, TransitKey};
-use state::{Applied, BootKey, NewGeneration, Scope, State, apply, plan};
+use state::object::{
+    Authority, Blob, Certificate, Digest, NodeState, RequestMark, Task, TransitKey,
+};
+use state::{Applied, BootKey, NewGeneration, Plan, Scope, SnapshotReader, State, apply, plan};
 
 pub(crate) const ROOT: KeyId = KeyId::from_bytes([1; 16]);
 pub(crate) const TRANSIT: KeyId = KeyId::from_bytes([2; 16]);
@@ -230,18 +233,31 @@ impl World {
         self.did(Command::ReportNodes(vec![news]));
     }
 
-    /// Plans and applies until nothing is left to do; returns how many rounds it took.
-    pub(crate) fn settle(&mut self) -> usize {
-        for round in 0..50 {
-            let now = Timestamp(self.now);
-            let made = &mut self.tasks_made;
+    /// What a leader would propose now.
+    pub(crate) fn plan(&mut self) -> Plan {
+        let now = Timestamp(self.now);
+        // A leader that takes over in the middle starts from a snapshot: it plans the same.
+        let restored = restored(&self.state);
+        let plans = [&self.state, &restored].map(|state| {
+            let mut made = self.tasks_made;
             let mut ids = || {
-                *made += 1;
+                made += 1;
                 let mut entropy = [0; 17];
                 entropy[9..].copy_from_slice(&made.to_be_bytes());
                 TaskId::from_entropy(entropy)
             };
-            let plan = plan(&self.state, now, &Scope::Everything, &mut ids);
+            (plan(state, now, &Scope::Everything, &mut ids), made)
+        });
+        let [(plan, made), (again, _)] = plans;
+        assert_eq!(plan, again, "a new leader plans on");
+        self.tasks_made = made;
+        plan
+    }
+
+    /// Plans and applies until nothing is left to do; returns how many rounds it took.
+    pub(crate) fn settle(&mut self) -> usize {
+        for round in 0..50 {
+            let plan = self.plan();
             if plan.steps.is_empty() {
                 return round;
             }
@@ -250,7 +266,65 @@ impl World {
         panic!("planning does not come to rest");
     }
 
-    pub(crate) fn report(&mut self, node: NodeId, task: TaskId, state: proto::task::TaskState) {
+    /// Lets the time pass that a plan waits for; false if it waits for none.
+    pub(crate) fn wake(&mut self) -> bool {
+        let Some(at) = self.plan().wake_at else { return false };
+        self.now = self.now.max(at.0);
+        self.settle();
+        true
+    }
+
+    /// The tasks of a service that live and are wanted, by slot.
+    pub(crate) fn wanted(&self, id: ServiceId) -> Vec<(TaskId, Task)> {
+        let tasks = self.state.tasks_of_service(id);
+        let wanted = tasks.filter(|(_, task)| task.is_live() && task.is_wanted());
+        let mut wanted: Vec<_> = wanted.map(|(id, task)| (id, (**task).clone())).collect();
+        wanted.sort_by_key(|(id, task)| (task.slot, *id));
+        wanted
+    }
+
+    /// Declares a service anew.
+    pub(crate) fn update_service(&mut self, id: ServiceId, change: impl FnOnce(&mut ServiceSpec)) {
+        let mut spec = self.state.service(id).unwrap().spec.clone();
+        change(&mut spec);
+        let revision = self.revision_of_service(id);
+        self.did(Command::UpdateService { id, revision, spec: Box::new(spec) });
+    }
+
+    /// Agents do what they are told: what is to run runs, or fails if its command is `bad`; what is
+    /// to stop stops. Time passes only as commands do.
+    pub(crate) fn agents_act(&mut self) -> usize {
+        let tasks: Vec<_> = self.state.tasks().iter().map(|(id, t)| (*id, t.clone())).collect();
+        let mut acted = 0;
+        for (id, task) in tasks {
+            let up = |node: &NodeId| {
+                self.state.node(*node).is_some_and(|node| node.state == NodeState::Ready)
+            };
+            let Some(node) = task.node_id.filter(up) else { continue };
+            let to = match task.status.state {
+                state if state.is_terminal() => continue,
+                _ if !task.is_wanted() => TaskState::Shutdown,
+                TaskState::Running => continue,
+                _ if task.spec.command == ["bad"] => TaskState::Failed,
+                _ => TaskState::Running,
+            };
+            self.report(node, id, to);
+            acted += 1;
+        }
+        acted
+    }
+
+    /// Plans and lets agents act until neither changes anything; no time passes for it.
+    pub(crate) fn go_on(&mut self) {
+        for _ in 0..200 {
+            if self.settle() + self.agents_act() == 0 {
+                return;
+            }
+        }
+        panic!("it goes on for ever");
+    }
+
+    pub(crate) fn report(&mut self, node: NodeId, task: TaskId, state: TaskState) {
         let status = proto::task::TaskStatus {
             task_id: task,
             state,
@@ -290,6 +364,13 @@ impl World {
         }));
         Caller::Certified { subject: Subject::Operator(id), serial: Serial::from_bytes([n; 16]) }
     }
+}
+
+/// A state as a manager has it that starts from a snapshot.
+pub(crate) fn restored(state: &State) -> State {
+    let mut reader = SnapshotReader::new();
+    reader.feed(&bytes_of(state)).unwrap();
+    reader.finish().unwrap()
 }
 
 /// Every item of a written state but its head and its audit: the objects.

@@ -200,6 +200,7 @@ impl Context<'_> {
                 self.update_service(id, revision, *spec)
             }
             Command::RemoveService { id } => self.remove_service(id),
+            Command::RollBackService { id, revision } => self.roll_back_service(id, revision),
             Command::Plan(steps) => Ok(self.follow_plan(steps)),
             Command::ReportTasks(reports) => Ok(self.report_tasks(reports)),
             Command::ReportNodes(news) => Ok(self.report_nodes(news)),

@@ -107,6 +107,7 @@ impl Context<'_> {
         for (service_id, service) in previous {
             let mut service = (*service).clone();
             service.previous_spec = None;
+            service.previous_spec_revision = None;
             self.state.put_service(service_id, service);
             self.updated(ObjectId::Service(service_id));
         }

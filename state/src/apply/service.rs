@@ -1,4 +1,4 @@
-//! Services: declaring, changing, removing.
+//! Services: declaring, changing, rolling back, removing.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,18 @@ use proto::limits::SERVICES_MAX;
 use proto::spec::{SecretReference, ServiceSpec, VersionChoice};
 use proto::task::DesiredState;
 
+use super::task::StaleStep;
 use super::{Applying, Context};
-use crate::object::{ObjectId, Service, VersionState};
+use crate::object::{ObjectId, Service, Task, VersionState};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
+use crate::rollout::{UpdateState, UpdateStatus};
+use crate::schedule;
+
+/// Whether two declarations make the same tasks: what else they differ in restarts nothing.
+fn same_tasks(one: &ServiceSpec, other: &ServiceSpec) -> bool {
+    one.task == other.task && one.extensions == other.extensions
+}
 
 impl Context<'_> {
     pub(super) fn create_service(&mut self, id: ServiceId, spec: ServiceSpec) -> Applying {
@@ -38,6 +46,8 @@ impl Context<'_> {
             revision: self.revision(),
             spec_revision: self.revision(),
             request: self.request,
+            previous_spec_revision: None,
+            update: None,
         };
         self.state.put_service(id, service);
         self.created(ObjectId::Service(id));
@@ -65,18 +75,145 @@ impl Context<'_> {
         let mut service = (**service).clone();
         // Every reference counts anew: who deploys with a secret can read it.
         self.may_use(&spec.task.secrets)?;
-        let concerns_tasks =
-            service.spec.task != spec.task || service.spec.extensions != spec.extensions;
-        if concerns_tasks {
-            service.spec_revision = self.revision();
-        }
+        let declared = service.spec_revision;
+        let spec_revision = if same_tasks(&service.spec, &spec) {
+            declared
+        } else {
+            // What is declared again is what it was: tasks of then are of the declaration.
+            let again = service.previous_spec.as_ref().filter(|before| same_tasks(before, &spec));
+            again.and(service.previous_spec_revision).unwrap_or_else(|| self.revision())
+        };
         service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+        service.previous_spec_revision = Some(declared);
+        service.spec_revision = spec_revision;
+        self.declare(id, service, UpdateState::Updating, "update in progress");
+        Ok((Outcome::Service { id }, ObjectId::Service(id)))
+    }
+
+    /// An operator's rollback. What is left becomes the previous declaration: a second one undoes it.
+    pub(super) fn roll_back_service(&mut self, id: ServiceId, revision: Revision) -> Applying {
+        let Some(service) = self.state.services.get(&id) else {
+            return Err(Refusal::not_found("service", &id));
+        };
+        Self::expect_revision(service.revision, revision)?;
+        let mut service = (**service).clone();
+        let name = &service.spec.name;
+        let (Some(spec), Some(spec_revision)) =
+            (service.previous_spec.take(), service.previous_spec_revision)
+        else {
+            let reason = format!("service {name} does not have a previous spec");
+            return Err(Refusal::precondition(reason));
+        };
+        self.may_use(&spec.task.secrets)?;
+        service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+        service.previous_spec_revision =
+            Some(std::mem::replace(&mut service.spec_revision, spec_revision));
+        self.declare(id, service, UpdateState::RollbackStarted, "manually requested rollback");
+        Ok((Outcome::Service { id }, ObjectId::Service(id)))
+    }
+
+    /// The rollback of an update that failed. What failed is not kept: there is nothing to go back
+    /// to from here (Swarm's rule).
+    pub(super) fn roll_back(
+        &mut self,
+        id: ServiceId,
+        revision: Revision,
+        message: &str,
+    ) -> Result<(), StaleStep> {
+        let service = self.state.services.get(&id).filter(|service| service.revision == revision);
+        let mut service = (**service.ok_or(StaleStep)?).clone();
+        let update = service.update.take().filter(|update| update.state == UpdateState::Updating);
+        let started_at = update.ok_or(StaleStep)?.started_at;
+        let (Some(spec), Some(spec_revision)) =
+            (service.previous_spec.take(), service.previous_spec_revision.take())
+        else {
+            return Err(StaleStep);
+        };
+        let left = std::mem::replace(&mut service.spec, spec);
+        let left_revision = std::mem::replace(&mut service.spec_revision, spec_revision);
+        self.adopt(id, &left, left_revision, &service);
+        let mut update = self.begin_update(id, &service, UpdateState::RollbackStarted, message);
+        update.started_at = started_at;
+        service.update = Some(update);
+        self.put_declared(id, service);
+        Ok(())
+    }
+
+    /// Stores a service with another spec and its rollout; none if every task is of the spec.
+    fn declare(&mut self, id: ServiceId, mut service: Service, state: UpdateState, message: &str) {
+        if let (Some(left), Some(left_revision)) =
+            (service.previous_spec.as_ref(), service.previous_spec_revision)
+        {
+            self.adopt(id, left, left_revision, &service);
+        }
+        let update = self.begin_update(id, &service, state, message);
+        // An update of no task is none; a rollback was asked for, and says that it is done.
+        service.update = (update.places > 0 || state.is_rollback()).then_some(update);
+        self.put_declared(id, service);
+    }
+
+    fn put_declared(&mut self, id: ServiceId, mut service: Service) {
         service.updated_at = self.now;
         service.revision = self.revision();
         self.state.put_service(id, service);
         self.updated(ObjectId::Service(id));
         self.replan(Some(id));
-        Ok((Outcome::Service { id }, ObjectId::Service(id)))
+    }
+
+    fn begin_update(
+        &self,
+        id: ServiceId,
+        service: &Service,
+        state: UpdateState,
+        message: &str,
+    ) -> UpdateStatus {
+        let outdated = self
+            .state
+            .tasks_of_service(id)
+            .filter(|(_, task)| task.is_wanted() && task.spec_revision != service.spec_revision);
+        let places: BTreeSet<_> = outdated.map(|(_, task)| task.place()).collect();
+        UpdateStatus {
+            state,
+            began: self.revision(),
+            started_at: self.now,
+            completed_at: None,
+            message: message.to_owned(),
+            places: places.len() as u64,
+            failures: 0,
+            failed_task: None,
+        }
+    }
+
+    /// Where only the placement changed, tasks whose node still fits are of the new declaration as
+    /// they are: nothing about them is to change (Swarm's rule).
+    fn adopt(&mut self, id: ServiceId, left: &ServiceSpec, revision: Revision, now: &Service) {
+        let mut as_placed_now = left.task.clone();
+        as_placed_now.placement = now.spec.task.placement.clone();
+        let only_placement =
+            as_placed_now == now.spec.task && left.extensions == now.spec.extensions;
+        if !only_placement || revision == now.spec_revision {
+            return;
+        }
+        let placement = &now.spec.task.placement;
+        let fits = |task: &Task| {
+            let node = task.node_id.filter(|_| task.is_live());
+            node.is_none_or(|id| {
+                let node = self.state.nodes.get(&id);
+                node.is_some_and(|node| schedule::meets(placement, id, node))
+            })
+        };
+        let staying = self
+            .state
+            .tasks_of_service(id)
+            .filter(|(_, task)| task.is_wanted() && task.spec_revision == revision && fits(task));
+        let staying: Vec<_> = staying.map(|(id, task)| (id, (**task).clone())).collect();
+        for (task_id, mut task) in staying {
+            task.spec = now.spec.task.clone();
+            task.spec_revision = now.spec_revision;
+            task.revision = self.revision();
+            self.state.put_task(task_id, task);
+            self.updated(ObjectId::Task(task_id));
+        }
     }
 
     pub(super) fn remove_service(&mut self, id: ServiceId) -> Applying {

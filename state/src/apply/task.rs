@@ -3,15 +3,18 @@
 //! A step whose revisions moved is stale and skipped; the loop that made it plans again. What an
 //! agent says counts only for tasks assigned to its own node, and only forward.
 
+use std::sync::Arc;
+
 use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::limits::{HISTORY_MAX, STATUS_MESSAGE_BYTES_MAX, TASKS_MAX};
-use proto::spec::VersionChoice;
+use proto::spec::{RestartCondition, VersionChoice};
 use proto::task::{DesiredState, TaskState, TaskStatus};
 
 use super::Context;
 use crate::command::{NodeStatuses, Step};
-use crate::object::{ObjectId, ResolvedReference, StatusChange, Task};
+use crate::object::{ObjectId, Place, ResolvedReference, StatusChange, Task};
 use crate::remembered::Outcome;
+use crate::rollout::{MadeBy, UpdateState, UpdateStatus};
 use crate::schedule;
 
 /// What a new task is made from.
@@ -23,10 +26,19 @@ struct NewTask {
     not_before: Timestamp,
     attempts: u64,
     window_start: Timestamp,
+    for_node: Option<NodeId>,
+    made_by: Option<MadeBy>,
+    restarts: Option<Vec<Timestamp>>,
+}
+
+impl NewTask {
+    const fn place(&self) -> Place {
+        Place { slot: self.slot, node: self.for_node }
+    }
 }
 
 /// A step is stale: what it was computed from has moved.
-struct StaleStep;
+pub(super) struct StaleStep;
 
 impl Context<'_> {
     pub(super) fn follow_plan(&mut self, steps: Vec<Step>) -> (Outcome, ObjectId) {
@@ -50,7 +62,10 @@ impl Context<'_> {
                 not_before,
                 attempts,
                 window_start,
-            } => self.create_task(&NewTask {
+                for_node,
+                made_by,
+                restarts,
+            } => self.create_task(NewTask {
                 id,
                 service_id,
                 spec_revision,
@@ -58,6 +73,9 @@ impl Context<'_> {
                 not_before,
                 attempts,
                 window_start,
+                for_node,
+                made_by,
+                restarts,
             }),
             Step::AssignTask { id, revision, node_id, node_revision } => {
                 self.assign_task(id, revision, node_id, node_revision)
@@ -98,7 +116,36 @@ impl Context<'_> {
                 self.replan(Some(task.service_id));
                 Ok(())
             }
+            Step::MoveUpdate { service_id, began, from, to, message } => {
+                self.move_update(service_id, (began, from), to, message)
+            }
+            Step::RollBack { service_id, revision, message } => {
+                self.roll_back(service_id, revision, &message)
+            }
         }
+    }
+
+    /// An update completed or was paused. What it is about stays as it is: no revision moves.
+    fn move_update(
+        &mut self,
+        id: ServiceId,
+        was: (Revision, UpdateState),
+        state: UpdateState,
+        message: String,
+    ) -> Result<(), StaleStep> {
+        let service = self.state.services.get_mut(&id).ok_or(StaleStep)?;
+        let at = |update: &UpdateStatus| (update.began, update.state) == was;
+        if !service.update.as_ref().is_some_and(at) {
+            return Err(StaleStep);
+        }
+        if let Some(update) = &mut Arc::make_mut(service).update {
+            update.state = state;
+            update.message = message;
+            update.completed_at = (!state.is_active() && !state.is_paused()).then_some(self.now);
+        }
+        self.updated(ObjectId::Service(id));
+        self.replan(Some(id));
+        Ok(())
     }
 
     fn task_at(&self, id: TaskId, revision: Revision) -> Result<Task, StaleStep> {
@@ -117,6 +164,9 @@ impl Context<'_> {
 
     fn move_status(&self, task: &mut Task, state: TaskState, message: String) {
         let status = StatusChange { state, at: self.now, message, exit_code: None };
+        if state == TaskState::Running && task.ran_at.is_none() {
+            task.ran_at = Some(self.now);
+        }
         let before = std::mem::replace(&mut task.status, status);
         task.history.push(before);
         if task.history.len() > HISTORY_MAX {
@@ -124,7 +174,7 @@ impl Context<'_> {
         }
     }
 
-    fn create_task(&mut self, new: &NewTask) -> Result<(), StaleStep> {
+    fn create_task(&mut self, new: NewTask) -> Result<(), StaleStep> {
         let service = self.state.services.get(&new.service_id);
         let service = service
             .filter(|service| service.spec_revision == new.spec_revision)
@@ -132,9 +182,13 @@ impl Context<'_> {
         if !self.task_id_free(new.id) || self.state.tasks.len() >= TASKS_MAX {
             return Err(StaleStep);
         }
-        // One live task a slot: two leaders in a row must not fill it twice.
+        // One live task of a declaration a place: two leaders in a row must not fill it twice. One of
+        // another declaration may run on until this one runs.
         let occupied = self.state.tasks_of_service(new.service_id).any(|(_, task)| {
-            task.slot == new.slot && task.is_live() && task.desired <= DesiredState::Running
+            task.place() == new.place()
+                && task.is_live()
+                && task.is_wanted()
+                && task.spec_revision == new.spec_revision
         });
         if occupied {
             return Err(StaleStep);
@@ -161,6 +215,10 @@ impl Context<'_> {
             window_start: new.window_start,
             created_at: self.now,
             revision: self.revision(),
+            for_node: new.for_node,
+            made_by: new.made_by,
+            ran_at: None,
+            restarts: new.restarts,
         };
         self.state.put_task(new.id, task);
         self.created(ObjectId::Task(new.id));
@@ -246,11 +304,31 @@ impl Context<'_> {
         if over {
             task.mounted.clear();
             self.assignments(task.node_id);
+            self.count_failure(status.task_id, &task);
         }
         let service_id = task.service_id;
         self.state.put_task(status.task_id, task);
         self.updated(ObjectId::Task(status.task_id));
         self.replan(Some(service_id));
+    }
+
+    /// A task ended. If nobody wanted it to, an update that is watching it takes note; whether it goes
+    /// on is for the plan to say.
+    fn count_failure(&mut self, id: TaskId, task: &Task) {
+        let done = task.status.state == TaskState::Complete
+            && task.spec.restart.condition != RestartCondition::Any;
+        if !task.is_wanted() || done {
+            return;
+        }
+        let Some(service) = self.state.services.get_mut(&task.service_id) else { return };
+        if !service.counts_as_failure(task, self.now) {
+            return;
+        }
+        if let Some(update) = &mut Arc::make_mut(service).update {
+            update.failures += 1;
+            update.failed_task = Some(id);
+        }
+        self.updated(ObjectId::Service(task.service_id));
     }
 }
 

@@ -15,6 +15,7 @@ impl Command {
             Self::CreateService { .. } => "create_service",
             Self::UpdateService { .. } => "update_service",
             Self::RemoveService { .. } => "remove_service",
+            Self::RollBackService { .. } => "roll_back_service",
             Self::Plan(_) => "plan",
             Self::ReportTasks(_) => "report_tasks",
             Self::ReportNodes(_) => "report_nodes",
@@ -61,7 +62,8 @@ impl Command {
             Self::RemoveSecret { id, .. } | Self::ShredSecret { id } => ObjectId::Secret(*id),
             Self::CreateService { id, .. }
             | Self::UpdateService { id, .. }
-            | Self::RemoveService { id } => ObjectId::Service(*id),
+            | Self::RemoveService { id }
+            | Self::RollBackService { id, .. } => ObjectId::Service(*id),
             Self::UpdateNode(update) => ObjectId::Node(update.id),
             Self::RemoveNode { id, .. } => ObjectId::Node(*id),
             Self::AdmitAgent(AdmitAgent { token_id, .. })
