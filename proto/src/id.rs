@@ -245,6 +245,11 @@ random_bytes!(
     "session id"
 );
 random_bytes!(
+    /// One backup of the cluster.
+    BackupId,
+    "backup id"
+);
+random_bytes!(
     /// One certificate: its serial number.
     Serial,
     "serial number"

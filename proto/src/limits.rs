@@ -117,6 +117,10 @@ pub const TOMBSTONES_MAX: usize = 10_000;
 /// manager a snapshot; whoever cannot wait asks for it (`secretctl rm --shred`).
 pub const SHREDDING_BEGINS_WITHIN_MS: u64 = 7 * 24 * 3600 * 1000;
 
+/// Backups that are remembered, until an operator says that their files are destroyed: one a day for
+/// nearly three years. Beyond it the oldest are counted, no longer named.
+pub const BACKUPS_MAX: usize = 1_000;
+
 /// Finished tasks kept per slot, and status changes kept per task (Swarm's number).
 pub const HISTORY_MAX: usize = 5;
 

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId, Timestamp, TokenId,
+    BackupId, KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId,
+    Timestamp, TokenId,
 };
 use proto::identity::{Caller, Role};
 use proto::name::{Hostname, Labels, OperatorName, SecretName};
@@ -375,6 +376,26 @@ pub enum Command {
         /// As the caller saw it.
         #[n(1)]
         revision: Revision,
+    },
+    /// A backup was taken, and is about to be handed out.
+    #[n(70)]
+    RecordBackup {
+        /// Made before proposing.
+        #[n(0)]
+        id: BackupId,
+        /// The last entry that is in it.
+        #[n(1)]
+        revision: Revision,
+        /// The time of that entry.
+        #[n(2)]
+        taken_at: Timestamp,
+    },
+    /// The file of a backup is destroyed.
+    #[n(71)]
+    ForgetBackup {
+        /// Which.
+        #[n(0)]
+        id: BackupId,
     },
 }
 

@@ -16,6 +16,7 @@ pub mod object;
 mod apply;
 mod assign;
 mod audit;
+mod backup;
 mod boot;
 mod incarnation;
 mod liveness;
@@ -33,6 +34,7 @@ mod state;
 pub use crate::apply::{Applied, Change, Unapplicable, apply, pass};
 pub use crate::assign::{Assignments, assignments, entitled};
 pub use crate::audit::{AuditLog, AuditRecord};
+pub use crate::backup::{Backup, Backups, ForgottenBackups, WrapPlace};
 pub use crate::boot::{
     Alarm, AlarmReason, Boot, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent,
     GRANT_EVERY_MS, Granted, MemberBoot, NewGeneration, PeerPolicy,

@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey, Revision,
-    SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
+    BackupId, ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, RequestKey,
+    Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
 };
 use proto::identity::Principal;
 use proto::limits::{CIPHERTEXT_BYTES_MAX, VERSIONS_MAX};
 use sha2::Digest as _;
 
 use crate::audit::{AuditLog, AuditRecord};
+use crate::backup::Backup;
 use crate::boot::Boot;
 use crate::log_keys::LogKeys;
 use crate::object::{
@@ -87,6 +88,8 @@ mod kind {
     pub(super) const UNNAMED_TOMBSTONES: u8 = 71;
     pub(super) const DEPARTED_MEMBER: u8 = 72;
     pub(super) const BOOT: u8 = 62;
+    pub(super) const BACKUP: u8 = 73;
+    pub(super) const FORGOTTEN_BACKUPS: u8 = 74;
     pub(super) const END: u8 = 255;
 }
 
@@ -175,6 +178,12 @@ impl State {
         }
         if self.boot != Boot::default() {
             out.item(kind::BOOT, &self.boot)?;
+        }
+        for (id, backup) in &self.backups.known {
+            out.item(kind::BACKUP, (*id, backup))?;
+        }
+        if let Some(forgotten) = &self.backups.forgotten {
+            out.item(kind::FORGOTTEN_BACKUPS, forgotten)?;
         }
         out.item(kind::END, ())
     }
@@ -301,6 +310,11 @@ impl SnapshotReader {
                 state.shredding_mut().departed.insert(member, departed);
             }
             kind::BOOT => state.boot = decode(item)?,
+            kind::BACKUP => {
+                let (id, backup): (BackupId, Backup) = decode(item)?;
+                state.backups_mut().known.insert(id, backup);
+            }
+            kind::FORGOTTEN_BACKUPS => state.backups_mut().forgotten = Some(decode(item)?),
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

@@ -18,6 +18,7 @@ use proto::name::FoldedName;
 use proto::sealed::WrappedKey;
 
 use crate::audit::AuditLog;
+use crate::backup::Backups;
 use crate::boot::Boot;
 use crate::log_keys::LogKeys;
 use crate::object::{
@@ -58,6 +59,7 @@ pub struct State {
     pub(crate) shredding: Arc<Shredding>,
     pub(crate) root_keys: RootKeys,
     pub(crate) boot: Boot,
+    pub(crate) backups: Arc<Backups>,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,

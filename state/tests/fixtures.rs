@@ -3,7 +3,7 @@
 //! `fixtures/format_1.hex` holds a log of format 1, an entry a line, and the digest of the state
 //! it makes. `SECRETD_REGENERATE=1` writes it anew: only ever to add, never to change a line.
 
-use proto::id::{KeyId, MemberId, Revision, TaskId, Timestamp, Version};
+use proto::id::{BackupId, KeyId, MemberId, Revision, TaskId, Timestamp, Version};
 use proto::identity::{Caller, Role, Subject};
 use proto::name::Labels;
 use proto::sealed::WrappedKey;
@@ -75,6 +75,7 @@ fn log_of_everything() -> World {
     let begin = crate::incarnation::begin(MemberId(1), 200, 2);
     world.did(Command::BeginIncarnation(Box::new(begin)));
     root_keys(&mut world);
+    backups(&mut world);
     world
 }
 
@@ -259,6 +260,17 @@ fn peers(world: &mut World) {
     });
 }
 
+fn backups(world: &mut World) {
+    for n in [1, 2] {
+        world.did(Command::RecordBackup {
+            id: BackupId::from_bytes([n; 16]),
+            revision: Revision(world.state.index()),
+            taken_at: world.state.now(),
+        });
+    }
+    world.did(Command::ForgetBackup { id: BackupId::from_bytes([1; 16]) });
+}
+
 fn lines(world: &World) -> String {
     let mut text = String::new();
     for (_, envelope) in &world.log {
@@ -295,7 +307,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 49, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 51, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

@@ -6,6 +6,7 @@
 //!
 //! Invariant: a refused command changes nothing but the index and the time.
 
+mod backup;
 mod boot;
 mod cluster;
 mod identity;
@@ -253,6 +254,10 @@ impl Context<'_> {
                 self.acknowledge_root_destroyed(member, id)
             }
             Command::Boot(command) => self.boot(command),
+            Command::RecordBackup { id, revision, taken_at } => {
+                self.record_backup(id, revision, taken_at)
+            }
+            Command::ForgetBackup { id } => self.forget_backup(id),
         }
     }
 

@@ -52,6 +52,8 @@ impl Command {
             Self::ShredSecret { .. } => "shred_secret",
             Self::BeginIncarnation(_) => "begin_incarnation",
             Self::Boot(command) => command.name(),
+            Self::RecordBackup { .. } => "record_backup",
+            Self::ForgetBackup { .. } => "forget_backup",
         }
     }
 
@@ -99,7 +101,9 @@ impl Command {
             | Self::ActivateRoot { .. }
             | Self::Rewrap(_)
             | Self::RetireRoot { .. }
-            | Self::BeginIncarnation(_) => ObjectId::Cluster,
+            | Self::BeginIncarnation(_)
+            | Self::RecordBackup { .. }
+            | Self::ForgetBackup { .. } => ObjectId::Cluster,
         }
     }
 
