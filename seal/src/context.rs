@@ -10,8 +10,8 @@
 //! or one session, to the cluster's present life.
 
 use proto::id::{
-    Incarnation, KeyId, MemberId, NodeId, PayloadId, Realm, RequestKey, SecretId, SessionId,
-    TaskId, TokenId, Version,
+    BackupId, Incarnation, KeyId, MemberId, NodeId, PayloadId, Realm, RequestKey, SecretId,
+    SessionId, TaskId, TokenId, Version,
 };
 use proto::identity::Principal;
 use proto::name::FoldedName;
@@ -190,7 +190,22 @@ pub enum Context<'a> {
         /// KEM id and key it made for the call.
         public_key: &'a [u8],
     },
-    /// One root key on its way to a member.
+    /// HPKE info of a call that brings a backup's root key.
+    BackupKey {
+        /// The cluster.
+        realm: Realm,
+        /// The life of it that the backup is of.
+        incarnation: Incarnation,
+        /// The backup.
+        backup_id: BackupId,
+        /// SHA-256 of its copy of the state.
+        copy_digest: &'a [u8; 32],
+        /// Out of the cluster, or into it.
+        way: BackupWay,
+        /// KEM id and key that was made for the call.
+        public_key: &'a [u8],
+    },
+    /// One root key on its way to a member, or a backup's in its call.
     RootKey {
         /// Which.
         root_key_id: KeyId,
@@ -304,6 +319,24 @@ impl Operation {
     }
 }
 
+/// Which way a backup's root key goes: part of the context of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupWay {
+    /// From the cluster to who keeps the backup.
+    Out,
+    /// From who keeps the backup to the manager that restores it.
+    In,
+}
+
+impl BackupWay {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+        }
+    }
+}
+
 /// One manager's disk in one life of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disk {
@@ -379,6 +412,7 @@ impl Context<'_> {
             Self::Session { .. } => "secretd session",
             Self::Delivery { .. } => "secretd delivery",
             Self::RootFetch { .. } => "secretd root fetch",
+            Self::BackupKey { .. } => "secretd backup key",
             Self::RootKey { .. } => "secretd root key",
             Self::Token { .. } => "secretd token",
             Self::TokenRequest { .. } => "secretd token request",
@@ -483,6 +517,13 @@ impl Context<'_> {
             Self::RootFetch { realm, incarnation, member, public_key } => {
                 e.bytes(realm.as_bytes()).number(incarnation.0).number(member.0).bytes(public_key)
             }
+            Self::BackupKey { realm, incarnation, backup_id, copy_digest, way, public_key } => e
+                .bytes(realm.as_bytes())
+                .number(incarnation.0)
+                .bytes(backup_id.as_bytes())
+                .bytes(copy_digest)
+                .text(way.as_str())
+                .bytes(public_key),
             Self::RootKey { root_key_id } => e.bytes(root_key_id.as_bytes()),
             Self::Token { realm, token_id } => e.bytes(realm.as_bytes()).text(token_id.as_str()),
             Self::TokenRequest { realm, principal, request_key } => {
@@ -619,6 +660,14 @@ mod tests {
                 ciphertext_digest: digest,
             },
             Context::RootFetch { realm, incarnation, member, public_key: digest },
+            Context::BackupKey {
+                realm,
+                incarnation,
+                backup_id: BackupId::from_bytes([n; 16]),
+                copy_digest: digest,
+                way: if n.is_multiple_of(2) { BackupWay::Out } else { BackupWay::In },
+                public_key: digest,
+            },
             Context::RootKey { root_key_id: key_id },
             Context::Token { realm, token_id: TokenId::from_entropy([n; 17]) },
             Context::TokenRequest {

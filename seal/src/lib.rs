@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod backup;
 mod boot_file;
 mod context;
 mod disk;
@@ -22,8 +23,9 @@ mod unlock_key;
 use proto::id::{Realm, TokenId};
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 
+pub use crate::backup::{BackupCall, BackupPublicKey, BackupRoot, BackupSecretKey, DigestOfPieces};
 pub use crate::boot_file::{BOOT_FILE_BYTES_MAX, BootEntry, BootFile, NotABootFile};
-pub use crate::context::{Context, Disk, Operation};
+pub use crate::context::{BackupWay, Context, Disk, Operation};
 pub use crate::disk::{
     LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,
 };

@@ -76,7 +76,7 @@ impl SigningKeyDer {
     }
 }
 
-fn wrapped(bytes: Vec<u8>) -> WrappedKey {
+pub(crate) fn wrapped(bytes: Vec<u8>) -> WrappedKey {
     WrappedKey::new(Bytes::from(bytes)).expect("what was just wrapped has a whole header")
 }
 

@@ -48,6 +48,8 @@ macro_rules! abilities {
 #[test]
 fn keys_and_secrets_cannot_be_printed_cloned_or_compared() {
     for (name, abilities) in abilities![
+        seal::BackupRoot,
+        seal::BackupSecretKey,
         seal::BootEntry,
         seal::BootFile,
         seal::Dek,
