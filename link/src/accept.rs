@@ -70,7 +70,7 @@ pub struct Connections {
 #[derive(Default)]
 struct Open {
     next: u64,
-    by_id: BTreeMap<u64, (Option<Subject>, CancellationToken)>,
+    by_id: BTreeMap<u64, (Option<PeerCertificate>, CancellationToken)>,
     /// Remote clients without a certificate that were not cut.
     strangers: BTreeSet<u64>,
 }
@@ -101,9 +101,14 @@ impl Connections {
 
     /// Cuts every connection of the subjects that match.
     pub fn cut(&self, matches: impl Fn(Subject) -> bool) {
+        self.cut_certified(|certificate| matches(certificate.identity.subject));
+    }
+
+    /// Cuts every connection that began with a certificate which matches.
+    pub fn cut_certified(&self, matches: impl Fn(&PeerCertificate) -> bool) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for (subject, token) in open.by_id.values() {
-            if subject.is_some_and(&matches) {
+        for (certificate, token) in open.by_id.values() {
+            if certificate.as_ref().is_some_and(&matches) {
                 token.cancel();
             }
         }
@@ -124,13 +129,13 @@ impl Connections {
 
     /// Lists a connection from elsewhere, if there is room. A stranger takes the place of the
     /// oldest one where there are too many of them.
-    fn add_remote(&self, subject: Option<Subject>, bounds: Bounds) -> Option<Listed> {
+    fn add_remote(&self, certificate: Option<PeerCertificate>, bounds: Bounds) -> Option<Listed> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.by_id.len() >= bounds.connections {
             return None;
         }
-        let (id, token) = open.list(subject);
-        if subject.is_none() {
+        let (id, token) = open.list(certificate);
+        if certificate.is_none() {
             open.strangers.insert(id);
             while open.strangers.len() > bounds.strangers {
                 let oldest = open.strangers.pop_first();
@@ -149,11 +154,11 @@ impl Connections {
 }
 
 impl Open {
-    fn list(&mut self, subject: Option<Subject>) -> (u64, CancellationToken) {
+    fn list(&mut self, certificate: Option<PeerCertificate>) -> (u64, CancellationToken) {
         let id = self.next;
         self.next += 1;
         let token = CancellationToken::new();
-        self.by_id.insert(id, (subject, token.clone()));
+        self.by_id.insert(id, (certificate, token.clone()));
         (id, token)
     }
 }
@@ -384,8 +389,7 @@ async fn handshake(
     let leaf = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let certificate =
         leaf.map(|leaf| PeerCertificate::parse(leaf)).transpose().map_err(io::Error::other)?;
-    let subject = certificate.map(|certificate| certificate.identity.subject);
-    let listed = connections.add_remote(subject, bounds);
+    let listed = connections.add_remote(certificate, bounds);
     let listed = listed.ok_or_else(|| io::Error::other("there are too many connections"))?;
     Ok(Connection {
         io: Io::Tls(Box::new(stream)),

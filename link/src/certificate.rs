@@ -141,7 +141,34 @@ fn at(timestamp: Timestamp) -> Result<time::OffsetDateTime, CertificateError> {
         .map_err(|error| CertificateError::Make(error.to_string()))
 }
 
-/// Makes a CA's certificate, signed by its own key.
+/// Whether a certificate is a CA's.
+pub fn is_authority(certificate: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+    certificate.is_ca()
+}
+
+/// Whether a certificate carries the signature of a CA's key, made over what it says.
+pub fn is_signed_by(certificate: &[u8], ca: &[u8]) -> bool {
+    let (Ok((_, certificate)), Ok(key)) =
+        (X509Certificate::from_der(certificate), public_key_of(ca))
+    else {
+        return false;
+    };
+    verify(&key, certificate.tbs_certificate.as_ref(), &certificate.signature_value.data)
+}
+
+fn ca_params(now: Timestamp, not_after: Timestamp) -> Result<CertificateParams, CertificateError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("secretd-ca");
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.not_before = at(Timestamp(now.0.saturating_sub(BACKDATE_MS)))?;
+    params.not_after = at(not_after)?;
+    params.serial_number = Some(SerialNumber::from_slice(&positive(seal::random())));
+    Ok(params)
+}
+
+/// Makes a CA's certificate, signed by its own key. Its path length is 1: below it stand leaves,
+/// and the CA that takes its place.
 ///
 /// # Errors
 ///
@@ -151,14 +178,30 @@ pub fn make_ca(
     now: Timestamp,
     not_after: Timestamp,
 ) -> Result<CertificateDer<'static>, CertificateError> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = common_name("secretd-ca");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.not_before = at(Timestamp(now.0.saturating_sub(BACKDATE_MS)))?;
-    params.not_after = at(not_after)?;
-    params.serial_number = Some(SerialNumber::from_slice(&positive(seal::random())));
+    let mut params = ca_params(now, not_after)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     Ok(params.self_signed(&read_key(key)?)?.into())
+}
+
+/// Makes a bridge: the certificate of a new CA's key, signed by the CA whose place it takes. Its
+/// path length is 0: leaves only.
+///
+/// # Errors
+///
+/// If the keys are not ones of [`make_key_pair`]'s, or signing fails.
+pub fn make_bridge(
+    former: &CertificateDer<'_>,
+    former_key: &SigningKeyDer,
+    next_public_key: &[u8],
+    now: Timestamp,
+    not_after: Timestamp,
+) -> Result<CertificateDer<'static>, CertificateError> {
+    let public =
+        SubjectPublicKeyInfo::from_der(next_public_key).map_err(|_| CertificateError::Key)?;
+    let mut params = ca_params(now, not_after)?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let issuer = Issuer::from_ca_cert_der(former, read_key(former_key)?)?;
+    Ok(params.signed_by(&public, &issuer)?.into())
 }
 
 /// What a new certificate says.

@@ -1,7 +1,7 @@
 //! Connections of secretd.
 //!
-//! TLS configurations and verifiers ([`tls`]), certificates and peer identity ([`certificate`]),
-//! accepting ([`accept`]) and dialling ([`dial`]), failures on the wire ([`status`]), and the
+//! TLS configurations and verifiers ([`tls`]), which CAs they go by ([`trust`]), certificates and peer
+//! identity ([`certificate`]), accepting ([`accept`]) and dialling ([`dial`]), failures on the wire ([`status`]), and the
 //! generated RPC stubs ([`rpc`]). Not here: what a caller may do, and what a message means.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod dial;
 pub mod status;
 pub mod tls;
+pub mod trust;
 
 pub use status::Failure;
 

@@ -1,8 +1,9 @@
 //! TLS: the one place where rustls is configured.
 //!
 //! TLS 1.3 only, hybrid post-quantum key exchange first, no resumption (a revoked node must not
-//! come back with a ticket), ALPN `h2`. A server presents its certificate and the CA's, so that a
-//! joiner can compare the CA with its token before it sends anything. A client certificate is
+//! come back with a ticket), ALPN `h2`. A server presents its certificate and what leads to it from
+//! the CA ([`crate::trust`]), so that a joiner can compare that with its token before it sends
+//! anything. A client certificate is
 //! asked for, not required: enrolment has none.
 //!
 //! What is checked here: chain, key usage, realm, role, incarnation. A server of an earlier life of
@@ -20,9 +21,7 @@ use proto::id::{Incarnation, Realm};
 use proto::identity::Role;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, TrustAnchor, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -32,7 +31,8 @@ use rustls::{
 use seal::SigningKeyDer;
 use tokio::sync::watch;
 
-use crate::certificate::{PeerCertificate, public_key_of};
+use crate::certificate::PeerCertificate;
+use crate::trust::{self, Authorities, Checked, Trust};
 
 /// A TLS configuration cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,25 +72,53 @@ impl OwnCertificate {
         ca: CertificateDer<'static>,
         key: &SigningKeyDer,
     ) -> Result<Arc<Self>, TlsError> {
-        let provider = provider();
-        let certified = certify(&provider, certificate, ca, key)?;
-        Ok(Arc::new(Self { current: ArcSwap::from_pointee(certified), provider }))
+        Self::of(certificate, &Authorities::first(ca), key)
     }
 
-    /// Presents another certificate from the next handshake on.
+    /// A certificate of one of a cluster's CAs, and its key.
     ///
     /// # Errors
     ///
-    /// If certificate and key do not go together; the old one stays.
-    pub fn replace(
+    /// If certificate and key do not go together.
+    pub fn of(
+        certificate: CertificateDer<'static>,
+        authorities: &Authorities,
+        key: &SigningKeyDer,
+    ) -> Result<Arc<Self>, TlsError> {
+        let provider = provider();
+        let certified = certify(&provider, certificate, authorities, key)?;
+        Ok(Arc::new(Self { current: ArcSwap::from_pointee(certified), provider }))
+    }
+
+    /// Makes ready to present another certificate.
+    ///
+    /// # Errors
+    ///
+    /// If certificate and key do not go together.
+    pub fn prepare(
         &self,
         certificate: CertificateDer<'static>,
-        ca: CertificateDer<'static>,
+        authorities: &Authorities,
         key: &SigningKeyDer,
-    ) -> Result<(), TlsError> {
-        let certified = certify(&self.provider, certificate, ca, key)?;
+    ) -> Result<Prepared, TlsError> {
+        certify(&self.provider, certificate, authorities, key).map(Prepared)
+    }
+
+    /// Presents what was prepared, from the next handshake on.
+    pub fn present(&self, Prepared(certified): Prepared) {
         self.current.store(Arc::new(certified));
-        Ok(())
+    }
+
+    /// Shows what leads to the certificate in use, by these CAs, from the next handshake on.
+    pub fn show(&self, authorities: &Authorities) {
+        let current = self.current.load();
+        let Some(leaf) = current.cert.first() else { return };
+        let certified = CertifiedKey {
+            cert: chain(leaf.clone(), authorities),
+            key: current.key.clone(),
+            ocsp: None,
+        };
+        self.current.store(Arc::new(certified));
     }
 
     /// What the certificate in use says; none if it is not one of a cluster.
@@ -105,14 +133,23 @@ impl OwnCertificate {
     }
 }
 
+/// A certificate that can be presented: it goes with its key.
+pub struct Prepared(CertifiedKey);
+
+fn chain(leaf: CertificateDer<'static>, authorities: &Authorities) -> Vec<CertificateDer<'static>> {
+    let shown = authorities.shown_with(&leaf);
+    std::iter::once(leaf).chain(shown).collect()
+}
+
 fn certify(
     provider: &CryptoProvider,
     certificate: CertificateDer<'static>,
-    ca: CertificateDer<'static>,
+    authorities: &Authorities,
     key: &SigningKeyDer,
 ) -> Result<CertifiedKey, TlsError> {
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.expose().to_vec()));
-    CertifiedKey::from_der(vec![certificate, ca], der, provider).map_err(TlsError::Certificate)
+    CertifiedKey::from_der(chain(certificate, authorities), der, provider)
+        .map_err(TlsError::Certificate)
 }
 
 impl ResolvesServerCert for OwnCertificate {
@@ -129,39 +166,6 @@ impl rustls::client::ResolvesClientCert for OwnCertificate {
     fn has_certs(&self) -> bool {
         true
     }
-}
-
-/// Checks that a leaf was signed by the CA for TLS, at a moment of its own validity: an end that
-/// has passed is for the caller to judge.
-fn check_chain(
-    algorithms: &WebPkiSupportedAlgorithms,
-    anchor: &TrustAnchor<'_>,
-    leaf: &CertificateDer<'_>,
-    usage: webpki::KeyUsage,
-    now: UnixTime,
-) -> Result<PeerCertificate, rustls::Error> {
-    let bad = |error: rustls::CertificateError| rustls::Error::InvalidCertificate(error);
-    let said = PeerCertificate::parse(leaf)
-        .map_err(|_| bad(rustls::CertificateError::ApplicationVerificationFailure))?;
-    let end = UnixTime::since_unix_epoch(std::time::Duration::from_millis(said.not_after.0));
-    let certificate = webpki::EndEntityCert::try_from(leaf)
-        .map_err(|_| bad(rustls::CertificateError::BadEncoding))?;
-    certificate
-        .verify_for_usage(
-            algorithms.all,
-            std::slice::from_ref(anchor),
-            &[],
-            if now.as_secs() > end.as_secs() { end } else { now },
-            usage,
-            None,
-            None,
-        )
-        .map_err(|error| match error {
-            webpki::Error::CertNotValidYet { .. } => bad(rustls::CertificateError::NotValidYet),
-            webpki::Error::UnknownIssuer => bad(rustls::CertificateError::UnknownIssuer),
-            _ => bad(rustls::CertificateError::BadSignature),
-        })?;
-    Ok(said)
 }
 
 macro_rules! signature_checks {
@@ -206,7 +210,7 @@ pub struct Cluster {
 
 #[derive(Debug)]
 struct ClientVerifier {
-    anchor: TrustAnchor<'static>,
+    trust: Trust,
     cluster: Cluster,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -223,11 +227,11 @@ impl ClientCertVerifier for ClientVerifier {
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        shown: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let usage = webpki::KeyUsage::client_auth();
-        let said = check_chain(&self.algorithms, &self.anchor, leaf, usage, now)?;
+        let said = self.trust.check(&self.algorithms, leaf, shown, usage, now)?.says;
         let known = said.identity.realm == self.cluster.realm
             && said.identity.incarnation <= self.cluster.incarnation;
         if known {
@@ -243,8 +247,8 @@ impl ClientCertVerifier for ClientVerifier {
 /// How a client knows the server it talks to.
 #[derive(Debug, Clone)]
 enum Expectation {
-    /// The CA it has, the cluster it knows.
-    Cluster { anchor: TrustAnchor<'static>, cluster: Cluster },
+    /// The CAs it has, the cluster it knows.
+    Cluster { trust: Trust, cluster: Cluster },
     /// The digest in its token; the CA comes with the chain.
     Digest { ca_digest: [u8; 32], realm: Realm },
 }
@@ -255,6 +259,8 @@ struct ServerVerifier {
     expired_is_accepted: bool,
     /// Told of the lives that servers are of.
     met: Option<watch::Sender<Incarnation>>,
+    /// Told that a server's CA is one that the CA which is trusted has signed.
+    bridged: Option<watch::Sender<bool>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -262,7 +268,7 @@ impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
+        shown: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
@@ -270,28 +276,26 @@ impl ServerCertVerifier for ServerVerifier {
         let unacceptable =
             || rustls::Error::from(rustls::CertificateError::ApplicationVerificationFailure);
         let usage = webpki::KeyUsage::server_auth();
-        let said = match &self.expectation {
-            Expectation::Cluster { anchor, cluster } => {
-                let said = check_chain(&self.algorithms, anchor, leaf, usage, now)?;
-                if said.identity.realm != cluster.realm
-                    || said.identity.incarnation < cluster.incarnation
-                {
+        let Checked { says: said, over_bridge } = match &self.expectation {
+            Expectation::Cluster { trust, cluster } => {
+                let checked = trust.check(&self.algorithms, leaf, shown, usage, now)?;
+                let Cluster { realm, incarnation } = *cluster;
+                let said = checked.says.identity;
+                if said.realm != realm || said.incarnation < incarnation {
                     return Err(unacceptable());
                 }
-                said
+                checked
             }
             Expectation::Digest { ca_digest, realm } => {
-                let ca = chain.last().ok_or_else(unacceptable)?;
-                let public = public_key_of(ca).map_err(|_| unacceptable())?;
-                if !seal::equal(&seal::digest_of(&public), ca_digest) {
-                    return Err(rustls::CertificateError::UnknownIssuer.into());
-                }
-                let anchor = webpki::anchor_from_trusted_cert(ca).map_err(|_| unacceptable())?;
-                let said = check_chain(&self.algorithms, &anchor, leaf, usage, now)?;
-                if said.identity.realm != *realm {
+                let anchor = trust::anchor_of(shown, ca_digest)
+                    .ok_or(rustls::CertificateError::UnknownIssuer)?;
+                let anchors = std::slice::from_ref(&anchor);
+                let checked =
+                    trust::check_chain(&self.algorithms, anchors, leaf, shown, usage, now)?;
+                if checked.says.identity.realm != *realm {
                     return Err(unacceptable());
                 }
-                said
+                checked
             }
         };
         if said.identity.subject.role() != Role::Manager {
@@ -307,6 +311,9 @@ impl ServerCertVerifier for ServerVerifier {
                 *highest = said.identity.incarnation.max(*highest);
                 is_later
             });
+        }
+        if let Some(bridged) = self.bridged.as_ref().filter(|_| over_bridge) {
+            bridged.send_replace(true);
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -324,12 +331,22 @@ pub fn server_config(
     ca: &CertificateDer<'_>,
     cluster: Cluster,
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    manager_config(own, Trust::new([ca])?, cluster)
+}
+
+/// A manager's configuration as a server: its certificate, and the CAs whose clients it knows.
+///
+/// # Errors
+///
+/// If the provider lacks TLS 1.3.
+pub fn manager_config(
+    own: Arc<OwnCertificate>,
+    trust: Trust,
+    cluster: Cluster,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
-    let verifier = ClientVerifier {
-        anchor: anchor(ca)?,
-        cluster,
-        algorithms: provider.signature_verification_algorithms,
-    };
+    let verifier =
+        ClientVerifier { trust, cluster, algorithms: provider.signature_verification_algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Certificate)?
@@ -343,20 +360,15 @@ pub fn server_config(
     Ok(Arc::new(config))
 }
 
-fn anchor(ca: &CertificateDer<'_>) -> Result<TrustAnchor<'static>, TlsError> {
-    webpki::anchor_from_trusted_cert(ca)
-        .map(|anchor| anchor.to_owned())
-        .map_err(TlsError::Authority)
-}
-
 fn client_builder(
     expectation: Expectation,
     expired_is_accepted: bool,
     met: Option<watch::Sender<Incarnation>>,
+    bridged: Option<watch::Sender<bool>>,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, TlsError> {
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = ServerVerifier { expectation, expired_is_accepted, met, algorithms };
+    let verifier = ServerVerifier { expectation, expired_is_accepted, met, bridged, algorithms };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Certificate)?
@@ -381,8 +393,25 @@ pub fn client_config(
     ca: &CertificateDer<'_>,
     cluster: Cluster,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let expectation = Expectation::Cluster { anchor: anchor(ca)?, cluster };
-    let builder = client_builder(expectation, false, None)?;
+    let expectation = Expectation::Cluster { trust: Trust::new([ca])?, cluster };
+    let builder = client_builder(expectation, false, None, None)?;
+    Ok(finish(builder.with_client_cert_resolver(own)))
+}
+
+/// As [`client_config`], and `bridged` becomes true when a manager is met whose CA is not the one
+/// that is trusted, but one that it has signed: it takes that one's place.
+///
+/// # Errors
+///
+/// If the CA's certificate cannot be used.
+pub fn noting_client_config(
+    own: Arc<OwnCertificate>,
+    ca: &CertificateDer<'_>,
+    cluster: Cluster,
+    bridged: watch::Sender<bool>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let expectation = Expectation::Cluster { trust: Trust::new([ca])?, cluster };
+    let builder = client_builder(expectation, false, None, Some(bridged))?;
     Ok(finish(builder.with_client_cert_resolver(own)))
 }
 
@@ -394,15 +423,15 @@ pub fn client_config(
 ///
 /// # Errors
 ///
-/// If the CA's certificate cannot be used.
+/// If the provider lacks TLS 1.3.
 pub fn peer_config(
     own: Arc<OwnCertificate>,
-    ca: &CertificateDer<'_>,
+    trust: Trust,
     cluster: Cluster,
     met: watch::Sender<Incarnation>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let expectation = Expectation::Cluster { anchor: anchor(ca)?, cluster };
-    let builder = client_builder(expectation, true, Some(met))?;
+    let expectation = Expectation::Cluster { trust, cluster };
+    let builder = client_builder(expectation, true, Some(met), None)?;
     Ok(finish(builder.with_client_cert_resolver(own)))
 }
 
@@ -413,7 +442,7 @@ pub fn peer_config(
 /// If the provider lacks TLS 1.3.
 pub fn joiner_config(ca_digest: [u8; 32], realm: Realm) -> Result<Arc<ClientConfig>, TlsError> {
     let expectation = Expectation::Digest { ca_digest, realm };
-    Ok(finish(client_builder(expectation, false, None)?.with_no_client_auth()))
+    Ok(finish(client_builder(expectation, false, None, None)?.with_no_client_auth()))
 }
 
 #[cfg(test)]

@@ -14,15 +14,17 @@ use rustls::{
 };
 
 use super::*;
-use crate::certificate::{KeyPairDer, NewCertificate, issue, make_ca, make_key_pair, make_serial};
+use crate::certificate::{
+    KeyPairDer, NewCertificate, issue, make_bridge, make_ca, make_key_pair, make_serial,
+};
 
 /// When certificates are issued, when they end, and when these handshakes are, unless told
 /// otherwise: milliseconds.
 const ISSUED: u64 = 1_800_000_000_000;
 const ENDS: u64 = ISSUED + 1_000_000;
-const NOW: u64 = ISSUED + 500_000;
+pub(crate) const NOW: u64 = ISSUED + 500_000;
 
-const REALM: Realm = Realm::from_bytes([1; 16]);
+pub(crate) const REALM: Realm = Realm::from_bytes([1; 16]);
 const OTHER_REALM: Realm = Realm::from_bytes([2; 16]);
 
 #[derive(Debug)]
@@ -48,12 +50,19 @@ impl Ca {
         Self { key, certificate }
     }
 
-    fn digest(&self) -> [u8; 32] {
-        seal::digest_of(&self.key.public)
+    /// Its certificate.
+    pub(crate) const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
     }
 
-    /// A certificate that this CA signed, shown together with the certificate of `shown`.
-    fn shown_with(&self, shown: &Self, identity: Identity) -> Arc<OwnCertificate> {
+    /// The bridge from this CA to another.
+    pub(crate) fn bridge_to(&self, next: &Self) -> CertificateDer<'static> {
+        let (now, end) = (Timestamp(ISSUED), Timestamp(ISSUED + 10_000_000_000));
+        make_bridge(&self.certificate, &self.key.private, &next.key.public, now, end).unwrap()
+    }
+
+    /// A certificate that this CA signed, and its key.
+    pub(crate) fn signs(&self, identity: Identity) -> (CertificateDer<'static>, KeyPairDer) {
         let pair = make_key_pair().unwrap();
         let new = NewCertificate {
             identity,
@@ -62,11 +71,20 @@ impl Ca {
             now: Timestamp(ISSUED),
             not_after: Timestamp(ENDS),
         };
-        let certificate = issue(&self.certificate, &self.key.private, &new).unwrap();
+        (issue(&self.certificate, &self.key.private, &new).unwrap(), pair)
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        seal::digest_of(&self.key.public)
+    }
+
+    /// A certificate that this CA signed, shown together with the certificate of `shown`.
+    fn shown_with(&self, shown: &Self, identity: Identity) -> Arc<OwnCertificate> {
+        let (certificate, pair) = self.signs(identity);
         OwnCertificate::new(certificate, shown.certificate.clone(), &pair.private).unwrap()
     }
 
-    fn own(&self, identity: Identity) -> Arc<OwnCertificate> {
+    pub(crate) fn own(&self, identity: Identity) -> Arc<OwnCertificate> {
         self.shown_with(self, identity)
     }
 
@@ -94,7 +112,7 @@ impl Ca {
         let own = self.own(identity);
         let config = if between {
             let met = watch::Sender::new(CLUSTER.incarnation);
-            peer_config(own, &self.certificate, CLUSTER, met)
+            peer_config(own, Trust::new([&self.certificate]).unwrap(), CLUSTER, met)
         } else {
             client_config(own, &self.certificate, CLUSTER)
         };
@@ -102,19 +120,19 @@ impl Ca {
     }
 }
 
-fn serving_at(config: &ServerConfig, now: u64) -> Arc<ServerConfig> {
+pub(crate) fn serving_at(config: &ServerConfig, now: u64) -> Arc<ServerConfig> {
     let mut config = config.clone();
     config.time_provider = Arc::new(At(now));
     Arc::new(config)
 }
 
-fn calling_at(config: &ClientConfig, now: u64) -> Arc<ClientConfig> {
+pub(crate) fn calling_at(config: &ClientConfig, now: u64) -> Arc<ClientConfig> {
     let mut config = config.clone();
     config.time_provider = Arc::new(At(now));
     Arc::new(config)
 }
 
-const CLUSTER: Cluster = Cluster { realm: REALM, incarnation: Incarnation(5) };
+pub(crate) const CLUSTER: Cluster = Cluster { realm: REALM, incarnation: Incarnation(5) };
 
 fn identity(subject: Subject) -> Identity {
     Identity { realm: REALM, incarnation: CLUSTER.incarnation, subject }
@@ -133,7 +151,7 @@ fn operator() -> Identity {
 }
 
 /// Both ends after a handshake, and what each said of it.
-struct Shaken {
+pub(crate) struct Shaken {
     client: ClientConnection,
     server: ServerConnection,
     client_ended: Result<(), Error>,
@@ -143,7 +161,7 @@ struct Shaken {
 impl Shaken {
     /// Both ends took the other.
     #[track_caller]
-    fn agreed(self) -> Self {
+    pub(crate) fn agreed(self) -> Self {
         assert_eq!(self.client_ended, Ok(()));
         assert_eq!(self.server_ended, Ok(()));
         assert!(!self.client.is_handshaking() && !self.server.is_handshaking());
@@ -158,7 +176,7 @@ impl Shaken {
 }
 
 /// Carries records between two ends until nobody has any.
-fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Shaken {
+pub(crate) fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Shaken {
     let name = ServerName::try_from("secretd").unwrap();
     let mut client = ClientConnection::new(client.clone(), name).unwrap();
     let mut server = ServerConnection::new(server.clone()).unwrap();
@@ -191,7 +209,11 @@ fn shake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Shaken {
 
 /// The client turned the server away, and did not show who it is.
 #[track_caller]
-fn server_refused(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, why: CertificateError) {
+pub(crate) fn server_refused(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+    why: CertificateError,
+) {
     let shaken = shake(client, server);
     assert_eq!(shaken.client_ended, Err(why.into()));
     assert!(matches!(shaken.server_ended, Err(Error::AlertReceived(_))));
@@ -200,7 +222,11 @@ fn server_refused(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, why: C
 
 /// The server turned the client away.
 #[track_caller]
-fn client_refused(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>, why: CertificateError) {
+pub(crate) fn client_refused(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+    why: CertificateError,
+) {
     let shaken = shake(client, server);
     assert_eq!(shaken.server_ended, Err(why.into()));
     assert!(matches!(shaken.client_ended, Err(Error::AlertReceived(_))));
@@ -305,11 +331,12 @@ fn the_hybrid_key_exchange_goes_first() {
         provider.kx_groups = wanted.iter().map(|name| group(*name)).collect();
         let verifier = ServerVerifier {
             expectation: Expectation::Cluster {
-                anchor: anchor(&ca.certificate).unwrap(),
+                trust: Trust::new([&ca.certificate]).unwrap(),
                 cluster: CLUSTER,
             },
             expired_is_accepted: false,
             met: None,
+            bridged: None,
             algorithms: provider.signature_verification_algorithms,
         };
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -440,12 +467,11 @@ fn a_server_of_another_cluster_or_life_is_refused() {
     let client = ca.client(agent());
     let unacceptable = || CertificateError::ApplicationVerificationFailure;
     shake(&client, &ca.server(manager())).agreed();
-    // (All CAs have one name, so it is the signature that tells them apart.)
-    server_refused(&client, &other.server(manager()), CertificateError::BadSignature);
+    server_refused(&client, &other.server(manager()), CertificateError::UnknownIssuer);
     // Another CA's certificate beside the right CA's is still another CA's.
     let own = other.shown_with(&ca, manager());
     let posing = serving_at(&server_config(own, &ca.certificate, CLUSTER).unwrap(), NOW);
-    server_refused(&client, &posing, CertificateError::BadSignature);
+    server_refused(&client, &posing, CertificateError::UnknownIssuer);
 
     let elsewhere = Identity { realm: OTHER_REALM, ..manager() };
     server_refused(&client, &ca.server(elsewhere), unacceptable());
@@ -464,11 +490,12 @@ fn a_manager_notes_the_latest_life_that_a_managers_certificate_speaks_of() {
     let met = watch::Sender::new(CLUSTER.incarnation);
     let seen = met.subscribe();
     let own = ca.own(manager());
-    let peer = calling_at(&peer_config(own, &ca.certificate, CLUSTER, met).unwrap(), NOW);
+    let trust = Trust::new([&ca.certificate]).unwrap();
+    let peer = calling_at(&peer_config(own, trust, CLUSTER, met).unwrap(), NOW);
     let life = |incarnation| Identity { incarnation: Incarnation(incarnation), ..manager() };
     shake(&peer, &ca.server(manager())).agreed();
     // Nobody else's word counts: another CA's, an agent's, another cluster's.
-    server_refused(&peer, &other.server(life(9)), CertificateError::BadSignature);
+    server_refused(&peer, &other.server(life(9)), CertificateError::UnknownIssuer);
     let unacceptable = || CertificateError::ApplicationVerificationFailure;
     let of_agent = Identity { incarnation: Incarnation(9), ..agent() };
     server_refused(&peer, &ca.server(of_agent), unacceptable());
@@ -505,9 +532,9 @@ fn a_client_of_another_cluster_or_life_is_refused() {
     }
     let unacceptable = || CertificateError::ApplicationVerificationFailure;
     let show = |own| calling_at(&client_config(own, &ca.certificate, CLUSTER).unwrap(), NOW);
-    client_refused(&show(other.own(agent())), &server, CertificateError::BadSignature);
+    client_refused(&show(other.own(agent())), &server, CertificateError::UnknownIssuer);
     let posing = show(other.shown_with(&ca, agent()));
-    client_refused(&posing, &server, CertificateError::BadSignature);
+    client_refused(&posing, &server, CertificateError::UnknownIssuer);
     let elsewhere = Identity { realm: OTHER_REALM, ..agent() };
     client_refused(&ca.client(elsewhere), &server, unacceptable());
     // Of an earlier life it carries on, as far as the state stands by it; nobody is of a later one.
@@ -537,7 +564,7 @@ fn a_joiner_talks_to_whom_its_token_names_and_shows_no_certificate() {
     // The CA's certificate is public: to show it is not to be signed by it.
     let own = other.shown_with(&ca, manager());
     let posing = serving_at(&server_config(own, &ca.certificate, CLUSTER).unwrap(), NOW);
-    server_refused(&joiner(ca.digest(), REALM), &posing, CertificateError::BadSignature);
+    server_refused(&joiner(ca.digest(), REALM), &posing, CertificateError::UnknownIssuer);
     // Nor is an agent's certificate a manager's.
     server_refused(&joiner(ca.digest(), REALM), &ca.server(agent()), unacceptable());
     let late = calling_at(&joiner_config(ca.digest(), REALM).unwrap(), ENDS + 1000);

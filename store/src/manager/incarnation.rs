@@ -22,6 +22,7 @@ use link::certificate;
 use link::dial::{self, Patience};
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster};
+use link::trust::Trust;
 use proto::id::{Incarnation, MemberId};
 use proto::identity::{Caller, Subject};
 use proto::{Kind, pb};
@@ -301,7 +302,8 @@ async fn check_others_are_gone(
     let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
     let met = watch::Sender::new(incarnation);
     let cluster = Cluster { realm, incarnation };
-    let config = tls::peer_config(own, &chain.ca, cluster, met.clone()).map_err(keys_failed)?;
+    let trust = Trust::new([&chain.ca]).map_err(keys_failed)?;
+    let config = tls::peer_config(own, trust, cluster, met.clone()).map_err(keys_failed)?;
     let others = survivor.state.members().iter().filter(|(id, _)| **id != me);
     let asked = others.map(|(id, member)| {
         let (id, channel) = (*id, dial::channel(&member.address, config.clone(), Patience::PEER));

@@ -12,6 +12,7 @@ use link::dial::{self, Patience};
 use link::rpc::enroll_client::EnrollClient;
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
+use link::trust::Trust;
 use proto::id::{Incarnation, KeyId, MemberId, NodeId, RequestKey};
 use proto::identity::{Role, Subject};
 use proto::limits::RECIPIENTS_MAX;
@@ -274,7 +275,8 @@ async fn fetch_root_keys(admitted: &Admitted) -> Result<Fetched, Failure> {
     let Disk { realm, incarnation, member } = admitted.disk;
     let cluster = Cluster { realm, incarnation };
     let met = watch::Sender::new(incarnation);
-    let config = tls::peer_config(admitted.own.clone(), &admitted.chain.ca, cluster, met)
+    let trust = Trust::new([&admitted.chain.ca]).map_err(|error| internal(&error))?;
+    let config = tls::peer_config(admitted.own.clone(), trust, cluster, met)
         .map_err(|error| internal(&error))?;
     let mut last = refuse(Kind::Unavailable, "no manager was reached");
     for _ in 0..FETCH_ROUNDS {

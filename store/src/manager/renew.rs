@@ -13,6 +13,7 @@ use link::Failure;
 use link::certificate::{self, PeerCertificate};
 use link::rpc::enroll_client::EnrollClient;
 use link::tls::OwnCertificate;
+use link::trust::Authorities;
 use proto::id::{RequestKey, Timestamp};
 use proto::identity::Caller;
 use proto::{Kind, pb};
@@ -108,8 +109,11 @@ async fn renew(
     let _running = manager.0.running.lock().await;
     let folder = &manager.0.folder;
     credentials::stage(folder, &leaf).map_err(local_failure)?;
-    own.replace(leaf, ca, &pair.private).map_err(|error| internal(&error))?;
+    let authorities = Authorities::first(ca);
+    let next = own.prepare(leaf, &authorities, &pair.private).map_err(|error| internal(&error))?;
     service.keys.set_tls_key(pair.private).map_err(local_failure)?;
+    // The pair is durable: what stands beside the key file goes with it.
+    own.present(next);
     credentials::settle(folder).map_err(local_failure)?;
     // A connection is judged by the certificate that it began with, and these live for months.
     service.raft.pool.reconnect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
 use link::tls::{self, Cluster, OwnCertificate};
+use link::trust::Trust;
 use proto::id::Incarnation;
 use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind, SlotPublicKey};
 use sys::file::Folder;
@@ -94,10 +95,11 @@ impl Running {
         let shared = &manager.0;
         let cluster = unsealed.cluster();
         let (met, later) = watch::channel(cluster.incarnation);
-        let to_peers = tls::peer_config(unsealed.own.clone(), &unsealed.chain.ca, cluster, met)
+        let trust = Trust::new([&unsealed.chain.ca]).map_err(tls_failed)?;
+        let to_peers = tls::peer_config(unsealed.own.clone(), trust.clone(), cluster, met)
             .map_err(tls_failed)?;
-        let for_clients = tls::server_config(unsealed.own.clone(), &unsealed.chain.ca, cluster)
-            .map_err(tls_failed)?;
+        let for_clients =
+            tls::manager_config(unsealed.own.clone(), trust, cluster).map_err(tls_failed)?;
         let Unsealed { owner, recipients, contents, by, brought, own, address, .. } = unsealed;
         let KeyFileContents { roots, logs, active_log, .. } = &contents;
         let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
