@@ -237,6 +237,35 @@ pub enum Context<'a> {
         /// How many there are.
         of: u64,
     },
+    /// An unlock key on its way to the cluster: in a client's connection to the transit key.
+    SentUnlockKey {
+        /// The cluster.
+        realm: Realm,
+        /// The key the connection was set up to.
+        transit_key_id: KeyId,
+        /// Which unlock key.
+        unlock_key_id: KeyId,
+        /// The caller.
+        principal: Principal,
+    },
+    /// An unlock key under the root key.
+    KeptUnlockKey {
+        /// The cluster.
+        realm: Realm,
+        /// Which unlock key.
+        unlock_key_id: KeyId,
+    },
+    /// An unlock key on its way back to who reads it.
+    ReadBack {
+        /// The cluster.
+        realm: Realm,
+        /// Which unlock key.
+        unlock_key_id: KeyId,
+        /// Who reads it.
+        principal: Principal,
+        /// The key pair of the call: KEM id and public half.
+        public_key: &'a [u8],
+    },
     /// The private half of a member's peer key under the root key.
     PeerKey {
         /// The cluster.
@@ -417,6 +446,9 @@ impl Context<'_> {
             Self::Token { .. } => "secretd token",
             Self::TokenRequest { .. } => "secretd token request",
             Self::Share { .. } => "secretd share",
+            Self::SentUnlockKey { .. } => "secretd sent unlock key",
+            Self::KeptUnlockKey { .. } => "secretd kept unlock key",
+            Self::ReadBack { .. } => "secretd read back",
             Self::PeerKey { .. } => "secretd peer key",
             Self::PeerBox { .. } => "secretd peer box",
             Self::PeerSlot { .. } => "secretd peer slot",
@@ -532,6 +564,19 @@ impl Context<'_> {
             Self::Share { split, number, needed, of } => {
                 e.bytes(split).number(number).number(needed).number(of)
             }
+            Self::SentUnlockKey { realm, transit_key_id, unlock_key_id, principal } => e
+                .bytes(realm.as_bytes())
+                .bytes(transit_key_id.as_bytes())
+                .bytes(unlock_key_id.as_bytes())
+                .text(&principal.to_string()),
+            Self::KeptUnlockKey { realm, unlock_key_id } => {
+                e.bytes(realm.as_bytes()).bytes(unlock_key_id.as_bytes())
+            }
+            Self::ReadBack { realm, unlock_key_id, principal, public_key } => e
+                .bytes(realm.as_bytes())
+                .bytes(unlock_key_id.as_bytes())
+                .text(&principal.to_string())
+                .bytes(public_key),
             Self::PeerKey { realm, member, peer_key_id } => {
                 e.bytes(realm.as_bytes()).number(member.0).bytes(peer_key_id.as_bytes())
             }
@@ -676,6 +721,14 @@ mod tests {
                 request_key: RequestKey::from_bytes([n; 16]),
             },
             Context::Share { split: eight, number, needed: number, of: number },
+            Context::SentUnlockKey {
+                realm,
+                transit_key_id: key_id,
+                unlock_key_id: key_id,
+                principal,
+            },
+            Context::KeptUnlockKey { realm, unlock_key_id: key_id },
+            Context::ReadBack { realm, unlock_key_id: key_id, principal, public_key: digest },
             Context::PeerKey { realm, member, peer_key_id: key_id },
             Context::PeerBox { disk, generation, peer_key_id: key_id },
             Context::PeerSlot { disk, generation },

@@ -12,6 +12,7 @@ mod passphrase;
 mod payload;
 mod peers;
 mod plaintext;
+mod read_back;
 mod root;
 mod session;
 mod shares;
@@ -45,6 +46,7 @@ pub use crate::peers::{
     ReleasePublicKey, ReleaseSecretKey,
 };
 pub use crate::plaintext::{Plaintext, ReadError};
+pub use crate::read_back::{ReadBack, ReadBackPublicKey, ReadBackSecretKey};
 pub use crate::root::{Fetch, FetchPublicKey, FetchSecretKey, RootKey, SigningKeyDer, StoredAt};
 pub use crate::session::{
     Delivery, SessionBinding, SessionPublicKey, SessionReceiver, SessionSecretKey, SessionSender,

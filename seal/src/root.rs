@@ -1,8 +1,9 @@
 //! Root keys: what everything that must stay secret in the state is wrapped under.
 //!
 //! A root key is used only through HKDF subkeys, one per kind of use, and wraps only keys: data
-//! keys, the CA's key, private halves of transit and peer keys. It never stands in the log or in a snapshot; it lives
-//! in each manager's key file, and a new member gets it sealed to a key made for the call.
+//! keys, the CA's key, private halves of transit and peer keys, an unlock key that may be read back. It
+//! never stands in the log or in a snapshot; it lives in each manager's key file, and a new member
+//! gets it sealed to a key made for the call.
 //!
 //! Invariant: a wrap opens only in its place: this secret, version and payload; this CA; this
 //! transit key; this member's peer key.
@@ -32,6 +33,7 @@ pub struct RootKey {
     transit: KeyBytes,
     tokens: KeyBytes,
     peers: KeyBytes,
+    unlock_keys: KeyBytes,
     id: KeyId,
 }
 
@@ -93,9 +95,14 @@ impl RootKey {
             transit: master.derive(b"secretd/1 root: transit"),
             tokens: master.derive(b"secretd/1 root: tokens"),
             peers: master.derive(b"secretd/1 root: peers"),
+            unlock_keys: master.derive(b"secretd/1 root: unlock keys"),
             id: master.id("root"),
             master,
         }
+    }
+
+    pub(crate) const fn of_unlock_keys(&self) -> &KeyBytes {
+        &self.unlock_keys
     }
 
     pub(crate) fn master(&self) -> &KeyBytes {

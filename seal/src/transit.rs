@@ -71,6 +71,36 @@ impl TransitSender {
         Ok(Self { wrapping_key, wrapping_key_id, encapsulation, transit, realm, principal })
     }
 
+    /// What the service sets its half up from.
+    pub const fn encapsulation(&self) -> &Encapsulation {
+        &self.encapsulation
+    }
+
+    /// The key that it is set up to.
+    pub fn transit_key_id(&self) -> KeyId {
+        self.transit.id()
+    }
+
+    /// The cluster.
+    pub const fn realm(&self) -> Realm {
+        self.realm
+    }
+
+    /// Whom the service takes the client for.
+    pub const fn principal(&self) -> Principal {
+        self.principal
+    }
+
+    pub(crate) const fn wrapping(&self) -> (&KeyBytes, KeyId) {
+        (&self.wrapping_key, self.wrapping_key_id)
+    }
+
+    pub(crate) fn unlock_key_context(&self, unlock_key_id: KeyId) -> Context<'static> {
+        let (realm, principal) = (self.realm, self.principal);
+        let transit_key_id = self.transit.id();
+        Context::SentUnlockKey { realm, transit_key_id, unlock_key_id, principal }
+    }
+
     /// Seals a value for one operation on one name. The value is encrypted in place.
     pub fn seal(&self, value: Plaintext, operation: Operation, name: &FoldedName) -> SealedPayload {
         self.seal_key(&self.encrypt(value), operation, name)
@@ -147,6 +177,15 @@ impl TransitReceiver {
             hazmat::decapsulate(transit.bytes.bytes(), encapsulation.key(), &info, key)
         })?;
         Ok(Self { wrapping_key, transit_key_id, realm, principal })
+    }
+
+    pub(crate) const fn wrapping(&self) -> &KeyBytes {
+        &self.wrapping_key
+    }
+
+    pub(crate) const fn unlock_key_context(&self, unlock_key_id: KeyId) -> Context<'static> {
+        let (realm, principal, transit_key_id) = (self.realm, self.principal, self.transit_key_id);
+        Context::SentUnlockKey { realm, transit_key_id, unlock_key_id, principal }
     }
 
     /// Unwraps the data key of a payload that arrived for this operation, under this name, from

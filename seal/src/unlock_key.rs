@@ -1,11 +1,11 @@
 //! The unlock key: a slot's seed that an operator keeps, as one word.
 //!
 //! secretctl makes it, prints it once and sends only its slot's public half; managers never see
-//! it but when an operator unlocks one. Its key id is that of the slot's public half, which stands
+//! it but when an operator unlocks one, or wants it kept (`read_back`). Its key id is that of the slot's public half, which stands
 //! in every key file and in the state: so it can be said which key was typed and which is needed.
 //! How it is spelled, and why, stands in `spelling.rs`.
 //!
-//! Not here: asking for it and printing it (secretctl), keeping it (nobody).
+//! Not here: asking for it and printing it (secretctl), keeping it (nobody; `read_back`).
 //! Invariant: the seed is wiped on drop, has no `Debug`, `Clone` or `Display`, and leaves as text
 //! by [`UnlockKey::expose`] only, as bytes by [`UnlockKey::expose_seed`].
 
@@ -28,6 +28,10 @@ impl UnlockKey {
     /// A fresh random key.
     pub fn make() -> Self {
         Self { seed: KeyBytes::make() }
+    }
+
+    pub(crate) const fn of(seed: KeyBytes) -> Self {
+        Self { seed }
     }
 
     /// Reads what [`Self::expose`] wrote and somebody copied or typed: case, dashes and white space

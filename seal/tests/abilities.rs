@@ -50,6 +50,7 @@ fn keys_and_secrets_cannot_be_printed_cloned_or_compared() {
     for (name, abilities) in abilities![
         seal::BackupRoot,
         seal::BackupSecretKey,
+        seal::ReadBackSecretKey,
         seal::BootEntry,
         seal::BootFile,
         seal::Dek,

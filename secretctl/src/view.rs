@@ -27,8 +27,8 @@ pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
 pub(crate) use self::locking::{
     Compromised, EnteredShares, FailedCommand, FollowingRotation, ListedSlot, Locking,
-    NewPassphrase, NewShares, NewUnlockKey, Proved, RootRotated, Slot, SlotTrial, SlotsChanged,
-    ToReplace, Unlocked, WaitedFor,
+    NewPassphrase, NewShares, NewUnlockKey, Proved, ReadBack, RootRotated, Slot, SlotTrial,
+    SlotsChanged, ToReplace, Unlocked, WaitedFor,
 };
 pub(crate) use self::peers::{PeerPolicy, Peers, PendingRelease, ReleaseAlarm, policy};
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
@@ -474,6 +474,7 @@ pub(crate) struct Cluster {
     pub(crate) slots: Vec<Slot>,
     pub(crate) root_key_rotation: Option<RootRotation>,
     pub(crate) peers: Option<Peers>,
+    pub(crate) unlock_key_readable: bool,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -510,6 +511,7 @@ impl From<pb::ClusterStatus> for Cluster {
             slots: status.slots.iter().map(Into::into).collect(),
             root_key_rotation: status.root_rotation.map(Into::into),
             peers: status.peers.as_ref().map(Into::into),
+            unlock_key_readable: status.unlock_key_readable,
         }
     }
 }

@@ -152,6 +152,7 @@ impl State {
             cluster.transit_keys.clear();
             cluster.recipients.clear();
             cluster.slots = None;
+            cluster.kept_unlock_key = None;
             cluster.announced_root = None;
         }
         copy

@@ -30,6 +30,7 @@ use crate::object::{
     Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
     OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
+use crate::read_back::ReadBackCommand;
 use crate::root_keys::Wrapped;
 
 /// The highest format of commands that this version can apply.
@@ -367,6 +368,9 @@ pub enum Command {
     /// Of the slots that peers open.
     #[n(62)]
     Boot(#[n(0)] BootCommand),
+    /// Of the unlock key, if it is kept to be read back.
+    #[n(63)]
+    ReadBack(#[n(0)] ReadBackCommand),
     /// A service goes back to what was declared before; what it leaves becomes the previous.
     #[n(100)]
     RollBackService {

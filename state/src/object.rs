@@ -19,6 +19,8 @@ use proto::identity::{Principal, Role, Subject};
 use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
 
+use crate::read_back::KeptUnlockKey;
+
 pub use self::service::{Place, ResolvedReference, Service, StatusChange, Task};
 
 /// Which request made an object: its caller, its key, the digest of what was asked.
@@ -201,6 +203,9 @@ pub struct Cluster {
     /// What became of the slots; nothing until the list changed, or a slot was opened.
     #[n(13)]
     pub slots: Option<Vec<SlotRecord>>,
+    /// The unlock key, if it is kept to be read back.
+    #[n(16)]
+    pub kept_unlock_key: Option<KeptUnlockKey>,
 }
 
 impl Cluster {

@@ -157,6 +157,9 @@ pub enum Wrapped {
         #[n(1)]
         generation: u64,
     },
+    /// The unlock key that is kept.
+    #[n(10)]
+    UnlockKey,
 }
 
 /// The digest by which a wrap is named: SHA-256 of its bytes.
@@ -191,7 +194,8 @@ impl State {
         let Some(cluster) = &self.cluster else { return secrets };
         let transit = cluster.transit_keys.values().map(|key| &key.wrapped_key);
         let peers = self.boot.generations().map(|(_, one)| &one.made_of.wrapped_key);
-        let others = transit.chain([&cluster.authority.wrapped_key]).chain(peers);
+        let kept = cluster.kept_unlock_key.iter().map(|kept| &kept.wrapped_key);
+        let others = transit.chain([&cluster.authority.wrapped_key]).chain(peers).chain(kept);
         secrets + others.filter(|wrap| wrap.key_id() == root).count() as u64
     }
 

@@ -16,7 +16,8 @@ use state::object::{
     Availability, Blob, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient, TransitKey,
 };
 use state::{
-    AlarmReason, BootCommand, MadeBy, PeerPolicy, State, UpdateState, Wrapped, apply, wrap_digest,
+    AlarmReason, BootCommand, KeptUnlockKey, MadeBy, PeerPolicy, ReadBackCommand, State,
+    UpdateState, Wrapped, apply, wrap_digest,
 };
 
 use crate::world::*;
@@ -70,6 +71,13 @@ fn log_of_everything() -> World {
         }],
     });
     world.did(Command::ProveSlot { public_key: Blob(vec![3; 34].into()) });
+    let public_key = Blob(vec![3; 34].into());
+    world.did(ReadBackCommand::Keep(KeptUnlockKey {
+        public_key: public_key.clone(),
+        wrapped_key: WrappedKey::new(sealed(ROOT, 4, 32)).unwrap(),
+    }));
+    world.did(ReadBackCommand::Read { public_key });
+    world.did(ReadBackCommand::Forget);
     peers(&mut world);
     removed_at_once(&mut world);
     let begin = crate::incarnation::begin(MemberId(1), 200, 2);
@@ -307,7 +315,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 51, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 54, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

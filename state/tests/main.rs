@@ -14,6 +14,7 @@ mod global;
 mod incarnation;
 mod log_keys;
 mod properties;
+mod read_back;
 mod restarts;
 mod root_keys;
 mod shredding;

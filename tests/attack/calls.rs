@@ -185,6 +185,15 @@ pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &m
             request_key: key(), change: pb::LockingChange::Off.into(), recipients_generation: 1,
             ..Default::default()
         });
+        "Control.KeepUnlockKey": keep_unlock_key(pb::KeepUnlockKeyRequest {
+            request_key: key(), ..Default::default()
+        });
+        "Control.ForgetUnlockKey": forget_unlock_key(pb::ForgetUnlockKeyRequest {
+            request_key: key()
+        });
+        "Control.ReadUnlockKey": read_unlock_key(pb::ReadUnlockKeyRequest {
+            request_key: key(), public_key: vec![1; 34].into()
+        });
         "Control.UpdatePeers": update_peers(pb::UpdatePeersRequest {
             request_key: key(), policy: pb::PeerPolicy::Auto.into()
         });

@@ -15,6 +15,7 @@ mod locking;
 mod memory;
 mod peers;
 mod postgres;
+mod read_back;
 mod recovery;
 mod refusals;
 mod root_rotation;

@@ -604,6 +604,79 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "UpdateLocking"));
             self.inner.unary(req, path, codec).await
         }
+        /// An unlock key that is kept for admins to read back, sealed on each way.
+        pub async fn keep_unlock_key(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::KeepUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::KeepUnlockKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/KeepUnlockKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "KeepUnlockKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn forget_unlock_key(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ForgetUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ForgetUnlockKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ForgetUnlockKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ForgetUnlockKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn read_unlock_key(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ReadUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ReadUnlockKeyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ReadUnlockKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ReadUnlockKey"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Whether managers unlock one another; consent to one release; alarms that were seen to.
         pub async fn update_peers(
             &mut self,
@@ -1189,6 +1262,28 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::UpdateLockingRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::UpdateLockingResponse>,
+            tonic::Status,
+        >;
+        /// An unlock key that is kept for admins to read back, sealed on each way.
+        async fn keep_unlock_key(
+            &self,
+            request: tonic::Request<::proto::pb::KeepUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::KeepUnlockKeyResponse>,
+            tonic::Status,
+        >;
+        async fn forget_unlock_key(
+            &self,
+            request: tonic::Request<::proto::pb::ForgetUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ForgetUnlockKeyResponse>,
+            tonic::Status,
+        >;
+        async fn read_unlock_key(
+            &self,
+            request: tonic::Request<::proto::pb::ReadUnlockKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ReadUnlockKeyResponse>,
             tonic::Status,
         >;
         /// Whether managers unlock one another; consent to one release; alarms that were seen to.
@@ -2372,6 +2467,141 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UpdateLockingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/KeepUnlockKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct KeepUnlockKeySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::KeepUnlockKeyRequest>
+                    for KeepUnlockKeySvc<T> {
+                        type Response = ::proto::pb::KeepUnlockKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::KeepUnlockKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::keep_unlock_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = KeepUnlockKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ForgetUnlockKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetUnlockKeySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ForgetUnlockKeyRequest>
+                    for ForgetUnlockKeySvc<T> {
+                        type Response = ::proto::pb::ForgetUnlockKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ForgetUnlockKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::forget_unlock_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetUnlockKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ReadUnlockKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadUnlockKeySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ReadUnlockKeyRequest>
+                    for ReadUnlockKeySvc<T> {
+                        type Response = ::proto::pb::ReadUnlockKeyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ReadUnlockKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::read_unlock_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadUnlockKeySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1192,6 +1192,9 @@ pub struct ClusterStatus {
     pub root_rotation: ::core::option::Option<RootRotation>,
     #[prost(message, optional, tag = "40")]
     pub peers: ::core::option::Option<PeersStatus>,
+    /// admins can read the unlock key back
+    #[prost(bool, tag = "41")]
+    pub unlock_key_readable: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1214,6 +1217,53 @@ pub struct UpdateLockingResponse {
     /// the log key rotation that every manager has to finish
     #[prost(uint64, tag = "2")]
     pub log_key_epoch: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepUnlockKeyRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// KEM id (2 bytes, big endian), public key
+    #[prost(bytes = "bytes", tag = "2")]
+    pub unlock_public_key: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub transit_key_id: ::prost::bytes::Bytes,
+    /// of the caller's connection to the transit key
+    #[prost(bytes = "bytes", tag = "4")]
+    pub encapsulation: ::prost::bytes::Bytes,
+    /// the unlock key in that connection
+    #[prost(bytes = "bytes", tag = "5")]
+    pub sealed_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeepUnlockKeyResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetUnlockKeyRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetUnlockKeyResponse {
+    /// the log key rotation that every manager has to finish
+    #[prost(uint64, tag = "1")]
+    pub log_key_epoch: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadUnlockKeyRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// KEM id (2 bytes, big endian), public key: made for this call
+    #[prost(bytes = "bytes", tag = "2")]
+    pub public_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadUnlockKeyResponse {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub unlock_key_id: ::prost::bytes::Bytes,
+    /// KEM id (2 bytes, big endian), encapsulated key
+    #[prost(bytes = "bytes", tag = "2")]
+    pub encapsulation: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub sealed_key: ::prost::bytes::Bytes,
 }
 /// Whether managers unlock one another, and what came of it.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -58,7 +58,8 @@ pub(crate) enum ClusterCommand {
     /// it instead, and then rotate its log key. Those that answer are waited for; one that is down
     /// is named: it still opens with the key before, once, and follows when it has started. Until
     /// then keep both. If a log key rotation is in progress, another one follows it. Without
-    /// `--rotate` there is nothing to show: the cluster has the key's public half only.
+    /// `--rotate` it shows the key where that is kept (`secretctl cluster update --read-back on`), and
+    /// each reading is on record; otherwise the cluster has the key's public half only.
     ///
     /// It heals a key that leaked: that opens no manager any more and, once this is done, though
     /// with a copy of a key file, nothing that the disks hold from then on. It does not heal: such a
@@ -392,6 +393,14 @@ pub(crate) struct ClusterUpdateArgs {
     /// Whether a manager that starts waits for the unlock key
     #[arg(long, value_enum, value_name = "ON|OFF", group = "change")]
     pub(crate) autolock: Option<SwitchArg>,
+
+    /// Whether the cluster keeps the unlock key, so that admins can read it back
+    ///
+    /// Turning it on asks for the key. It is kept under the root key: who has a manager's memory, or a
+    /// root key and the state, has it as well. It goes when it is replaced or forgotten; a rotation
+    /// keeps the next one, too.
+    #[arg(long, value_enum, value_name = "ON|OFF", group = "change")]
+    pub(crate) read_back: Option<SwitchArg>,
 
     /// Whether a manager that was restarted is unlocked by the others
     #[arg(long, value_enum, value_name = "POLICY", group = "change")]

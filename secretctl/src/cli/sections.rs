@@ -191,6 +191,8 @@ secretctl cluster init --autolock",
 secretctl cluster update --autolock on
 # And not any more
 secretctl cluster update --autolock off
+# The unlock key can be read back by admins; asks for it
+secretctl cluster update --read-back on
 # Managers that are restarted are unlocked by the others
 secretctl cluster update --peers auto",
     ),

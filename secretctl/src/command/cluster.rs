@@ -5,6 +5,7 @@ mod compromised;
 mod keys;
 mod locking;
 mod peers;
+mod read_back;
 mod root_key;
 mod slots;
 mod status;
@@ -87,7 +88,7 @@ async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
         view.member, view.address
     ));
     if let Some(key) = &key {
-        locking::show(session, key)?;
+        locking::show(session, key, false)?;
     }
     session.printer.hint(
         "admit nodes with `secretctl cluster join-token agent`, managers with `secretctl cluster \

@@ -28,6 +28,14 @@ pub(crate) struct Locking {
     pub(crate) log_key_rotation: FollowingRotation,
 }
 
+/// Whether the unlock key is kept.
+#[derive(Serialize)]
+pub(crate) struct ReadBack {
+    pub(crate) read_back: bool,
+    /// What forgetting it asked for.
+    pub(crate) rotation: Option<FollowingRotation>,
+}
+
 /// The log key rotation that a change of the locking asked for.
 #[derive(Serialize)]
 pub(crate) struct FollowingRotation {

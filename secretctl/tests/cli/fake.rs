@@ -389,35 +389,28 @@ impl Control for Fake {
         &self,
         request: Request<pb::UpdateLockingRequest>,
     ) -> Answer<pb::UpdateLockingResponse> {
-        self.answer(request, |world, _, request| {
-            if request.recipients_generation != world.recipients_generation {
-                return Err(Failure::new(Kind::Conflict, "it was changed meanwhile"));
-            }
-            let key = |public: bytes::Bytes| {
-                let public = seal::SlotPublicKey::parse(public).unwrap();
-                assert!(public.can_be_sealed_to());
-                public.id().as_bytes().to_vec().into()
-            };
-            let before = world.unlock_key_id.clone();
-            world.unlock_key_id = match request.change() {
-                pb::LockingChange::Off => {
-                    assert!(request.unlock_public_key.is_empty());
-                    bytes::Bytes::new()
-                }
-                _ => key(request.unlock_public_key),
-            };
-            world.recipients_generation += 1;
-            let generation = world.recipients_generation;
-            for member in &mut world.members {
-                if member.reachable {
-                    member.key_file_generation = generation;
-                } else {
-                    member.unlock_key_id = before.clone();
-                }
-            }
-            let log_key_epoch = world.rotate_after_a_slot();
-            Ok(pb::UpdateLockingResponse { recipients_generation: generation, log_key_epoch })
-        })
+        self.answer(request, |world, _, request| world.update_locking(request))
+    }
+
+    async fn keep_unlock_key(
+        &self,
+        request: Request<pb::KeepUnlockKeyRequest>,
+    ) -> Answer<pb::KeepUnlockKeyResponse> {
+        self.answer(request, |world, caller, request| Ok(world.keep_unlock_key(*caller, request)))
+    }
+
+    async fn forget_unlock_key(
+        &self,
+        request: Request<pb::ForgetUnlockKeyRequest>,
+    ) -> Answer<pb::ForgetUnlockKeyResponse> {
+        self.answer(request, |world, _, _| Ok(world.forget_unlock_key()))
+    }
+
+    async fn read_unlock_key(
+        &self,
+        request: Request<pb::ReadUnlockKeyRequest>,
+    ) -> Answer<pb::ReadUnlockKeyResponse> {
+        self.answer(request, |world, caller, request| Ok(world.read_unlock_key(*caller, request)))
     }
 
     async fn update_peers(

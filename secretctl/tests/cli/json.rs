@@ -77,7 +77,8 @@ fn shapes_are_stable() {
         fields(&status),
         "answered_by applied_index autolock ca_digest created_at incarnation leader level members \
          nodes payload_bytes payload_quota_bytes peers phase problems realm recipients_generation \
-         root_key_id root_key_rotation secrets services slots tasks term transit_key_id unlock_key_id"
+         root_key_id root_key_rotation secrets services slots tasks term transit_key_id unlock_key_id \
+         unlock_key_readable"
     );
     assert_eq!(
         fields(&status["members"][0]),

@@ -17,6 +17,7 @@ mod generated;
 mod interrupt;
 mod json;
 mod program;
+mod read_back;
 mod remote;
 mod removed;
 mod root_keys;

@@ -46,6 +46,8 @@ pub(crate) struct World {
     /// The unlock key in use, and how often the locking changed.
     pub(crate) unlock_key_id: bytes::Bytes,
     pub(crate) recipients_generation: u64,
+    /// The unlock key, if it is kept to be read back.
+    pub(crate) kept_unlock_key: Option<seal::UnlockKey>,
     pub(crate) slots: Vec<pb::SlotInfo>,
     /// Why a slot's command opens nothing on the second manager; empty: it does.
     pub(crate) command_fails: String,
@@ -267,6 +269,7 @@ impl World {
             root_rotation: None,
             peers: pb::PeersStatus { policy: pb::PeerPolicy::Off.into(), ..Default::default() },
             peers_refusal: String::new(),
+            kept_unlock_key: None,
             unproved: Vec::new(),
             silent: Vec::new(),
             damage: BTreeMap::new(),
@@ -448,6 +451,7 @@ impl World {
             slots: self.slots.clone(),
             unlock_key_id: self.unlock_key_id.clone(),
             peers: Some(self.peers.clone()),
+            unlock_key_readable: self.kept_unlock_key.is_some(),
         }
     }
 

@@ -41,6 +41,7 @@ impl Context<'_> {
             payload_quota_bytes: init.payload_quota_bytes,
             revision: self.revision(),
             slots: None,
+            kept_unlock_key: None,
         };
         let node = Node {
             hostname: init.hostname,
@@ -74,13 +75,13 @@ impl Context<'_> {
         Ok((Outcome::Member { id: init.member, node_id: init.node_id }, ObjectId::Cluster))
     }
 
-    fn cluster(&self) -> Result<&Cluster, Refusal> {
+    pub(super) fn cluster(&self) -> Result<&Cluster, Refusal> {
         let cluster = self.state.cluster.as_deref();
         cluster.ok_or_else(|| Refusal::precondition("there is no cluster yet"))
     }
 
     /// The cluster, to be changed: every check comes before.
-    fn cluster_mut(&mut self) -> Result<&mut Cluster, Refusal> {
+    pub(super) fn cluster_mut(&mut self) -> Result<&mut Cluster, Refusal> {
         let revision = self.revision();
         let cluster = self.state.cluster.as_mut();
         let cluster = cluster.ok_or_else(|| Refusal::precondition("there is no cluster yet"))?;
@@ -273,6 +274,7 @@ impl Context<'_> {
         cluster.slots = Some(slots);
         cluster.recipients_generation = generation + 1;
         cluster.recipients = recipients;
+        self.forget_replaced_unlock_key();
         self.updated(ObjectId::Cluster);
         if is_taken_away {
             self.rotate_log_keys_at_once_or_next();

@@ -13,6 +13,7 @@ mod identity;
 mod incarnation;
 mod log_keys;
 mod node;
+mod read_back;
 mod root_keys;
 mod secret;
 mod service;
@@ -254,6 +255,7 @@ impl Context<'_> {
                 self.acknowledge_root_destroyed(member, id)
             }
             Command::Boot(command) => self.boot(command),
+            Command::ReadBack(command) => self.read_back(command),
             Command::RecordBackup { id, revision, taken_at } => {
                 self.record_backup(id, revision, taken_at)
             }

@@ -154,7 +154,9 @@ impl Context<'_> {
         for item in items {
             let took = match item.object {
                 Wrapped::Secret { id, version } => self.rewrap_secret(id, version, &item),
-                Wrapped::Authority | Wrapped::Transit(_) => self.rewrap_of_cluster(&item),
+                Wrapped::Authority | Wrapped::Transit(_) | Wrapped::UnlockKey => {
+                    self.rewrap_of_cluster(&item)
+                }
                 Wrapped::Peer { member, generation } => {
                     self.state.boot.rewrap(member, generation, &item)
                 }
@@ -185,6 +187,9 @@ impl Context<'_> {
             Wrapped::Authority => Some(&mut changed.authority.wrapped_key),
             Wrapped::Transit(id) => {
                 changed.transit_keys.get_mut(&id).map(|key| &mut key.wrapped_key)
+            }
+            Wrapped::UnlockKey => {
+                changed.kept_unlock_key.as_mut().map(|kept| &mut kept.wrapped_key)
             }
             Wrapped::Secret { .. } | Wrapped::Peer { .. } => None,
         };

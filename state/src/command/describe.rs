@@ -52,6 +52,7 @@ impl Command {
             Self::ShredSecret { .. } => "shred_secret",
             Self::BeginIncarnation(_) => "begin_incarnation",
             Self::Boot(command) => command.name(),
+            Self::ReadBack(command) => command.name(),
             Self::RecordBackup { .. } => "record_backup",
             Self::ForgetBackup { .. } => "forget_backup",
         }
@@ -96,6 +97,7 @@ impl Command {
             | Self::SetQuota { .. }
             | Self::RotateLogKeys
             | Self::SetRecipients { .. }
+            | Self::ReadBack(_)
             | Self::ProveSlot { .. }
             | Self::AnnounceRoot { .. }
             | Self::ActivateRoot { .. }

@@ -14,7 +14,7 @@ use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    Delivery, Operation, PeerPublicKey, PeerSecretKey, Release, RootKey, SessionSender,
+    Delivery, Operation, PeerPublicKey, PeerSecretKey, ReadBack, Release, RootKey, SessionSender,
     SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
 };
 use state::NewGeneration;
@@ -103,7 +103,8 @@ impl Keyring {
         payload: SealedPayload,
         request: &AcceptedFor<'_>,
     ) -> Result<StoredPayload, KeyringError> {
-        let receiver = self.receiver(cluster, &payload, request.principal)?;
+        let (id, encapsulation) = (payload.transit_key_id, &payload.encapsulation);
+        let receiver = self.receiver(cluster, id, encapsulation, request.principal)?;
         let digest = seal::ciphertext_digest(&payload.ciphertext);
         let bundle = receiver
             .open_dek(&payload, &digest, request.operation, request.name)
@@ -120,13 +121,13 @@ impl Keyring {
     fn receiver(
         &self,
         cluster: &Cluster,
-        payload: &SealedPayload,
+        transit_key_id: KeyId,
+        encapsulation: &Encapsulation,
         principal: Principal,
     ) -> Result<Arc<TransitReceiver>, KeyringError> {
-        let transit = self.transit_key(cluster, payload.transit_key_id)?;
-        let encapsulation: &Encapsulation = &payload.encapsulation;
+        let transit = self.transit_key(cluster, transit_key_id)?;
         // Keys of the map start with the transit key's id: an encapsulation belongs to one key.
-        let mut key = payload.transit_key_id.as_bytes().to_vec();
+        let mut key = transit_key_id.as_bytes().to_vec();
         key.extend_from_slice(encapsulation.as_bytes());
         let key: ConnectionKey = (key, principal);
         let known = {
@@ -253,6 +254,43 @@ impl Keyring {
     ) -> Result<(Encapsulation, WrappedKey), KeyringError> {
         let key = self.peer_key(release.member(), made_of)?;
         key.release(release).map_err(|_| KeyringError::Refused)
+    }
+
+    /// Wraps an unlock key that a client sealed under the active root key.
+    pub(crate) fn keep_unlock_key(
+        &self,
+        cluster: &Cluster,
+        (transit_key_id, encapsulation, principal): (KeyId, &Encapsulation, Principal),
+        id: KeyId,
+        sealed: &WrappedKey,
+    ) -> Result<WrappedKey, KeyringError> {
+        let receiver = self.receiver(cluster, transit_key_id, encapsulation, principal)?;
+        let key = receiver.open_unlock_key(id, sealed).map_err(|_| KeyringError::Refused)?;
+        Ok(self.root(cluster.active_root)?.wrap_unlock_key(self.realm, &key))
+    }
+
+    /// Wraps an unlock key that is kept under another root key.
+    pub(crate) fn wrap_unlock_key_anew(
+        &self,
+        root: KeyId,
+        id: KeyId,
+        kept: &WrappedKey,
+    ) -> Result<WrappedKey, KeyringError> {
+        let key = self.root(kept.key_id())?.unwrap_unlock_key(self.realm, id, kept);
+        let key = key.map_err(|_| KeyringError::Damaged)?;
+        Ok(self.root(root)?.wrap_unlock_key(self.realm, &key))
+    }
+
+    /// Seals an unlock key that is kept to who reads it back.
+    pub(crate) fn read_unlock_key(
+        &self,
+        kept: &WrappedKey,
+        call: &ReadBack,
+    ) -> Result<(Encapsulation, WrappedKey), KeyringError> {
+        let root = self.root(kept.key_id())?;
+        let key = root.unwrap_unlock_key(self.realm, call.unlock_key_id, kept);
+        let key = key.map_err(|_| KeyringError::Damaged)?;
+        call.seal(&key).map_err(|_| KeyringError::Refused)
     }
 
     /// The CA's private key, for the signature that is about to be made.

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use proto::id::{KeyId, MemberId, SecretId, Version};
 use proto::identity::Caller;
 use proto::limits::REWRAPS_MAX;
-use seal::StoredAt;
+use seal::{SlotPublicKey, StoredAt};
 use state::command::{Command, Envelope, Rewrap};
 use state::object::{Cluster, MemberState, SecretVersion};
-use state::{NewGeneration, Outcome, Phase, State, Wrapped, wrap_digest};
+use state::{KeptUnlockKey, NewGeneration, Outcome, Phase, State, Wrapped, wrap_digest};
 
 use super::Roots;
 use super::follow::Announced;
@@ -82,6 +82,7 @@ fn next(state: &State, held: &[KeyId]) -> Lead {
 enum Old {
     Authority,
     Transit(KeyId),
+    UnlockKey(KeptUnlockKey),
     Peer { member: MemberId, generation: u64, made_of: NewGeneration },
     Secret { id: SecretId, version: Version, stored: Box<SecretVersion> },
 }
@@ -260,6 +261,9 @@ fn under(
     let transit = cluster.transit_keys.iter();
     let transit = transit.filter(|(_, key)| key.wrapped_key.key_id() == old);
     objects.extend(transit.map(|(id, _)| Old::Transit(*id)));
+    let kept = cluster.kept_unlock_key.iter();
+    let kept = kept.filter(|kept| kept.wrapped_key.key_id() == old);
+    objects.extend(kept.cloned().map(Old::UnlockKey));
     let generations = state.boot().generations();
     let generations = generations.filter(|(_, one)| one.made_of.wrapped_key.key_id() == old);
     objects.extend(generations.map(|(member, one)| Old::Peer {
@@ -306,6 +310,12 @@ fn wrap_anew(
                 Some(&made_of.wrapped_key),
                 keyring.wrap_peer_key_anew(active, *member, made_of),
             )
+        }
+        Old::UnlockKey(kept) => {
+            let public = SlotPublicKey::parse(kept.public_key.0.clone());
+            let id = public.map_err(|error| io::Error::other(error.to_string()))?.id();
+            let new = keyring.wrap_unlock_key_anew(active, id, &kept.wrapped_key);
+            (Wrapped::UnlockKey, Some(&kept.wrapped_key), new)
         }
         Old::Secret { id, version, stored } => {
             let stored = &stored.payload;

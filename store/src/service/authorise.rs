@@ -53,6 +53,9 @@ table! {
     SetMemberAddress, "set_member_address": Admin;
     ReplaceMember, "replace_member": Admin;
     UpdateLocking, "update_locking": Admin;
+    KeepUnlockKey, "keep_unlock_key": Admin;
+    ForgetUnlockKey, "forget_unlock_key": Admin;
+    ReadUnlockKey, "read_unlock_key": Admin;
     UpdatePeers, "update_peers": Admin;
     ApproveRelease, "approve_release": Admin;
     ClearAlarm, "clear_alarm": Admin;

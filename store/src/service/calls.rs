@@ -115,6 +115,9 @@ calls! {
         SetMemberAddressRequest => MemberInfo, SetMemberAddress, set_member_address;
         ReplaceMemberRequest => ReplaceMemberResponse, ReplaceMember, replace_member;
         UpdateLockingRequest => UpdateLockingResponse, UpdateLocking, update_locking;
+        KeepUnlockKeyRequest => KeepUnlockKeyResponse, KeepUnlockKey, keep_unlock_key;
+        ForgetUnlockKeyRequest => ForgetUnlockKeyResponse, ForgetUnlockKey, forget_unlock_key;
+        ReadUnlockKeyRequest => ReadUnlockKeyResponse, ReadUnlockKey, read_unlock_key;
         UpdatePeersRequest => UpdatePeersResponse, UpdatePeers, update_peers;
         ApproveReleaseRequest => PendingRelease, ApproveRelease, approve_release;
         ClearAlarmRequest => ClearAlarmResponse, ClearAlarm, clear_alarm;

@@ -18,6 +18,7 @@ mod lookup;
 mod members;
 mod nodes;
 mod operators;
+mod read_back;
 mod releases;
 mod render;
 mod root_keys;

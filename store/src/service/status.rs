@@ -67,6 +67,7 @@ impl Service {
                 transit_key_id: cluster.current_transit.as_bytes().to_vec().into(),
                 slots: cluster.recipients.iter().map(|slot| in_status(&cluster, slot)).collect(),
                 root_rotation: root_keys::rotation(&state),
+                unlock_key_readable: cluster.kept_unlock_key.is_some(),
                 peers: Some(releases::in_status(&state, pending_releases)),
             }
         };
@@ -96,6 +97,13 @@ impl Service {
                    the seed on another mount, in a credential or on a TPM",
                     "or lock the managers: docs/operations/lock.md",
                 ],
+            ));
+        }
+        if status.unlock_key_readable {
+            problems.push(problem(
+                "note",
+                "admins can read the unlock key back: it is kept under the root key",
+                &["to end that: `secretctl cluster update --read-back off`"],
             ));
         }
         status.members = members;

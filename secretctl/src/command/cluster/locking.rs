@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::super::{Session, counted, listed};
 use super::typed::{self, Brought};
-use super::{compromised, keys, peers};
+use super::{compromised, keys, peers, read_back};
 use crate::cli::{ClusterUpdateArgs, SwitchArg, UnlockKeyArgs};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -33,21 +33,23 @@ pub(super) fn public_half(key: &UnlockKey) -> Bytes {
     key.slot().public().as_bytes().clone()
 }
 
-/// Shows a key that was just made, this once.
-pub(super) fn show(session: &Session, key: &UnlockKey) -> Result<(), Error> {
+/// Prints a key in clear.
+pub(super) fn show_text(session: &Session, key: &UnlockKey) -> Result<(), Error> {
     let text = key.expose();
-    let shown = if session.printer.json {
-        let view = view::NewUnlockKey { unlock_key: &text, unlock_key_id: key.id().to_string() };
-        let line = serde_json::to_string(&view).map(Zeroizing::new);
-        session.printer.secret(&line.map_err(|error| Error::Output(io::Error::other(error)))?)
-    } else {
-        session.printer.secret(&text)
-    };
-    shown?;
-    session.printer.progress(&format!(
-        "this is the unlock key {}; it is not shown again, and the cluster does not have it",
-        key.id()
-    ));
+    if !session.printer.json {
+        return session.printer.secret(&text);
+    }
+    let view = view::NewUnlockKey { unlock_key: &text, unlock_key_id: key.id().to_string() };
+    let line = serde_json::to_string(&view).map(Zeroizing::new);
+    session.printer.secret(&line.map_err(|error| Error::Output(io::Error::other(error)))?)
+}
+
+/// Shows a key that was just made: this once, unless the cluster keeps it.
+pub(super) fn show(session: &Session, key: &UnlockKey, is_kept: bool) -> Result<(), Error> {
+    show_text(session, key)?;
+    let kept =
+        if is_kept { "" } else { "; it is not shown again, and the cluster does not have it" };
+    session.printer.progress(&format!("this is the unlock key {}{kept}", key.id()));
     session.printer.hint(
         "keep it where no manager can read it, in two places: every start of a manager needs it",
     );
@@ -57,6 +59,9 @@ pub(super) fn show(session: &Session, key: &UnlockKey) -> Result<(), Error> {
 pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result<(), Error> {
     if let Some(autolock) = args.autolock {
         update_autolock(session, autolock, args.wait).await?;
+    }
+    if let Some(read_back) = args.read_back {
+        read_back::update(session, read_back, args.wait).await?;
     }
     match args.peers {
         Some(peers) => peers::update(session, peers).await,
@@ -96,6 +101,9 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
             .hint("to make one: `secretctl cluster update --autolock on`")
             .into());
     }
+    if !args.rotate && status.unlock_key_readable {
+        return read_back::show(session, &connection).await;
+    }
     if !args.rotate {
         let Some(id) = view::some_hex(&status.unlock_key_id) else {
             return Err(Error::failed(
@@ -112,6 +120,7 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
                  it was made"
             ))
             .hint("if it is lost: `secretctl cluster unlock-key --rotate`, while a manager serves")
+            .hint("to have it kept for admins: `secretctl cluster update --read-back on`")
             .into());
     }
     let change = pb::LockingChange::Rotate;
@@ -155,7 +164,7 @@ async fn change_locking(
     }
     let key = (change != pb::LockingChange::Off).then(UnlockKey::make);
     if let Some(key) = &key {
-        show(session, key)?;
+        show(session, key, seen.unlock_key_readable)?;
     }
     let request = pb::UpdateLockingRequest {
         request_key: request_key(),
@@ -177,6 +186,10 @@ async fn change_locking(
         }
         Err(error) => return Err(error),
     };
+    if let Some(key) = key.filter(|_| seen.unlock_key_readable) {
+        read_back::keep(connection, &key).await?;
+        session.printer.progress("it is kept for admins to read back, as the one before was");
+    }
     let followed = watched(follow(session, connection, done, wait)).await?;
     if session.printer.json {
         return session.printer.json_line(&followed);

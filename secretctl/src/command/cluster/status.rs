@@ -168,7 +168,9 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
         format!("{} of {} bytes", cluster.payload_bytes, cluster.payload_quota_bytes),
     );
     card.line("locking", if cluster.autolock { "on" } else { "off" });
-    card.line("unlock key", cluster.unlock_key_id.clone().unwrap_or_default());
+    let readable = if cluster.unlock_key_readable { ", kept for admins" } else { "" };
+    let unlock_key = cluster.unlock_key_id.as_ref().map(|id| format!("{id}{readable}"));
+    card.line("unlock key", unlock_key.unwrap_or_default());
     if let Some(peers) = cluster.peers.as_ref().filter(|peers| peers.policy != "off") {
         card.line("unlocked by peers", peers.policy);
     }

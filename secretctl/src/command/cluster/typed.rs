@@ -200,6 +200,24 @@ pub(super) fn parameters_of(slot: &pb::SlotInfo) -> Option<SlotParameters> {
 }
 
 /// Reads an unlock key. Which one it is is compared by the manager, which knows older ones, too.
+/// The unlock key with this id.
+///
+/// # Errors
+///
+/// If it is spelled wrong, or another one.
+pub(super) fn unlock_key(id: &str) -> Result<UnlockKey, Error> {
+    let line = Line::read("unlock key", &format!("unlock key {id}: "))?;
+    let key = UnlockKey::parse(line.line()).map_err(|error| spelled_wrong(&error, Some(id)))?;
+    let typed = key.id().to_string();
+    if typed == id {
+        return Ok(key);
+    }
+    Err(Error::failed(Kind::Denied, "this is not the unlock key that is in use")
+        .because(format!("it is key {typed}; the key in use is {id}"))
+        .hint("nothing was sent to the manager")
+        .into())
+}
+
 fn unlock_key_seed(id: Option<&str>) -> Result<Brought, Error> {
     let prompt = id.map_or_else(|| "unlock key: ".into(), |id| format!("unlock key {id}: "));
     let line = Line::read("unlock key", &prompt)?;

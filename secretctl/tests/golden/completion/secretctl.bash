@@ -1193,13 +1193,17 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__update)
-            opts="-q -h --autolock --peers --wait --context --socket --timeout --json --quiet --help"
+            opts="-q -h --autolock --read-back --peers --wait --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --autolock)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --read-back)
                     COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     return 0
                     ;;

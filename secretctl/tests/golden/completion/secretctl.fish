@@ -283,6 +283,8 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l autolock -d 'Whether a manager that starts waits for the unlock key' -r -f -a "on\t'It is done'
 off\t'It is not done'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l read-back -d 'Whether the cluster keeps the unlock key, so that admins can read it back' -r -f -a "on\t'It is done'
+off\t'It is not done'"
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from update" -l peers -d 'Whether a manager that was restarted is unlocked by the others' -r -f -a "off\t'They do not'
 approve\t'With an operator\'s consent each time'
 auto\t'By themselves'"

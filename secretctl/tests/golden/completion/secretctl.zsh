@@ -464,6 +464,8 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--autolock=[Whether a manager that starts waits for the unlock key]:ON|OFF:((on\:"It is done"
 off\:"It is not done"))' \
+'--read-back=[Whether the cluster keeps the unlock key, so that admins can read it back]:ON|OFF:((on\:"It is done"
+off\:"It is not done"))' \
 '--peers=[Whether a manager that was restarted is unlocked by the others]:POLICY:((off\:"They do not"
 approve\:"With an operator'\''s consent each time"
 auto\:"By themselves"))' \

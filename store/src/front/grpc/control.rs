@@ -88,6 +88,9 @@ control! {
     set_member_address(SetMemberAddressRequest) -> MemberInfo;
     replace_member(ReplaceMemberRequest) -> ReplaceMemberResponse;
     update_locking(UpdateLockingRequest) -> UpdateLockingResponse;
+    keep_unlock_key(KeepUnlockKeyRequest) -> KeepUnlockKeyResponse;
+    forget_unlock_key(ForgetUnlockKeyRequest) -> ForgetUnlockKeyResponse;
+    read_unlock_key(ReadUnlockKeyRequest) -> ReadUnlockKeyResponse;
     update_peers(UpdatePeersRequest) -> UpdatePeersResponse;
     approve_release(ApproveReleaseRequest) -> PendingRelease;
     clear_alarm(ClearAlarmRequest) -> ClearAlarmResponse;

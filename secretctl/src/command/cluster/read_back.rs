@@ -1,0 +1,113 @@
+//! `cluster update --read-back` and `cluster unlock-key`: an unlock key that the cluster keeps.
+//!
+//! It goes there sealed to the transit key, whose signature is checked first, and comes back sealed
+//! to a key pair that is made here for the call. Not here: making and replacing it (`locking`).
+//!
+//! Invariant: a key is sent only if it is the one in use, and shown only if it is the one that was
+//! asked for.
+
+use proto::id::KeyId;
+use proto::sealed::{Encapsulation, WrappedKey};
+use proto::{Kind, pb};
+use seal::{ReadBack, ReadBackSecretKey, TransitSender, UnlockKey};
+use tokio::time::{Duration, Instant};
+
+use super::super::Session;
+use super::{locking, typed};
+use crate::cli::SwitchArg;
+use crate::connection::{Connection, ask, request_key};
+use crate::error::Error;
+use crate::{instant, transit, view};
+
+/// A connection to the transit key, and that key's id.
+async fn sender(connection: &Connection) -> Result<TransitSender, Error> {
+    let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
+    Ok(transit::sender(key, connection.trust(), instant::now())?)
+}
+
+/// Has the cluster keep a key.
+pub(super) async fn keep(connection: &Connection, key: &UnlockKey) -> Result<(), Error> {
+    let sender = sender(connection).await?;
+    let request = pb::KeepUnlockKeyRequest {
+        request_key: request_key(),
+        unlock_public_key: locking::public_half(key),
+        transit_key_id: sender.transit_key_id().as_bytes().to_vec().into(),
+        encapsulation: sender.encapsulation().as_bytes().clone(),
+        sealed_key: sender.seal_unlock_key(key).as_bytes().clone(),
+    };
+    ask!(connection, control.keep_unlock_key(request)).map(drop)
+}
+
+pub(super) async fn update(
+    session: &Session,
+    switch: SwitchArg,
+    wait: Duration,
+) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let status = locking::status(&connection).await?;
+    let printer = session.printer;
+    let is_on = status.unlock_key_readable;
+    if is_on == (switch == SwitchArg::On) {
+        let state = if is_on { "kept already" } else { "not kept" };
+        return Err(Error::failed(Kind::Precondition, format!("the unlock key is {state}")).into());
+    }
+    if switch == SwitchArg::Off {
+        let request = pb::ForgetUnlockKeyRequest { request_key: request_key() };
+        let epoch = ask!(connection, control.forget_unlock_key(request))?.log_key_epoch;
+        let deadline = Instant::now() + wait;
+        let following = locking::follow_rotation(session, &connection, epoch, deadline);
+        let rotation = locking::watched(following).await?;
+        if printer.json {
+            return printer.json(&view::ReadBack { read_back: false, rotation: Some(rotation) });
+        }
+        locking::tell_rotation(session, &rotation);
+        printer.progress("the unlock key is kept no more: who has it are those it was given to");
+        printer.hint("to be sure of that, replace it: `secretctl cluster unlock-key --rotate`");
+        return Ok(());
+    }
+    let Some(id) = view::some_hex(&status.unlock_key_id) else {
+        return Err(Error::failed(Kind::Precondition, "there is no unlock key to keep")
+            .hint("to make one: `secretctl cluster update --autolock on`")
+            .into());
+    };
+    let key = typed::unlock_key(&id)?;
+    keep(&connection, &key).await?;
+    if printer.json {
+        return printer.json(&view::ReadBack { read_back: true, rotation: None });
+    }
+    printer.progress("admins can read the unlock key back: `secretctl cluster unlock-key`");
+    printer.progress(
+        "it is kept under the root key: who has a manager's memory, or a root key and the state, \
+         has it as well",
+    );
+    Ok(())
+}
+
+/// Reads the key back and shows it.
+pub(super) async fn show(session: &Session, connection: &Connection) -> Result<(), Error> {
+    let sender = sender(connection).await?;
+    let secret = ReadBackSecretKey::make();
+    let request = pb::ReadUnlockKeyRequest {
+        request_key: request_key(),
+        public_key: secret.public().as_bytes().clone(),
+    };
+    let answer = ask!(connection, control.read_unlock_key(request))?;
+    let wrong = || {
+        Error::failed(Kind::Internal, "the unlock key that the manager sent does not open")
+            .because("it was sealed for another call, or damaged on its way")
+    };
+    let encapsulation = Encapsulation::new(answer.encapsulation).map_err(|_| wrong())?;
+    let sealed = WrappedKey::new(answer.sealed_key).map_err(|_| wrong())?;
+    let call = ReadBack {
+        realm: sender.realm(),
+        unlock_key_id: KeyId::try_from(&*answer.unlock_key_id).map_err(|_| wrong())?,
+        principal: sender.principal(),
+        public_key: secret.public().clone(),
+    };
+    let key = call.open(&secret, &encapsulation, &sealed).map_err(|_| wrong())?;
+    locking::show_text(session, &key)?;
+    session
+        .printer
+        .progress(&format!("this is the unlock key {}; the reading is on record", key.id()));
+    Ok(())
+}
