@@ -144,6 +144,10 @@ pub const COMMAND_BYTES_MAX: usize = CIPHERTEXT_BYTES_MAX + (512 << 10);
 /// One piece of a snapshot on the wire and on disk, in bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 << 10;
 
+/// One piece of a backup on the wire, in bytes: as one of a snapshot. Four are on their way at most,
+/// so that a client that is slow costs a manager a megabyte.
+pub const BACKUP_CHUNK_BYTES: usize = 256 << 10;
+
 /// Longest line of a task's output that travels as one record; longer ones are split.
 pub const OUTPUT_LINE_BYTES_MAX: usize = 16 << 10;
 

@@ -46,7 +46,7 @@ pub enum PassphraseError {
     NotTypable,
 }
 
-/// Why a new slot cannot have a passphrase. One that is there may be opened by it all the same.
+/// Why a new slot, or a backup, cannot have a passphrase. One that is there may be opened by it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NewPassphraseError {
     /// It can be guessed.
@@ -72,6 +72,19 @@ pub struct NoMemory {
 }
 
 impl<'a> Passphrase<'a> {
+    /// Whether something new may be protected by it.
+    ///
+    /// # Errors
+    ///
+    /// If it has fewer than 14 characters.
+    pub fn check_new(&self) -> Result<(), NewPassphraseError> {
+        let characters = self.0.chars().count();
+        if characters < PASSPHRASE_CHARACTERS_MIN {
+            return Err(NewPassphraseError::TooShort { characters });
+        }
+        Ok(())
+    }
+
     /// Takes a passphrase as it was typed, without the line's end.
     ///
     /// # Errors
@@ -164,10 +177,7 @@ impl PassphraseCosts {
     pub fn make_slot(
         passphrase: &Passphrase<'_>,
     ) -> Result<(Self, SlotSecretKey), NewPassphraseError> {
-        let characters = passphrase.0.chars().count();
-        if characters < PASSPHRASE_CHARACTERS_MIN {
-            return Err(NewPassphraseError::TooShort { characters });
-        }
+        passphrase.check_new()?;
         let mut fields = Fields {
             salt: [0; SALT_BYTES],
             memory_kib: ARGON2_MEMORY_KIB_MIN,

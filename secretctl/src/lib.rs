@@ -3,12 +3,14 @@
 //! Read it in this order: [`cli`] says what can be typed; [`command`] does it, one file a group;
 //! `connection` finds a manager that answers; `value` and `transit` are a secret's way from the
 //! user to the sealed box; `message` is all that is printed. Contexts are in `context`, getting
-//! one in `enroll`. A whole cluster inside this program, for `demo` and `dev`, is in `throwaway`.
+//! one in `enroll`. A backup's file is in `age_file` and `backup_file`. A whole cluster inside this program, for `demo` and `dev`, is in `throwaway`.
 //!
 //! Not here: deciding what a request means (the manager does), and reading secrets back (nobody
 //! does).
 #![forbid(unsafe_code)]
 
+mod age_file;
+mod backup_file;
 mod cli;
 mod command;
 mod connection;

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use serde::Serialize;
@@ -135,6 +135,16 @@ impl Printer {
             tell(format!("secretctl: {}\n", one_line(text)).as_bytes());
         }
     }
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn shows_on_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Standard output by its descriptor, for bytes that are data and many.
+pub(crate) fn raw_stdout() -> io::Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
 /// What a task wrote to its standard error, as it is.

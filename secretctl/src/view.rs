@@ -5,6 +5,7 @@
 //!
 //! Invariant: fields are added, never renamed or removed.
 
+mod backup;
 #[cfg(feature = "cluster")]
 mod demo;
 mod keys;
@@ -22,6 +23,7 @@ use proto::task::{DesiredState, TaskState};
 use proto::{hex, pb};
 use serde::Serialize;
 
+pub(crate) use self::backup::{Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut};
 #[cfg(feature = "cluster")]
 pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
@@ -35,7 +37,7 @@ pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};
 use crate::instant;
 
-fn at(ms: u64) -> Option<String> {
+pub(crate) fn at(ms: u64) -> Option<String> {
     (ms > 0).then(|| instant::format(Timestamp(ms)))
 }
 

@@ -164,6 +164,7 @@ pub(crate) async fn ask_as_an_operator(
 pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &mut Refusals) {
     let mut control = client.control(address);
     let key = || request_key().into();
+    let own_key = seal::BackupSecretKey::make().public().as_bytes().clone();
     let add = pb::AddOperatorRequest {
         request_key: key(),
         name: "mallory".into(),
@@ -228,6 +229,11 @@ pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &m
         "Control.RotateLogKeys": rotate_log_keys(pb::RotateLogKeysRequest { request_key: key() });
         "Control.RotateRootKey": rotate_root_key(pb::RotateRootKeyRequest { request_key: key() });
         "Control.GetClusterKeys": get_cluster_keys(pb::GetClusterKeysRequest { verify: true });
+        "Control.BackUp": back_up(pb::BackUpRequest { public_key: own_key });
+        "Control.ListBackups": list_backups(pb::ListBackupsRequest {});
+        "Control.ForgetBackup": forget_backup(pb::ForgetBackupRequest {
+            request_key: key(), id: "0".into()
+        });
     );
 }
 

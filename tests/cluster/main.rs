@@ -7,6 +7,7 @@
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
+mod backup;
 mod disk;
 mod expiry;
 mod faults;

@@ -1092,6 +1092,81 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "GetClusterKeys"));
             self.inner.unary(req, path, codec).await
         }
+        /// A backup: its head, then the copy of the state, piece by piece. It is recorded before the head
+        /// is sent.
+        pub async fn back_up(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::BackUpRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::pb::BackupPiece>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/BackUp",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Control", "BackUp"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The backups that were made and whose files are not known to be destroyed.
+        pub async fn list_backups(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ListBackupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListBackupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ListBackups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ListBackups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says that a backup's file is destroyed.
+        pub async fn forget_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::ForgetBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::BackupInfo>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ForgetBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ForgetBackup"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1410,6 +1485,34 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::GetClusterKeysRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::ClusterKeys>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the BackUp method.
+        type BackUpStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::pb::BackupPiece, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A backup: its head, then the copy of the state, piece by piece. It is recorded before the head
+        /// is sent.
+        async fn back_up(
+            &self,
+            request: tonic::Request<::proto::pb::BackUpRequest>,
+        ) -> std::result::Result<tonic::Response<Self::BackUpStream>, tonic::Status>;
+        /// The backups that were made and whose files are not known to be destroyed.
+        async fn list_backups(
+            &self,
+            request: tonic::Request<::proto::pb::ListBackupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::ListBackupsResponse>,
+            tonic::Status,
+        >;
+        /// Says that a backup's file is destroyed.
+        async fn forget_backup(
+            &self,
+            request: tonic::Request<::proto::pb::ForgetBackupRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::BackupInfo>,
             tonic::Status,
         >;
     }
@@ -3367,6 +3470,142 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetClusterKeysSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/BackUp" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackUpSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::ServerStreamingService<::proto::pb::BackUpRequest>
+                    for BackUpSvc<T> {
+                        type Response = ::proto::pb::BackupPiece;
+                        type ResponseStream = T::BackUpStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::BackUpRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::back_up(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackUpSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ListBackups" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBackupsSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ListBackupsRequest>
+                    for ListBackupsSvc<T> {
+                        type Response = ::proto::pb::ListBackupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ListBackupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::list_backups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBackupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ForgetBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct ForgetBackupSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::ForgetBackupRequest>
+                    for ForgetBackupSvc<T> {
+                        type Response = ::proto::pb::BackupInfo;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::ForgetBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::forget_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ForgetBackupSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

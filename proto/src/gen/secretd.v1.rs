@@ -349,6 +349,46 @@ pub struct PendingRelease {
     #[prost(uint64, tag = "4")]
     pub asked_at: u64,
 }
+/// What a backup says of itself; the copy of the state follows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupHead {
+    /// of this, and of what follows
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub realm: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "3")]
+    pub incarnation: u64,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub id: ::prost::bytes::Bytes,
+    /// the last entry that is in it
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
+    #[prost(uint64, tag = "6")]
+    pub taken_at: u64,
+    /// the highest format of commands that the cluster had reached
+    #[prost(uint32, tag = "7")]
+    pub level: u32,
+    #[prost(uint64, tag = "8")]
+    pub copy_bytes: u64,
+    /// SHA-256
+    #[prost(bytes = "bytes", tag = "9")]
+    pub copy_digest: ::prost::bytes::Bytes,
+    /// everything in the copy is wrapped under it
+    #[prost(bytes = "bytes", tag = "10")]
+    pub root_key_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "11")]
+    pub secrets: u64,
+    /// of the manager that made it
+    #[prost(string, tag = "12")]
+    pub version: ::prost::alloc::string::String,
+    /// in a call only: to the key that the other side made for it
+    #[prost(bytes = "bytes", tag = "13")]
+    pub encapsulation: ::prost::bytes::Bytes,
+    /// in a call only
+    #[prost(bytes = "bytes", tag = "14")]
+    pub sealed_root_key: ::prost::bytes::Bytes,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum OnChange {
@@ -773,12 +813,18 @@ pub struct RemoveSecretRequest {
     #[prost(bool, tag = "4")]
     pub shred: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RemoveSecretResponse {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
+    /// that may still hold it
+    #[prost(message, repeated, tag = "3")]
+    pub backups: ::prost::alloc::vec::Vec<BackupInfo>,
+    /// older ones that may, too
+    #[prost(uint64, tag = "4")]
+    pub backups_not_remembered: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRemovedSecretsRequest {
@@ -830,6 +876,12 @@ pub struct RemovedSecret {
     /// of the removal
     #[prost(uint64, tag = "11")]
     pub revision: u64,
+    /// that may still hold it
+    #[prost(message, repeated, tag = "12")]
+    pub backups: ::prost::alloc::vec::Vec<BackupInfo>,
+    /// older ones that may, too
+    #[prost(uint64, tag = "13")]
+    pub backups_not_remembered: u64,
 }
 /// What has to happen before something is shredded.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1701,6 +1753,78 @@ pub struct MemberKeys {
     /// what a root key rotation waits for here; empty: nothing
     #[prost(string, tag = "9")]
     pub root_waits_for: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackUpRequest {
+    /// KEM id (2 bytes, big endian), public key; made for this call
+    #[prost(bytes = "bytes", tag = "1")]
+    pub public_key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupPiece {
+    #[prost(oneof = "backup_piece::Piece", tags = "1, 2")]
+    pub piece: ::core::option::Option<backup_piece::Piece>,
+}
+/// Nested message and enum types in `BackupPiece`.
+pub mod backup_piece {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Piece {
+        /// the first
+        #[prost(message, tag = "1")]
+        Head(super::BackupHead),
+        /// all others, in order
+        #[prost(bytes, tag = "2")]
+        Copy(::prost::bytes::Bytes),
+    }
+}
+/// What the manager that was asked for a backup asks of the leader, and nobody else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordBackupRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    #[prost(uint64, tag = "3")]
+    pub taken_at: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordBackupResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackupInfo {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub id: ::prost::bytes::Bytes,
+    /// the last entry that is in it
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// what was created later is not in it
+    #[prost(uint64, tag = "3")]
+    pub taken_at: u64,
+    #[prost(uint64, tag = "4")]
+    pub recorded_at: u64,
+    #[prost(string, tag = "5")]
+    pub made_by: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBackupsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBackupsResponse {
+    /// oldest first
+    #[prost(message, repeated, tag = "1")]
+    pub backups: ::prost::alloc::vec::Vec<BackupInfo>,
+    /// older ones that were made, too
+    #[prost(uint64, tag = "2")]
+    pub not_remembered: u64,
+    /// when the last of those was taken
+    #[prost(uint64, tag = "3")]
+    pub not_remembered_until: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetBackupRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// the whole of it, or a unique beginning
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

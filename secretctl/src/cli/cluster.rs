@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::backup::BackupArgs;
 use crate::instant;
 
 /// What to do with the cluster.
@@ -145,6 +146,19 @@ pub(crate) enum ClusterCommand {
         /// The new member, by number or hostname
         new: String,
     },
+
+    /// Keep a copy of the whole cluster in one encrypted file
+    ///
+    /// An age file (age-encryption.org/v1) with everything that a new manager needs to go on as this
+    /// cluster after all of its managers are gone: `secretctl cluster restore`. Values are in it
+    /// sealed, under a root key made for this backup, which is in it, too: so it outlives rotations
+    /// of the cluster's root key and gives none of its keys away. Not in it: transit keys, join
+    /// tokens, what opens managers.
+    ///
+    /// Whoever opens the file has every secret of the cluster, and its CA. The cluster records each
+    /// backup before it hands it out; `secretctl rm` names those that may still hold what is
+    /// removed.
+    Backup(BackupArgs),
 
     /// Show who changed what
     ///

@@ -5,6 +5,7 @@
 //!
 //! Invariant: every command that does something has a short help, a long help and examples.
 
+mod backup;
 mod cluster;
 #[cfg(feature = "cluster")]
 mod demo;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+pub(crate) use backup::{BackupArgs, BackupCheckArgs, BackupCommand};
 pub(crate) use cluster::{
     AddSlotCommand, AlarmCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs,
     JoinRoleArg, JoinTokenArgs, MemberCommand, PeersArg, RotateArgs, RotateCommand, SwitchArg,

@@ -316,6 +316,34 @@ secretctl cluster member rm m3",
 secretctl cluster replace m3 m4",
     ),
     (
+        "secretctl cluster backup",
+        "\
+# To two people, each of whom can open it; what age-keygen prints
+secretctl cluster backup /mnt/backup/monday.age --recipient age1ql3z7… --recipient age1lggyh…
+# Under a passphrase, which is asked for twice
+secretctl cluster backup monday.age --passphrase
+# To another machine
+secretctl cluster backup - --recipient age1ql3z7… | ssh vault 'cat > monday.age'",
+    ),
+    (
+        "secretctl cluster backup ls",
+        "\
+# Which files still have to be kept, or destroyed
+secretctl cluster backup ls",
+    ),
+    (
+        "secretctl cluster backup check",
+        "\
+# Where the identity is kept, on any machine
+secretctl cluster backup check monday.age --identity key.txt",
+    ),
+    (
+        "secretctl cluster backup forget",
+        "\
+# Its file and all copies of it are destroyed
+secretctl cluster backup forget 8f3a",
+    ),
+    (
         "secretctl cluster audit",
         "\
 # What happened since record 1200, as JSON

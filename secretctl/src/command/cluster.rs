@@ -1,6 +1,7 @@
 //! `cluster`: init, join, leave, join-token, token, member, replace, audit; `status`, `keys`,
 //! `rotate` and what is about locking are beside.
 
+pub(super) mod backup;
 mod compromised;
 mod keys;
 mod locking;
@@ -53,6 +54,7 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
             set_address(session, &member, address).await
         }
         ClusterCommand::Replace { dead, new } => replace(session, &dead, &new).await,
+        ClusterCommand::Backup(args) => backup::run(session, args).await,
         ClusterCommand::Audit { after, limit } => audit(session, after, limit).await,
         ClusterCommand::Rotate(command) => keys::rotate(session, command).await,
         ClusterCommand::Keys { verify } => keys::keys(session, verify).await,

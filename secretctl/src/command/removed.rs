@@ -9,6 +9,7 @@ use std::time::Duration;
 use proto::pb;
 
 use super::cluster::Watch;
+use super::cluster::backup::may_hold;
 use super::secret::ids;
 use super::{Session, counted, listed};
 use crate::connection::{Connection, ask};
@@ -68,9 +69,21 @@ fn numbers(members: impl IntoIterator<Item = u64>) -> String {
     members.into_iter().map(|id| id.to_string()).collect::<Vec<_>>().join(", ")
 }
 
+fn in_backups(count: u64) -> String {
+    if count == 0 { String::new() } else { format!("in {count}") }
+}
+
 fn table(session: &Session, removed: Vec<pb::RemovedSecret>) -> String {
-    let mut table =
-        Table::new(&["ID", "NAME", "REMOVED", "STATE", "WORD OF", "WITHOUT PROOF", "WAITS FOR"]);
+    let mut table = Table::new(&[
+        "ID",
+        "NAME",
+        "REMOVED",
+        "STATE",
+        "WORD OF",
+        "WITHOUT PROOF",
+        "BACKUPS",
+        "WAITS FOR",
+    ]);
     for secret in removed {
         let ago = session.ago(secret.removed_at);
         let view = RemovedSecret::from(secret);
@@ -81,6 +94,7 @@ fn table(session: &Session, removed: Vec<pb::RemovedSecret>) -> String {
             view.state,
             numbers(view.words.iter().map(|word| word.member)),
             numbers(view.without_proof),
+            in_backups(view.backups.len() as u64 + view.backups_not_remembered),
             view.needs.map(|needs| needs.describe()).unwrap_or_default(),
         ]);
     }
@@ -122,6 +136,9 @@ pub(super) async fn until_shredded(
                 numbers(secret.without_proof.iter().copied())
             ));
         }
+    }
+    for secret in &removed {
+        may_hold(session, &secret.name, &secret.backups, secret.backups_not_remembered);
     }
     session.printer.progress(
         "it does not cover backups and copies of disks from before, nodes that had it mounted, and \

@@ -12,12 +12,13 @@ use proto::name::SecretName;
 use proto::pb;
 use seal::{Operation, Plaintext};
 
+use super::cluster::backup::may_hold;
 use super::{Session, Tally, counted, labels, listed, removed};
 use crate::cli::{CreateArgs, RmArgs, SecretCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::table::{Card, Table, natural_order};
-use crate::view::{self, Named};
+use crate::view::{self, Named, RemovedFromAllBut};
 use crate::{instant, transit, value};
 
 /// How often a value is sealed again because the transit key was retired meanwhile.
@@ -239,7 +240,12 @@ async fn rm(session: &Session, args: RmArgs) -> Result<(), Error> {
         }
         if args.dry_run {
             let outcome = would_remove(session, &connection, secret.clone()).await;
-            done.extend(tally.count(session.printer, outcome));
+            done.extend(tally.count(session.printer, outcome).map(|named| RemovedFromAllBut {
+                id: named.id,
+                name: named.name,
+                backups: Vec::new(),
+                backups_not_remembered: 0,
+            }));
             continue;
         }
         let request = pb::RemoveSecretRequest {
@@ -253,7 +259,13 @@ async fn rm(session: &Session, args: RmArgs) -> Result<(), Error> {
             if !session.printer.json {
                 session.printer.data(&answer.name)?;
             }
-            done.push(Named { id: answer.id, name: answer.name });
+            let backups: Vec<_> = answer.backups.into_iter().map(Into::into).collect();
+            let backups_not_remembered = answer.backups_not_remembered;
+            if !args.shred && !session.printer.json {
+                may_hold(session, &answer.name, &backups, backups_not_remembered);
+            }
+            let (id, name) = (answer.id, answer.name);
+            done.push(RemovedFromAllBut { id, name, backups, backups_not_remembered });
         }
     }
     if args.shred && !args.dry_run && !done.is_empty() {

@@ -3,7 +3,7 @@
 use proto::{hex, pb};
 use serde::Serialize;
 
-use super::at;
+use super::{Backup, at};
 
 /// A removed secret.
 #[derive(Serialize)]
@@ -21,6 +21,10 @@ pub(crate) struct RemovedSecret {
     pub(crate) words: Vec<Word>,
     /// Managers that left with a disk on which it may still open.
     pub(crate) without_proof: Vec<u64>,
+    /// Backups that may still hold it.
+    pub(crate) backups: Vec<Backup>,
+    /// Older ones that may, too.
+    pub(crate) backups_not_remembered: u64,
 }
 
 /// What has to happen before it is shredded.
@@ -81,6 +85,8 @@ impl From<pb::RemovedSecret> for RemovedSecret {
                 .map(|word| Word { member: word.member, log_key_rotation: word.log_key_epoch })
                 .collect(),
             without_proof: removed.without_proof,
+            backups: removed.backups.into_iter().map(Into::into).collect(),
+            backups_not_remembered: removed.backups_not_remembered,
         }
     }
 }

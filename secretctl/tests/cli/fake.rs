@@ -295,6 +295,31 @@ impl Control for Fake {
     type StreamOutputStream =
         Pin<Box<dyn futures_util::Stream<Item = Result<pb::OutputRecord, Status>> + Send>>;
 
+    type BackUpStream =
+        Pin<Box<dyn futures_util::Stream<Item = Result<pb::BackupPiece, Status>> + Send>>;
+
+    async fn back_up(&self, request: Request<pb::BackUpRequest>) -> Answer<Self::BackUpStream> {
+        let pieces = self.answer(request, |world, _, request| world.back_up(request))?;
+        Ok(Response::new(Box::pin(stream::iter(pieces.into_inner()))))
+    }
+
+    async fn list_backups(
+        &self,
+        request: Request<pb::ListBackupsRequest>,
+    ) -> Answer<pb::ListBackupsResponse> {
+        self.answer(request, |world, _, _| {
+            let backups = world.backups.clone();
+            Ok(pb::ListBackupsResponse { backups, ..Default::default() })
+        })
+    }
+
+    async fn forget_backup(
+        &self,
+        request: Request<pb::ForgetBackupRequest>,
+    ) -> Answer<pb::BackupInfo> {
+        self.answer(request, |world, _, request| world.forget_backup(&request))
+    }
+
     async fn stream_output(
         &self,
         request: Request<pb::OutputSelector>,

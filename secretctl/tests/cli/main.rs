@@ -9,6 +9,7 @@
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+mod backups;
 #[cfg(feature = "cluster")]
 mod demo;
 mod failover;

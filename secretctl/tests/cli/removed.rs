@@ -20,7 +20,7 @@ impl World {
             if let Some(needs) = &mut known.needs {
                 needs.at_once = true;
             }
-            return Ok(pb::RemoveSecretResponse { id, name });
+            return Ok(pb::RemoveSecretResponse { id, name, ..Default::default() });
         }
         let id = found?;
         let info = self.secrets[&id].clone();
@@ -48,9 +48,11 @@ impl World {
                 waits_for: vec![],
             }),
             revision: self.removed.len() as u64 + 1,
+            backups: self.backups.clone(),
             ..pb::RemovedSecret::default()
         });
-        Ok(pb::RemoveSecretResponse { id, name: info.name })
+        let backups = self.backups.clone();
+        Ok(pb::RemoveSecretResponse { id, name: info.name, backups, backups_not_remembered: 0 })
     }
 
     /// What comes next for one that is wanted at once: the transit key, a rotation, a manager's

@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) audit: Vec<pb::AuditRecord>,
     /// What was removed, oldest first.
     pub(crate) removed: Vec<pb::RemovedSecret>,
+    pub(crate) backups: Vec<pb::BackupInfo>,
+    pub(crate) backup_fault: Option<crate::backups::BackupFault>,
     /// Log key rotations that were asked for, and the last one of each member.
     pub(crate) rotation: u64,
     /// Whether another one follows.
@@ -262,6 +264,8 @@ impl World {
             operators: BTreeMap::new(),
             output: Vec::new(),
             audit: Vec::new(),
+            backups: Vec::new(),
+            backup_fault: None,
             removed: Vec::new(),
             rotation: 0,
             rotates_again: false,

@@ -14,11 +14,11 @@ use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    Delivery, Operation, PeerPublicKey, PeerSecretKey, ReadBack, Release, RootKey, SessionSender,
-    SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
+    BackupRoot, Delivery, Operation, PeerPublicKey, PeerSecretKey, ReadBack, Release, RootKey,
+    SessionSender, SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
 };
-use state::NewGeneration;
 use state::object::Cluster;
+use state::{NewGeneration, WrapPlace};
 
 /// Connections to the transit key that are remembered: clients and follower managers at a time.
 const CONNECTIONS_MAX: usize = 1024;
@@ -206,6 +206,19 @@ impl Keyring {
         Ok(new.wrap_dek(at, &digest, &bundle))
     }
 
+    /// Wraps what stands at a place under the root key of a backup.
+    pub(crate) fn wrap_for_backup(
+        &self,
+        root: &BackupRoot,
+        place: WrapPlace<'_>,
+    ) -> Result<WrappedKey, KeyringError> {
+        let old = match place {
+            WrapPlace::Authority(cluster) => cluster.authority.wrapped_key.key_id(),
+            WrapPlace::Secret { stored, .. } => stored.wrapped_dek.key_id(),
+        };
+        wrap_anew(self.realm, &*self.root(old)?, root.root(), place)
+    }
+
     /// Wraps the CA's key under the active root key.
     pub(crate) fn wrap_ca_key_anew(&self, cluster: &Cluster) -> Result<WrappedKey, KeyringError> {
         let key = self.ca_key(cluster)?;
@@ -299,6 +312,30 @@ impl Keyring {
         let root = self.root(authority.wrapped_key.key_id())?;
         root.unwrap_ca_key(self.realm, &authority.digest.0, &authority.wrapped_key)
             .map_err(|_| KeyringError::Damaged)
+    }
+}
+
+/// Wraps what stands at a place under another root key.
+pub(crate) fn wrap_anew(
+    realm: Realm,
+    old: &RootKey,
+    new: &RootKey,
+    place: WrapPlace<'_>,
+) -> Result<WrappedKey, KeyringError> {
+    match place {
+        WrapPlace::Authority(cluster) => {
+            let authority = &cluster.authority;
+            let digest = &authority.digest.0;
+            let key = old.unwrap_ca_key(realm, digest, &authority.wrapped_key);
+            Ok(new.wrap_ca_key(realm, digest, &key.map_err(|_| KeyringError::Damaged)?))
+        }
+        WrapPlace::Secret { id, version, stored } => {
+            let payload_id = stored.payload_id;
+            let at = StoredAt { realm, secret_id: id, version, payload_id };
+            let digest = seal::ciphertext_digest(&stored.ciphertext);
+            let bundle = old.unwrap_dek(&at, &digest, &stored.wrapped_dek);
+            Ok(new.wrap_dek(&at, &digest, &bundle.map_err(|_| KeyringError::Damaged)?))
+        }
     }
 }
 

@@ -32,7 +32,7 @@ use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
 use crate::roots::Roots;
 use crate::service::{
-    Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Releases, Service,
+    BackupDesk, Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Releases, Service,
 };
 
 /// How often a manager without a leader asks the others whether they removed it.
@@ -119,6 +119,7 @@ impl Running {
         let service = Arc::new(Service {
             roots: Roots::new(raft.clone(), keyring.clone(), keys.clone()),
             key_desk: KeyDesk::new(keys.clone(), &raft),
+            backup_desk: BackupDesk::default(),
             raft,
             keyring,
             keys,

@@ -73,6 +73,9 @@ table! {
     RotateLogKeys, "rotate_log_keys": Admin;
     RotateRootKey, "rotate_root_key": Admin;
     GetClusterKeys, "get_cluster_keys": Admin Auditor;
+    BackUp, "back_up": Admin;
+    ListBackups, "list_backups": Admin Auditor;
+    ForgetBackup, "forget_backup": Admin;
 }
 
 /// Whether a role allows a call; nobody without a role may anything.
@@ -127,7 +130,16 @@ mod tests {
                 "stream_output",
             ],
         );
-        expect(Auditor, &["list_join_tokens", "list_operators", "list_audit", "get_cluster_keys"]);
+        expect(
+            Auditor,
+            &[
+                "list_join_tokens",
+                "list_operators",
+                "list_audit",
+                "get_cluster_keys",
+                "list_backups",
+            ],
+        );
     }
 
     #[test]

@@ -135,6 +135,9 @@ calls! {
         RotateLogKeysRequest => RotateLogKeysResponse, RotateLogKeys, rotate_log_keys;
         RotateRootKeyRequest => RotateRootKeyResponse, RotateRootKey, rotate_root_key;
         GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
+        RecordBackupRequest => RecordBackupResponse, BackUp, record_backup;
+        ListBackupsRequest => ListBackupsResponse, ListBackups, list_backups;
+        ForgetBackupRequest => BackupInfo, ForgetBackup, forget_backup;
     }
     by_caller {
         EnrollAgentRequest => Enrolled, "enroll_agent", enroll_agent;

@@ -8,6 +8,7 @@
 //! every refusal is counted.
 
 mod authorise;
+mod backups;
 mod calls;
 mod denials;
 mod enroll;
@@ -48,6 +49,7 @@ use state::object::{Cluster, Digest, RequestMark};
 use state::{Outcome, Refusal, Standing};
 
 pub(crate) use self::authorise::CallName;
+pub(crate) use self::backups::BackupDesk;
 pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
@@ -70,6 +72,7 @@ pub(crate) struct Service {
     /// What the key file holds, and for whom.
     pub(crate) keys: Arc<HeldKeys>,
     pub(crate) key_desk: KeyDesk,
+    pub(crate) backup_desk: BackupDesk,
     pub(crate) denials: Arc<Denials>,
     /// Remote connections, to be cut when their subject is evicted.
     pub(crate) connections: Connections,

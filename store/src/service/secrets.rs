@@ -192,7 +192,14 @@ impl Service {
         let mark = mark(&caller, &request.request_key, &request)?;
         let (id, name, command) = self.removal(&request)?;
         self.propose(caller, Some(mark), command).await?;
-        Ok(pb::RemoveSecretResponse { id: id.to_string(), name: name.to_string() })
+        let state = self.raft.machine.state();
+        let (backups, backups_not_remembered) = shredding::held_by_backups(&state, id);
+        Ok(pb::RemoveSecretResponse {
+            id: id.to_string(),
+            name: name.to_string(),
+            backups,
+            backups_not_remembered,
+        })
     }
 
     /// What removes a secret. What was removed before can still be asked to be shredded.

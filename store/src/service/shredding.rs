@@ -5,15 +5,15 @@
 //! Invariant: nothing is told of a removed secret but what a tombstone holds.
 
 use link::Failure;
-use proto::id::{MemberId, Revision};
+use proto::id::{MemberId, Revision, SecretId};
 use proto::identity::Caller;
 use proto::limits::SHREDDING_BEGINS_WITHIN_MS;
 use proto::name::SecretName;
 use proto::{Kind, pb};
 use state::{Need, Shredding, State, Tombstone};
 
-use super::Service;
 use super::status::problem;
+use super::{Service, backups};
 
 /// Removed secrets in one answer: some 300 bytes each, well under the bound of a message.
 const PAGE: usize = 1_000;
@@ -52,9 +52,22 @@ fn page(state: &State, request: &pb::ListRemovedSecretsRequest) -> pb::ListRemov
     pb::ListRemovedSecretsResponse { secrets, next_before, unnamed }
 }
 
+/// Backups that may still hold a secret that was removed, and how many older ones.
+pub(super) fn held_by_backups(state: &State, id: SecretId) -> (Vec<pb::BackupInfo>, u64) {
+    let tombstone = state.shredding().of(id);
+    tombstone.map_or_else(Default::default, |(at, it)| held(state, at, it))
+}
+
+fn held(state: &State, at: Revision, tombstone: &Tombstone) -> (Vec<pb::BackupInfo>, u64) {
+    let (known, created_at) = (state.backups(), tombstone.created_at);
+    let holding = known.that_may_hold(created_at, Some(at));
+    (backups::described(holding), known.forgotten_that_may_hold(created_at))
+}
+
 fn removed(state: &State, at: Revision, tombstone: &Tombstone) -> pb::RemovedSecret {
     let done = tombstone.shredded.as_ref();
     let words = done.into_iter().flat_map(|done| &done.words);
+    let (backups, backups_not_remembered) = held(state, at, tombstone);
     pb::RemovedSecret {
         id: tombstone.secret_id.to_string(),
         name: tombstone.name.to_string(),
@@ -69,6 +82,8 @@ fn removed(state: &State, at: Revision, tombstone: &Tombstone) -> pb::RemovedSec
             .collect(),
         without_proof: state.shredding().without_proof(tombstone).map(|id| id.0).collect(),
         revision: at.0,
+        backups,
+        backups_not_remembered,
     }
 }
 

@@ -100,6 +100,11 @@ pub(super) fn new_passphrase() -> Result<Line, Error> {
     Ok(first)
 }
 
+/// A passphrase that was chosen before: typed once.
+pub(super) fn existing_passphrase(prompt: &str) -> Result<Line, Error> {
+    Line::read("passphrase", prompt)
+}
+
 pub(super) fn parse(line: &[u8]) -> Result<Passphrase<'_>, Error> {
     Passphrase::parse(line).map_err(|error| {
         Error::failed(Kind::Invalid, error.to_string()).hint("nothing was sent").into()

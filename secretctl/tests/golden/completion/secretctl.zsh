@@ -888,6 +888,73 @@ _arguments "${_arguments_options[@]}" : \
 ':new -- The new member, by number or hostname:_default' \
 && ret=0
 ;;
+(backup)
+_arguments "${_arguments_options[@]}" : \
+'*--recipient=[Who can open it\: an age recipient, as \`age-keygen\` prints it; may be repeated, and each of them opens it]:AGE1…:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--passphrase[Open it with a passphrase instead]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- Where to write it, or `-` for standard output; a file that is there already is not replaced:_files' \
+":: :_secretctl__subcmd__cluster__subcmd__backup_commands" \
+"*::: :->backup" \
+&& ret=0
+
+    case $state in
+    (backup)
+        words=($line[2] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-cluster-backup-command-$line[2]:"
+        case $line[2] in
+            (ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(check)
+_arguments "${_arguments_options[@]}" : \
+'-i+[A file with an age identity of one of its recipients; without it, its passphrase is asked for]:FILE:_files' \
+'--identity=[A file with an age identity of one of its recipients; without it, its passphrase is asked for]:FILE:_files' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- The backup'\''s file:_files' \
+&& ret=0
+;;
+(forget)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':id -- Its id, or the beginning of it:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (audit)
 _arguments "${_arguments_options[@]}" : \
 '--after=[Only records after this index]:INDEX:_default' \
@@ -1225,6 +1292,7 @@ _secretctl__subcmd__cluster_commands() {
 'token:See and revoke join tokens' \
 'member:See and change the cluster'\''s managers' \
 'replace:Put a new manager in the place of a dead one' \
+'backup:Keep a copy of the whole cluster in one encrypted file' \
 'audit:Show who changed what' \
 'rotate:Replace keys while the cluster serves' \
 'keys:Show which keys each manager holds, and what its disk is under' \
@@ -1258,6 +1326,30 @@ _secretctl__subcmd__cluster__subcmd__approve_commands() {
 _secretctl__subcmd__cluster__subcmd__audit_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster audit commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__backup_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__backup_commands() {
+    local commands; commands=(
+'ls:List the backups that were made, oldest first' \
+'check:Open a backup'\''s file and read it to its end, as restoring would' \
+'forget:Say that a backup'\''s file is destroyed, so that nobody is warned of it any more' \
+    )
+    _describe -t commands 'secretctl cluster backup commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__backup__subcmd__check_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__backup__subcmd__check_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster backup check commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__backup__subcmd__forget_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__backup__subcmd__forget_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster backup forget commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__backup__subcmd__ls_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__backup__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster backup ls commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__init_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__init_commands() {

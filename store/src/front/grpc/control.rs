@@ -50,6 +50,21 @@ macro_rules! control {
                 Ok(Response::new(status))
             }
 
+            type BackUpStream = ReceiverStream<Result<pb::BackupPiece, Status>>;
+
+            /// Taken by whoever is asked; the leader records it.
+            async fn back_up(
+                &self,
+                request: Request<pb::BackUpRequest>,
+            ) -> Result<Response<Self::BackUpStream>, Status> {
+                let peer = peer_of(&request)?;
+                let serving = self.0.serving()?;
+                let service = &serving.service;
+                let caller = service.authenticate(&peer).await?;
+                let pieces = service.back_up(caller, request.into_inner()).await?;
+                Ok(Response::new(ReceiverStream::new(pieces)))
+            }
+
             type StreamOutputStream = ReceiverStream<Result<pb::OutputRecord, Status>>;
 
             async fn stream_output(
@@ -108,4 +123,6 @@ control! {
     rotate_log_keys(RotateLogKeysRequest) -> RotateLogKeysResponse;
     rotate_root_key(RotateRootKeyRequest) -> RotateRootKeyResponse;
     get_cluster_keys(GetClusterKeysRequest) -> ClusterKeys;
+    list_backups(ListBackupsRequest) -> ListBackupsResponse;
+    forget_backup(ForgetBackupRequest) -> BackupInfo;
 }
