@@ -343,4 +343,6 @@ async fn check_others_are_gone(
 }
 
 #[cfg(test)]
+mod power_cuts;
+#[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ const STEP: &str = "SECRETD_ROLE_STEP";
 /// A mark that was made in the state before.
 const QUOTA: u64 = 77 << 20;
 
-fn manager(data: &Path) -> Manager {
+pub(super) fn manager(data: &Path) -> Manager {
     let options = Options {
         data: data.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -54,7 +54,7 @@ fn manager(data: &Path) -> Manager {
     }))
 }
 
-fn unlocked(manager: &Manager) -> Unlocked {
+pub(super) fn unlocked(manager: &Manager) -> Unlocked {
     match manager.0.key_file.unlock().unwrap() {
         Unlocking::Unlocked(unlocked) => *unlocked,
         _ => panic!("its own seed opens it"),
@@ -62,7 +62,7 @@ fn unlocked(manager: &Manager) -> Unlocked {
 }
 
 /// The folder of a manager that founded a cluster and was stopped.
-async fn found(data: &Path) {
+pub(super) async fn found(data: &Path) {
     let manager = manager(data);
     let request = pb::InitRequest { hostname: "m1".into(), ..pb::InitRequest::default() };
     manager.found(request).await.unwrap();
@@ -131,7 +131,7 @@ fn cut_short(data: &Path, step: usize) -> bool {
 }
 
 /// What the next start finds: a life, whole.
-async fn life_of(data: &Path) -> u64 {
+pub(super) async fn life_of(data: &Path) -> u64 {
     let manager = manager(data);
     let folder = &manager.0.folder;
     settle(folder).unwrap();

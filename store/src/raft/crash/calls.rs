@@ -5,7 +5,7 @@ use std::process::Command;
 
 use sys::require::{Need, skip};
 
-use super::{Load, Role};
+use super::{Load, Role, WRITER};
 
 /// Flushes that 64 entries at once may take; one at a time would take 64.
 const SHARED_FLUSHES_MAX: usize = 16;
@@ -61,8 +61,7 @@ fn trace() -> Result<String, String> {
     let calls = "trace=fdatasync,fsync,pwrite64,write,sendto";
     let before = ["strace", "-f", "-y", "-s", "64", "-e", calls, "-o", file];
     let data = base.path().join("data");
-    let mut role =
-        Role::start("writer::writer", &before, base.path(), &data, Load::Counted, 1).unwrap();
+    let mut role = Role::start(WRITER, &before, base.path(), &data, Load::Counted, 1).unwrap();
     while role.next_line().is_some() {}
     assert!(role.wait().success());
     Ok(std::fs::read_to_string(file).unwrap())

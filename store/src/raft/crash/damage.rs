@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::reader::Found;
-use super::{Load, Random, Role, is_full, say, seed_of};
+use super::{Load, READER, Random, Role, WRITER, is_full, say, seed_of};
 
 /// Words by which a message names what is damaged.
 const NAMED: [&str; 7] = [
@@ -60,7 +60,7 @@ fn flip(file: &Path, at: u64, bit: u64) {
 }
 
 fn read(base: &Path) -> Found {
-    let role = Role::start("reader::reader", &[], base, &base.join("data"), Load::Closed, 0);
+    let role = Role::start(READER, &[], base, &base.join("data"), Load::Closed, 0);
     Found::gather(&mut role.unwrap())
 }
 
@@ -71,8 +71,7 @@ fn a_flipped_bit_is_harmless_or_told() {
     let mut random = Random(seed);
     let closed = tempfile::tempdir().unwrap();
     let data = closed.path().join("data");
-    let mut writer =
-        Role::start("writer::writer", &[], closed.path(), &data, Load::Closed, seed).unwrap();
+    let mut writer = Role::start(WRITER, &[], closed.path(), &data, Load::Closed, seed).unwrap();
     while writer.next_line().is_some() {}
     assert!(writer.wait().success());
 

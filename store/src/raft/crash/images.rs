@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sys::require::{Need, root, skip};
 
 use super::reader::Found;
-use super::{Load, Random, Role, SILENCE_MAX, is_full, say, seed_of};
+use super::{Load, READER, Random, Role, SILENCE_MAX, WRITER, is_full, say, seed_of};
 
 /// Size of the filesystem: a log that is purged, several times over.
 const IMAGE_MIB: u64 = 256;
@@ -22,7 +22,7 @@ const IMAGE_MIB: u64 = 256;
 const SMALL_IMAGE_MIB: u64 = 48;
 
 /// Mounts the image for the command behind it alone: its mount namespace ends with it.
-const MOUNTED: &str = "mount -o loop \"$1\" \"$2\"; shift 2; exec \"$@\"";
+pub(crate) const MOUNTED: &str = "mount -o loop \"$1\" \"$2\"; shift 2; exec \"$@\"";
 
 /// The same, with room that can be released.
 const WITH_BALLAST: &str = "mount -o loop \"$1\" \"$2\"; head -c 16M /dev/zero > \"$2/ballast\"; \
@@ -33,13 +33,13 @@ const BALLAST_RELEASED: &str =
     "mount -o loop \"$1\" \"$2\"; rm \"$2/ballast\"; shift 2; exec \"$@\"";
 
 /// A filesystem in a file, and the folder it is mounted on by whoever uses it.
-struct Image {
+pub(crate) struct Image {
     file: PathBuf,
     base: PathBuf,
 }
 
 impl Image {
-    fn make(base: &Path, mib: u64) -> Result<Self, String> {
+    pub(crate) fn make(base: &Path, mib: u64) -> Result<Self, String> {
         let file = base.join("image");
         std::fs::File::create(&file).unwrap().set_len(mib << 20).unwrap();
         std::fs::create_dir_all(base.join("mounted")).unwrap();
@@ -51,7 +51,13 @@ impl Image {
         Ok(Self { file, base: base.to_owned() })
     }
 
-    fn start(&self, role: &str, script: &str, load: Load, seed: u64) -> Result<Role, String> {
+    pub(crate) fn start(
+        &self,
+        role: &str,
+        script: &str,
+        load: Load,
+        seed: u64,
+    ) -> Result<Role, String> {
         let mounted = self.base.join("mounted");
         let (image, at) = (self.file.to_str().unwrap(), mounted.to_str().unwrap());
         let before = ["unshare", "--mount", "sh", "-ec", script, "sh", image, at];
@@ -72,7 +78,7 @@ impl Image {
     }
 
     /// Copies the image of a stopped writer.
-    fn copy(&self, base: &Path) -> Self {
+    pub(crate) fn copy(&self, base: &Path) -> Self {
         std::fs::create_dir_all(base.join("mounted")).unwrap();
         let copy = Self { file: base.join("image"), base: base.to_owned() };
         let deadline = Instant::now() + SILENCE_MAX;
@@ -197,7 +203,7 @@ fn missing(base: &Path) -> Option<String> {
     }
 }
 
-fn can_run(test: &str) -> bool {
+pub(crate) fn can_run(test: &str) -> bool {
     if !root(test) {
         return false;
     }
@@ -212,7 +218,7 @@ fn can_run(test: &str) -> bool {
 }
 
 /// Waits until every thread of a process is stopped.
-fn wait_stopped(pid: u32) {
+pub(crate) fn wait_stopped(pid: u32) {
     let deadline = Instant::now() + SILENCE_MAX;
     let is_running = |task: std::io::Result<std::fs::DirEntry>| {
         let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
@@ -258,7 +264,7 @@ fn every_acknowledged_entry_is_in_every_crash_image() {
     for load in [Load::Small, Load::Medium, Load::Large, Load::Mixed, Load::Turbulent] {
         let base = tempfile::tempdir().unwrap();
         let image = Image::make(base.path(), IMAGE_MIB).unwrap();
-        let mut role = image.start("writer::writer", MOUNTED, load, random.next()).unwrap();
+        let mut role = image.start(WRITER, MOUNTED, load, random.next()).unwrap();
         let mut ledger = Ledger::default();
         for number in 0..images_each {
             run_on(&mut role, &mut ledger, load, &mut random);
@@ -269,7 +275,7 @@ fn every_acknowledged_entry_is_in_every_crash_image() {
             ledger.note_all(&mut role);
             let kept = tempfile::tempdir().unwrap();
             let copy = image.copy(kept.path());
-            let mut reader = copy.start("reader::reader", MOUNTED, load, 0).unwrap();
+            let mut reader = copy.start(READER, MOUNTED, load, 0).unwrap();
             let found = Found::gather(&mut reader);
             drop(reader);
             match ledger.compare(&found) {
@@ -301,7 +307,7 @@ fn a_full_disk_stops_the_writer_before_it_acknowledges() {
     let base = tempfile::tempdir().unwrap();
     let image = Image::make(base.path(), SMALL_IMAGE_MIB).unwrap();
     let seed = seed_of(test);
-    let mut role = image.start("writer::writer", WITH_BALLAST, Load::Large, seed).unwrap();
+    let mut role = image.start(WRITER, WITH_BALLAST, Load::Large, seed).unwrap();
     let mut ledger = Ledger::default();
     while let Some(line) = role.next_line().filter(|line| line != "stopped") {
         ledger.note(&line);
@@ -311,6 +317,6 @@ fn a_full_disk_stops_the_writer_before_it_acknowledges() {
     assert!(fatal.contains("No space left on device"), "{fatal}");
     assert!(ledger.acks > 0, "some of it had room");
     // Where there is room again, it goes on with all that was acknowledged.
-    let mut reader = image.start("reader::reader", BALLAST_RELEASED, Load::Large, 0).unwrap();
+    let mut reader = image.start(READER, BALLAST_RELEASED, Load::Large, 0).unwrap();
     ledger.compare(&Found::gather(&mut reader)).unwrap();
 }

@@ -10,7 +10,7 @@
 
 mod calls;
 mod damage;
-mod images;
+pub(crate) mod images;
 mod reader;
 mod writer;
 
@@ -34,6 +34,10 @@ const ROLE_FOLDER: &str = "SECRETD_ROLE_FOLDER";
 const ROLE_SOCKET: &str = "SECRETD_ROLE_SOCKET";
 const ROLE_LOAD: &str = "SECRETD_ROLE_LOAD";
 const ROLE_SEED: &str = "SECRETD_ROLE_SEED";
+
+/// Roles, by their names as tests of this binary.
+const WRITER: &str = "raft::crash::writer::writer";
+const READER: &str = "raft::crash::reader::reader";
 
 /// How long a role may be silent: opening a log takes a second or two.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -79,7 +83,7 @@ impl Random {
 
 /// What a writer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Load {
+pub(crate) enum Load {
     /// Values of 200 bytes.
     Small,
     /// Values of 16 KiB.
@@ -199,29 +203,36 @@ fn open_keys(folder: &Folder) -> Result<Arc<LogKeys>, String> {
 
 /// The role's end of the socket to the test.
 #[derive(Clone)]
-struct Told(Arc<Mutex<UnixStream>>);
+pub(crate) struct Told(Arc<Mutex<UnixStream>>);
 
 impl Told {
     /// None where this is not a role: the test binary was started by hand.
-    fn connect() -> Option<Self> {
+    pub(crate) fn connect() -> Option<Self> {
         let socket = std::env::var_os(ROLE_SOCKET)?;
         Some(Self(Arc::new(Mutex::new(UnixStream::connect(socket).unwrap()))))
     }
 
-    fn tell(&self, line: &str) {
+    pub(crate) fn tell(&self, line: &str) {
         let mut stream = self.0.lock().unwrap();
         // One write for a line, so that a trace of system calls shows it as one.
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
+
+    /// Tells a line and waits until the test lets it go on.
+    pub(crate) fn tell_and_wait(&self, line: &str) {
+        self.tell(line);
+        let mut stream = self.0.lock().unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
 }
 
-fn role_folder() -> Folder {
+pub(crate) fn role_folder() -> Folder {
     Folder::create_private(PathBuf::from(std::env::var_os(ROLE_FOLDER).unwrap())).unwrap()
 }
 
 /// A process of this test binary in a role; killed when it is let go.
-struct Role {
-    child: Child,
+pub(crate) struct Role {
+    pub(crate) child: Child,
     stream: UnixStream,
     unread: Vec<u8>,
     /// What it has told and nobody took yet.
@@ -259,7 +270,7 @@ impl Role {
         };
         let errors = base.join("stderr");
         let mut child = command
-            .args([&format!("raft::crash::{role}"), "--exact", "--ignored", "--nocapture"])
+            .args([role, "--exact", "--ignored", "--nocapture"])
             .args(["--test-threads", "1"])
             .env(ROLE_FOLDER, data)
             .env(ROLE_SOCKET, &socket)
@@ -331,7 +342,7 @@ impl Role {
     }
 
     /// The next line; none once it has ended.
-    fn next_line(&mut self) -> Option<String> {
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         let deadline = Instant::now() + SILENCE_MAX;
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -346,12 +357,17 @@ impl Role {
     }
 
     /// What it wrote to its standard error.
-    fn errors(&self) -> String {
+    pub(crate) fn errors(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap()
     }
 
+    /// Lets it go on, where it waits for that.
+    pub(crate) fn let_go(&mut self) {
+        self.stream.write_all(b".").unwrap();
+    }
+
     /// Sends a signal by its name.
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         // The shell has a `kill` of its own; the program is not everywhere.
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
