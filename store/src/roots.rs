@@ -9,7 +9,9 @@
 //! is accepted (state), telling the leader what is held (report), the call (service).
 //!
 //! Invariants: a root key is announced, and acknowledged, only when it is durable here; one is
-//! destroyed only by a state that a majority confirmed, and never while it may yet be announced.
+//! destroyed only by a state that a majority confirmed, and never while it may yet be announced; none
+//! is kept before the key file is sealed to the present recipients, so that no slot that was taken
+//! away before ever opens a file that it stands in.
 
 #[cfg(test)]
 mod crash_tests;
@@ -25,6 +27,8 @@ use proto::id::KeyId;
 use seal::RootKey;
 
 pub(crate) use self::fetch::open as open_fetched;
+#[cfg(test)]
+pub(crate) use self::follow::Announced;
 pub(crate) use self::lead::{news_of, what_became};
 use crate::keys::Keyring;
 use crate::raft::Raft;
@@ -33,6 +37,9 @@ use crate::raft::Raft;
 pub(crate) trait RootKeeper: Send + Sync + 'static {
     /// Ids of the root keys that are kept, and the one that new wraps are made under.
     fn root_ids(&self) -> (Vec<KeyId>, KeyId);
+
+    /// The generation of the recipients that the keys are sealed to, durably.
+    fn recipients_generation(&self) -> u64;
 
     /// Keeps one more, durably.
     ///
@@ -54,6 +61,8 @@ pub(crate) trait RootKeeper: Send + Sync + 'static {
 enum Step {
     /// Nothing: it holds what is wanted.
     Rest,
+    /// Wait until the key file is sealed to the present recipients.
+    Await,
     /// Get these from another manager, and keep them.
     Fetch(BTreeSet<KeyId>),
     /// Make new wraps under this one, and keep those no longer.
@@ -70,6 +79,7 @@ impl Step {
     fn describe(&self) -> &'static str {
         match self {
             Self::Rest => "",
+            Self::Await => "waits until its key file is sealed anew",
             Self::Fetch(_) => "fetches the new root key",
             Self::Settle { gone, .. } if gone.is_empty() => "takes the new root key into use",
             Self::Settle { .. } => "destroys a root key",
@@ -82,19 +92,25 @@ impl Step {
 struct Wanted {
     active: KeyId,
     all: BTreeSet<KeyId>,
+    /// Whether the key file is sealed to the recipients of this state.
+    sealed_anew: bool,
 }
 
 /// What comes next for a manager that holds `held`, of which its key file says that `used` is the
 /// active one; `unsure` are those that it made and that may yet be announced.
 fn next_step(held: &[KeyId], used: KeyId, wanted: &Wanted, unsure: &BTreeMap<KeyId, u64>) -> Step {
-    let Wanted { active, all } = wanted;
+    let Wanted { active, all, sealed_anew } = wanted;
     let is_gone = |id: &&KeyId| !all.contains(id) && !unsure.contains_key(id);
     let gone: Vec<_> = held.iter().filter(is_gone).copied().collect();
     if held.contains(active) && (used != *active || !gone.is_empty()) {
         return Step::Settle { active: *active, gone };
     }
     let missing: BTreeSet<_> = all.iter().filter(|id| !held.contains(id)).copied().collect();
-    if missing.is_empty() { Step::Rest } else { Step::Fetch(missing) }
+    match missing.is_empty() {
+        true => Step::Rest,
+        false if !sealed_anew => Step::Await,
+        false => Step::Fetch(missing),
+    }
 }
 
 /// What this manager tells of its root keys.
@@ -136,7 +152,10 @@ impl Roots {
     fn wanted(&self) -> Option<Wanted> {
         let state = self.raft.machine.state();
         state.member(self.raft.me)?;
-        Some(Wanted { active: state.cluster()?.active_root, all: state.root_keys_wanted() })
+        let cluster = state.cluster()?;
+        let sealed_anew = self.keeper.recipients_generation() >= cluster.recipients_generation;
+        let (active, all) = (cluster.active_root, state.root_keys_wanted());
+        Some(Wanted { active, all, sealed_anew })
     }
 
     /// Every root key that is on this manager's disk or in its memory.
@@ -183,7 +202,7 @@ mod tests {
     const C: KeyId = KeyId::from_bytes([3; 16]);
 
     fn wanted(active: KeyId, all: &[KeyId]) -> Wanted {
-        Wanted { active, all: all.iter().copied().collect() }
+        Wanted { active, all: all.iter().copied().collect(), sealed_anew: true }
     }
 
     fn next(held: &[KeyId], used: KeyId, wanted: &Wanted) -> Step {
@@ -210,6 +229,16 @@ mod tests {
     fn nothing_is_destroyed_by_who_lacks_the_active_key() {
         assert_eq!(next(&[A, C], A, &wanted(B, &[B])), Step::Fetch([B].into()));
         assert_eq!(next(&[A], A, &wanted(B, &[A, B])), Step::Fetch([B].into()));
+    }
+
+    /// A slot that was taken away opens the key file until it is sealed anew.
+    #[test]
+    fn no_key_is_got_for_a_file_that_former_recipients_open() {
+        let wanted = Wanted { sealed_anew: false, ..wanted(A, &[A, B]) };
+        assert_eq!(next(&[A], A, &wanted), Step::Await);
+        // What it has is settled all the same.
+        let step = Step::Settle { active: B, gone: vec![A] };
+        assert_eq!(next(&[A, B], A, &Wanted { active: B, all: [B].into(), ..wanted }), step);
     }
 
     #[test]

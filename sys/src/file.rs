@@ -170,6 +170,11 @@ fn check_private(path: &Path, stat: &Stat, wanted: u32) -> Result<(), FileError>
     }
 }
 
+/// The name under which a file is written before it takes the place of the one of its name.
+fn beside(name: &str) -> String {
+    format!(".{name}.new")
+}
+
 /// An open folder. Names given to its methods are single components.
 #[derive(Debug)]
 pub struct Folder {
@@ -271,7 +276,7 @@ impl Folder {
     ///
     /// Fails with the old file untouched (open(2), write(2), fsync(2), rename(2)).
     pub fn replace(&self, name: &str, mode: u32, contents: &[u8]) -> Result<(), FileError> {
-        let beside = format!(".{name}.new");
+        let beside = beside(name);
         // What a crash in an earlier call left; it was never renamed, so nobody relies on it.
         self.remove_if_there(&beside)?;
         let written = self.create_new(&beside, mode).and_then(|mut file| {
@@ -285,6 +290,17 @@ impl Folder {
             self.remove_if_there(&beside).ok();
         }
         renamed
+    }
+
+    /// Removes what a power cut in [`Self::replace`] left beside a file, durably. Nothing is written
+    /// where there is nothing, so that the folder may be read-only.
+    pub fn remove_unfinished(&self, name: &str) -> Result<(), FileError> {
+        let beside = beside(name);
+        match rustix::fs::statat(&self.fd, &beside, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => self.remove(&beside),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(Operation::Inspect, &self.path.join(beside))(errno)),
+        }
     }
 
     /// Makes an empty file, born with mode 0 and given its permissions before anything is written,
@@ -586,6 +602,18 @@ mod tests {
         folder.create_new(".key.new", 0o600).unwrap();
         folder.replace("key", 0o600, b"new").unwrap();
         assert_eq!(folder.entries().unwrap(), ["key"]);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_nothing_else() {
+        let (_temp, folder) = private();
+        folder.replace("key", 0o600, b"old").unwrap();
+        folder.remove_unfinished("key").unwrap();
+        for name in [".key.new", ".other.new"] {
+            folder.create_new(name, 0o600).unwrap();
+        }
+        folder.remove_unfinished("key").unwrap();
+        assert_eq!(folder.entries().unwrap(), [".other.new", "key"]);
     }
 
     #[test]

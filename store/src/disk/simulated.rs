@@ -124,6 +124,17 @@ impl SimulatedDisk {
         std::mem::take(&mut inner.cuts)
     }
 
+    /// Gives a file another name, durably, in the place of what has it.
+    pub(crate) fn rename_file(&self, from: &str, to: &str) {
+        let mut inner = self.lock();
+        inner.record();
+        let Inner { visible, durable, .. } = &mut *inner;
+        for files in [&mut visible.files, &mut durable.files] {
+            let file = files.remove(from).expect("it is there");
+            files.insert(to.to_owned(), file);
+        }
+    }
+
     /// Changes since the last sync.
     pub(crate) fn pending(&self) -> usize {
         self.lock().pending.len()

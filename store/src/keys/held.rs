@@ -195,6 +195,10 @@ impl RootKeeper for HeldKeys {
         (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
     }
 
+    fn recipients_generation(&self) -> u64 {
+        self.kept().owner.generation
+    }
+
     fn add_root_key(&self, key: Arc<RootKey>) -> io::Result<()> {
         let mut kept = self.kept();
         if kept.contents.roots.len() >= KEYS_MAX {

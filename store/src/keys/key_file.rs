@@ -10,24 +10,21 @@
 //!
 //! Invariant: the file is replaced whole and durably, or not at all.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use proto::id::KeyId;
 use seal::{
-    Disk, KEY_FILE_BYTES_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind,
-    SlotPublicKey, SlotSecretKey,
+    Disk, KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotKind, SlotPublicKey,
+    SlotSecretKey,
 };
-use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
+use sys::file::{FileError, Folder};
 
+use super::place::{Files, KeyPlace};
 use super::recipients::UnlockKeys;
 
-/// Its name in the data folder.
-const NAME: &str = "keys";
-
 /// Bytes of a slot's seed.
-const SEED_BYTES: usize = 32;
+pub(super) const SEED_BYTES: usize = 32;
 
 /// The manager's keys cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +74,7 @@ pub(crate) struct Unlocked {
 
 /// Where a manager's key file and its seed are.
 pub(crate) struct KeyFile {
-    folder: Folder,
-    seed: PathBuf,
+    place: Box<dyn KeyPlace>,
     /// Held while the file changes; whether it was destroyed.
     destroyed: Mutex<bool>,
 }
@@ -132,20 +128,31 @@ pub(crate) enum OpeningError {
 
 impl KeyFile {
     pub(crate) fn new(folder: Folder, seed: PathBuf) -> Self {
-        Self { folder, seed, destroyed: Mutex::new(false) }
+        Self::at(Files::new(folder, seed))
+    }
+
+    pub(super) fn at(place: impl KeyPlace) -> Self {
+        Self { place: Box::new(place), destroyed: Mutex::new(false) }
+    }
+
+    /// A key file on the simulated disk of a log.
+    #[cfg(test)]
+    pub(crate) fn on_simulated(disk: &crate::disk::SimulatedDisk) -> Self {
+        Self::at(super::place::SimulatedPlace::new(disk))
+    }
+
+    /// Removes what a power cut left of replacing the key file or its seed.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), KeyFileError> {
+        self.place.remove_leftovers()
     }
 
     fn read(&self) -> Result<Option<LockedKeyFile>, KeyFileError> {
-        let bytes = match self.folder.read_private(NAME, KEY_FILE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
+        let Some(bytes) = self.place.read()? else { return Ok(None) };
         LockedKeyFile::parse(&bytes).map(Some).map_err(|_| self.damaged())
     }
 
     fn damaged(&self) -> KeyFileError {
-        KeyFileError::Damaged { path: self.folder.path().join(NAME) }
+        KeyFileError::Damaged { path: self.place.path() }
     }
 
     /// Opens the key file with the `file` slot, if it has one.
@@ -158,11 +165,12 @@ impl KeyFile {
             return Ok(Unlocking::Locked(Needed { slots, seed: None, generation, disk }));
         }
         let Some(slot) = self.read_seed()? else {
-            let seed = Some(self.seed.clone());
+            let seed = Some(self.seed_path().to_owned());
             return Ok(Unlocking::Locked(Needed { slots, seed, generation, disk }));
         };
-        let contents =
-            locked.open(&slot).map_err(|_| KeyFileError::WrongSeed { path: self.seed.clone() })?;
+        let contents = locked
+            .open(&slot)
+            .map_err(|_| KeyFileError::WrongSeed { path: self.seed_path().to_owned() })?;
         Ok(Unlocking::Unlocked(Box::new(unlocked(&locked, contents, SlotKind::File, None))))
     }
 
@@ -186,23 +194,12 @@ impl KeyFile {
     /// The seed; none if it is not there, or was overwritten and then not removed for want of time:
     /// zeros are a seed that everybody knows.
     fn read_seed(&self) -> Result<Option<SlotSecretKey>, KeyFileError> {
-        let seed = match sys::file::read_private(&self.seed, SEED_BYTES + 1) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            other => other?,
-        };
+        let Some(seed) = self.place.read_seed()? else { return Ok(None) };
         let seed: &[u8; SEED_BYTES] = seed
             .as_slice()
             .try_into()
-            .map_err(|_| KeyFileError::NotASeed { path: self.seed.clone() })?;
+            .map_err(|_| KeyFileError::NotASeed { path: self.seed_path().to_owned() })?;
         Ok((*seed != [0; SEED_BYTES]).then(|| SlotSecretKey::derive_from_seed(seed)))
-    }
-
-    /// The folder of the seed, and its name there.
-    fn seed_place(&self) -> Result<(Folder, &str), KeyFileError> {
-        let parent = self.seed.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let name = self.seed.file_name().and_then(std::ffi::OsStr::to_str);
-        let name = name.ok_or_else(|| KeyFileError::NotASeed { path: self.seed.clone() })?;
-        Ok((Folder::open(parent.unwrap_or_else(|| Path::new(".")))?, name))
     }
 
     /// The `file` slot as a recipient; its seed is made if there is none yet.
@@ -211,8 +208,7 @@ impl KeyFile {
             slot
         } else {
             let seed = seal::make_slot_seed();
-            let (folder, name) = self.seed_place()?;
-            folder.replace(name, PRIVATE_FILE_MODE, &*seed)?;
+            self.place.write_seed(&seed)?;
             SlotSecretKey::derive_from_seed(&seed)
         };
         Ok(Recipient { kind: SlotKind::File, public: slot.public().clone(), parameters })
@@ -224,27 +220,25 @@ impl KeyFile {
         if !self.has_seed() {
             return Ok(false);
         }
-        let (folder, name) = self.seed_place()?;
-        overwrite(&self.seed).map_err(|source| folder.write_failed(name, source))?;
-        folder.remove(name)?;
+        self.place.destroy_seed()?;
         Ok(true)
     }
 
     /// Whether there is a seed where one is looked for.
     pub(crate) fn has_seed(&self) -> bool {
-        self.seed.symlink_metadata().is_ok()
+        self.place.has_seed()
     }
 
     /// Where the seed is looked for.
     pub(crate) fn seed_path(&self) -> &Path {
-        &self.seed
+        self.place.seed_path()
     }
 
     /// Removes the key file: what is sealed on this disk opens no more. Nothing writes it again.
     pub(crate) fn destroy(&self) -> Result<(), KeyFileError> {
         let mut destroyed = self.destroyed.lock().unwrap_or_else(PoisonError::into_inner);
         *destroyed = true;
-        Ok(self.folder.remove_if_there(NAME)?)
+        self.place.remove()
     }
 
     /// Seals a key file; it is not written yet.
@@ -264,7 +258,7 @@ impl KeyFile {
         if *destroyed {
             return Err(KeyFileError::Destroyed);
         }
-        Ok(self.folder.replace(NAME, PRIVATE_FILE_MODE, &sealed.0)?)
+        self.place.write(&sealed.0)
     }
 }
 
@@ -276,15 +270,6 @@ fn unlocked(
 ) -> Unlocked {
     let recipients = locked.recipients().to_vec();
     Unlocked { owner: *locked.owner(), recipients, contents, by, brought }
-}
-
-/// Writes zeros over a file in place, durably.
-fn overwrite(path: &Path) -> io::Result<()> {
-    use std::io::Write as _;
-    let mut file = std::fs::File::options().write(true).open(path)?;
-    let length = file.metadata()?.len().min(SEED_BYTES as u64);
-    file.write_all(&vec![0; usize::try_from(length).unwrap_or(SEED_BYTES)])?;
-    file.sync_all()
 }
 
 /// A key file on its way to the disk.

@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 mod held;
 mod key_file;
 mod keyring;
+mod place;
 pub(crate) mod recipients;
 
 pub(crate) use boot::{AddressBook, BootFileError, BootPlace};
@@ -17,3 +18,5 @@ pub(crate) use key_file::{
     KeyFile, KeyFileError, Needed, OpeningError, SealedKeyFile, Unlocked, Unlocking,
 };
 pub(crate) use keyring::{AcceptedFor, Keyring, KeyringError};
+#[cfg(test)]
+pub(crate) use place::SimulatedPlace;

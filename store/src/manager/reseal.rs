@@ -7,15 +7,16 @@
 //! Invariants: a generation is reported only when the key file of it is durable; a key file never
 //! goes back to an earlier one, though the log is replayed at start.
 
+#[cfg(test)]
+mod crash_tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use state::Change;
-use state::object::ObjectId;
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-use crate::keys::{KeyFileError, recipients};
+use crate::keys::{HeldKeys, KeyFileError, recipients};
+use crate::raft::{Raft, cluster_changed};
 use crate::report::Outbox;
 use crate::service::Service;
 
@@ -26,7 +27,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(super) async fn follow(service: Arc<Service>, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut changes = service.raft.machine.changes();
     loop {
-        let again = match seal_anew(&service) {
+        let again = match seal_anew(&service.raft, &service.keys) {
             Ok(changed) => {
                 if changed {
                     outbox.tell();
@@ -53,42 +54,16 @@ pub(super) async fn follow(service: Arc<Service>, outbox: Arc<Outbox>, stop: Can
     }
 }
 
-/// Waits until the cluster's own record changed, or all was replaced by a snapshot; false if nothing
-/// will change any more.
-pub(super) async fn cluster_changed(
-    changes: &mut broadcast::Receiver<crate::raft::Changes>,
-) -> bool {
-    loop {
-        match changes.recv().await {
-            Ok(changes) => {
-                let of_cluster = |change: &Change| {
-                    matches!(
-                        change,
-                        Change::Created(ObjectId::Cluster)
-                            | Change::Updated(ObjectId::Cluster)
-                            | Change::Replan(None)
-                    )
-                };
-                if changes.iter().any(of_cluster) {
-                    return true;
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => return true,
-            Err(broadcast::error::RecvError::Closed) => return false,
-        }
-    }
-}
-
 /// Seals the key file to the list as this manager knows it; whether that changed anything.
-fn seal_anew(service: &Service) -> Result<bool, KeyFileError> {
-    let Ok(cluster) = service.cluster() else { return Ok(false) };
-    let holds = service.keys.identity();
-    let file = service.keys.file();
+fn seal_anew(raft: &Raft, keys: &HeldKeys) -> Result<bool, KeyFileError> {
+    let Some(cluster) = raft.machine.state().cluster().cloned() else { return Ok(false) };
+    let holds = keys.identity();
+    let file = keys.file();
     let generation = cluster.recipients_generation;
     let is_behind = holds.generation < generation;
     if is_behind {
-        let list = file.recipients(&cluster.recipients, service.raft.me)?;
-        service.keys.seal_to(generation, list)?;
+        let list = file.recipients(&cluster.recipients, raft.me)?;
+        keys.seal_to(generation, list)?;
         tracing::info!(target: "audit", action = "seal_key_file", generation, "key_file_sealed_anew");
     }
     // Also where the last start was cut short between the two.

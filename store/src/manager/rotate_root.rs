@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::reseal::cluster_changed;
+use crate::raft::cluster_changed;
 use crate::report::Outbox;
 use crate::service::Service;
 

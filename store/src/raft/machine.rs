@@ -16,6 +16,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use state::command::Command;
 use state::object::Digest;
+use state::object::ObjectId;
 use state::{Applied, Change, State, Unapplicable};
 use tokio::sync::{Notify, broadcast, watch};
 
@@ -44,6 +45,30 @@ const DIGESTS_KEPT: usize = 4;
 
 /// What changed with one entry.
 pub(crate) type Changes = Arc<[Change]>;
+
+/// Waits until the cluster's own record changed, or all was replaced by a snapshot; false if nothing
+/// will change any more.
+pub(crate) async fn cluster_changed(changes: &mut broadcast::Receiver<Changes>) -> bool {
+    loop {
+        match changes.recv().await {
+            Ok(changes) => {
+                let of_cluster = |change: &Change| {
+                    matches!(
+                        change,
+                        Change::Created(ObjectId::Cluster)
+                            | Change::Updated(ObjectId::Cluster)
+                            | Change::Replan(None)
+                    )
+                };
+                if changes.iter().any(of_cluster) {
+                    return true;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => return true,
+            Err(broadcast::error::RecvError::Closed) => return false,
+        }
+    }
+}
 
 struct Machinery {
     state: RwLock<State>,

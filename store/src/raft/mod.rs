@@ -24,7 +24,7 @@ mod type_config;
 mod verify;
 
 #[cfg(test)]
-mod crash;
+pub(crate) mod crash;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
@@ -50,7 +50,7 @@ pub(crate) use self::incarnation::{Left, Survivor, read as read_survivor};
 pub use self::log::LogError;
 pub(crate) use self::log::{Fatal, LogKeys};
 use self::log::{LogReader, LogWriter, Opened};
-pub(crate) use self::machine::{Changes, Machine};
+pub(crate) use self::machine::{Changes, Machine, cluster_changed};
 use self::network::Network;
 pub(crate) use self::network::{PEER_MESSAGE_BYTES_MAX, Pool, Purpose};
 use self::proposals::Proposals;

@@ -19,13 +19,11 @@ use state::command::{Command, CreateSecret, Envelope};
 use state::object::Cluster;
 use state::{Phase, Refusal};
 
-use super::follow::Announced;
 use super::*;
 use crate::disk::{Cut, SimulatedDisk};
 use crate::keys::AcceptedFor;
 use crate::raft::Pool;
 use crate::raft::rotation::alone::{Alone, Keeper, ME, first_command, place, pool};
-use crate::raft::{KeyKeeper as _, Owes, owes};
 
 /// Two batches of keys to wrap anew, and a few.
 const BEFORE: u64 = REWRAPS_MAX as u64 * 2 + 10;
@@ -128,33 +126,8 @@ impl Serving {
             self.put(command).await.unwrap();
             rests = false;
         }
-        rests &= !self.log_key().await;
+        rests &= !self.alone.follow_log_key().await;
         rests && self.alone.raft.machine.state().root_keys().rotation.is_none()
-    }
-
-    /// The log key's part; whether there was something to do.
-    async fn log_key(&self) -> bool {
-        let (kept, held) = self.alone.keeper.log_ids();
-        let (wanted, told) = {
-            let state = self.alone.raft.machine.state();
-            let told = state.log_keys().of(ME);
-            (state.log_keys().wanted, (told.epoch, told.key))
-        };
-        let owes = owes(wanted, told, held, None);
-        if kept.len() == 1
-            && let Owes::Word(epoch) = owes
-        {
-            let word = Command::AcknowledgeLogKey { member: ME, epoch, key: held };
-            self.put(word).await.unwrap();
-            return true;
-        }
-        let due = matches!(owes, Owes::Rotation(_)) && kept.len() == 1;
-        if kept.len() == 1 && !due {
-            return false;
-        }
-        let step = self.alone.rotation.next(due).await.unwrap();
-        self.alone.rotation.take(&step).await.unwrap();
-        true
     }
 
     /// Until there is no more to do.
@@ -251,7 +224,7 @@ async fn rotate_once(pool: Arc<Pool>) -> Run {
     for number in 0..BEFORE {
         serving.create(number).await;
     }
-    while serving.log_key().await {}
+    while serving.alone.follow_log_key().await {}
     let old = Arc::downgrade(&serving.alone.keeper.root());
 
     let acknowledged = Arc::new(AtomicU64::new(BEFORE));
@@ -341,6 +314,30 @@ async fn a_key_that_is_not_announced_is_destroyed_and_one_that_may_be_is_kept() 
     serving.alone.raft.shut_down().await;
 }
 
+/// An operator who gives up while the leader writes the key has announced nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_whose_asker_gives_up_before_it_is_proposed_is_destroyed() {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool()).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    let active = serving.cluster().active_root;
+    let held = || serving.alone.keeper.root_ids().0;
+    {
+        let unheard = async |_| -> ((), Announced) { panic!("nothing is proposed") };
+        let mut making = std::pin::pin!(serving.roots.make(unheard));
+        assert!(futures_util::poll!(&mut making).is_pending());
+    }
+    while held().len() == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(serving.roots.advance().await.unwrap());
+    assert_eq!(held(), [active]);
+    serving.alone.raft.shut_down().await;
+}
+
 /// Who announced it died before anybody had it: nothing is under it, and another takes its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on() {
@@ -351,7 +348,7 @@ async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on()
     serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
     serving.alone.propose(first).await;
     serving.create(0).await;
-    while serving.log_key().await {}
+    while serving.alone.follow_log_key().await {}
     let lost = KeyId::from_bytes([9; 16]);
     let announce = Command::AnnounceRoot { id: lost, member: ME, replaces: None };
     serving.put(announce).await.unwrap();

@@ -1,12 +1,19 @@
 //! Following the rotation: one manager's own steps, and making a key that is to be announced.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use proto::id::KeyId;
 use seal::RootKey;
 
 use super::{Roots, Step, next_step};
+
+/// How long a key that is to be made waits for the key file to be sealed anew, and how often it
+/// looks: that takes one writing of a file.
+const SEALED_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What became of the proposal to announce a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +24,22 @@ pub(crate) enum Announced {
     No,
     /// It may yet be.
     Unknown,
+}
+
+/// A key that is being made. Whoever asked for it may give up at any moment: what was not proposed
+/// by then never will be, and is destroyed like any that is not wanted.
+struct Making<'a> {
+    unsure: tokio::sync::MutexGuard<'a, BTreeMap<KeyId, u64>>,
+    id: KeyId,
+    may_be_announced: bool,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if !self.may_be_announced {
+            self.unsure.remove(&self.id);
+        }
+    }
 }
 
 impl Roots {
@@ -48,7 +71,7 @@ impl Roots {
         let step = look(&unsure);
         self.does(&step);
         match &step {
-            Step::Rest => return Ok(false),
+            Step::Rest | Step::Await => return Ok(false),
             Step::Fetch(ids) => {
                 for key in self.fetch(ids).await? {
                     self.add(Arc::new(key)).await?;
@@ -82,25 +105,40 @@ impl Roots {
     ///
     /// # Errors
     ///
-    /// If it could not be made durable: then nothing was announced.
+    /// If it could not be made durable, or the key file is not sealed to the present recipients and
+    /// is not soon: then nothing was announced.
     pub(crate) async fn make<T>(
         &self,
         announce: impl AsyncFnOnce(KeyId) -> (T, Announced),
     ) -> io::Result<T> {
-        let mut unsure = self.unsure.lock().await;
+        self.await_sealed().await?;
         let key = Arc::new(RootKey::make());
         let id = key.id();
-        // Whoever asked may give up at any moment; what is not known then stays so.
-        unsure.insert(id, self.term());
+        let mut making = Making { unsure: self.unsure.lock().await, id, may_be_announced: false };
+        making.unsure.insert(id, self.term());
         self.add(key).await?;
+        making.may_be_announced = true;
         let (outcome, announced) = announce(id).await;
-        if announced != Announced::Unknown {
-            unsure.remove(&id);
-        }
+        making.may_be_announced = announced == Announced::Unknown;
         if announced == Announced::No {
             let active = self.keeper.root_ids().1;
             self.settle(active, &[id]).await?;
         }
         Ok(outcome)
+    }
+
+    /// Waits until the key file is sealed to the recipients that the state has now.
+    async fn await_sealed(&self) -> io::Result<()> {
+        let began = Instant::now();
+        while self.wanted().is_some_and(|wanted| !wanted.sealed_anew) {
+            if began.elapsed() > SEALED_WITHIN {
+                return Err(io::Error::other(
+                    "this manager's key file is not sealed to the present slots yet; its log says \
+                     why",
+                ));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 }

@@ -136,6 +136,10 @@ impl RootKeeper for Keeper {
         (contents.roots.iter().map(|key| key.id()).collect(), contents.active_root)
     }
 
+    fn recipients_generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
     fn add_root_key(&self, key: Arc<RootKey>) -> io::Result<()> {
         self.contents.lock().unwrap().roots.push(key);
         self.write();
@@ -173,17 +177,30 @@ pub(crate) fn pool() -> Arc<Pool> {
 }
 
 /// A manager alone, on a simulated disk.
-pub(crate) struct Alone {
+pub(crate) struct Alone<K = Keeper> {
     pub(crate) raft: Raft,
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) keeper: Arc<K>,
     pub(crate) rotation: Rotation,
 }
 
 impl Alone {
     pub(crate) async fn start(disk: &SimulatedDisk, keeper: Keeper, pool: Arc<Pool>) -> Self {
+        let keys = keeper.keys();
+        Self::start_with(disk, keeper, keys, pool).await
+    }
+}
+
+impl<K: KeyKeeper> Alone<K> {
+    /// Starts one whose keys are kept by somebody else.
+    pub(crate) async fn start_with(
+        disk: &SimulatedDisk,
+        keeper: K,
+        keys: Arc<LogKeys>,
+        pool: Arc<Pool>,
+    ) -> Self {
         let start = Start {
             disk: Arc::new(disk.clone()),
-            keys: keeper.keys(),
+            keys,
             pool,
             profile: Profile::Lan,
             fatal: Box::new(|error| panic!("the disk failed: {error}")),
@@ -214,7 +231,32 @@ impl Alone {
     /// What was written, by the state.
     pub(crate) fn written(&self) -> BTreeSet<u64> {
         let state = self.raft.machine.state();
-        state.audit().records().map(|(record, _)| record.action.parse().unwrap()).collect()
+        state.audit().records().filter_map(|(record, _)| record.action.parse().ok()).collect()
+    }
+
+    /// What a manager does for its log key by itself, one step of it, and the leader for its word;
+    /// whether there was something to do.
+    pub(crate) async fn follow_log_key(&self) -> bool {
+        let (kept, held) = self.keeper.log_ids();
+        let (wanted, told) = {
+            let state = self.raft.machine.state();
+            let told = state.log_keys().of(ME);
+            (state.log_keys().wanted, (told.epoch, told.key))
+        };
+        let owes = owes(wanted, told, held, None);
+        if kept.len() == 1
+            && let Owes::Word(epoch) = owes
+        {
+            self.propose(Command::AcknowledgeLogKey { member: ME, epoch, key: held }).await;
+            return true;
+        }
+        let due = matches!(owes, Owes::Rotation(_)) && kept.len() == 1;
+        if kept.len() == 1 && !due {
+            return false;
+        }
+        let step = self.rotation.next(due).await.unwrap();
+        self.rotation.take(&step).await.unwrap();
+        true
     }
 
     /// Finishes what was begun; the steps that took.
@@ -230,11 +272,12 @@ impl Alone {
         }
     }
 
-    /// What the records hold that are in the log.
+    /// What the records hold that are in the log, each of which opens.
     pub(crate) fn records(&self) -> Vec<bytes::Bytes> {
-        let (Some(first), Some(last)) = self.raft.log.bounds() else { return Vec::new() };
+        let (purged, last) = self.raft.log.bounds();
+        let (first, last) = (purged.map_or(0, |purged| purged + 1), last.unwrap_or(0));
         let read = |index| self.raft.log.read_record(index).unwrap().map(|(entry, _)| entry.bytes);
-        (first..=last).filter_map(read).collect()
+        (first..=last).map(|index| read(index).expect("the log has no holes")).collect()
     }
 
     pub(crate) async fn assert_clean(&self) {
