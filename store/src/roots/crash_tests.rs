@@ -338,6 +338,47 @@ async fn a_key_whose_asker_gives_up_before_it_is_proposed_is_destroyed() {
     serving.alone.raft.shut_down().await;
 }
 
+/// Counts how often a future asks to be looked at again.
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A leader that has nothing to do sleeps, and wakes by a rotation that begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_rotation_looks_when_one_begins_and_not_before() {
+    let disk = SimulatedDisk::new();
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool()).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    let woken = Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut leading = std::pin::pin!(serving.roots.lead());
+    assert!(leading.as_mut().poll(&mut context).is_pending());
+    // Longer than it waits where there is a rotation: this is the time in which nothing happens.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+    serving.begin().await;
+    while woken.0.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let active = serving.cluster().active_root;
+    let all = async { while !serving.go_on().await {} };
+    tokio::select! {
+        () = all => {}
+        () = leading => panic!("a leader leads on"),
+    }
+    assert_ne!(serving.cluster().active_root, active);
+    serving.alone.raft.shut_down().await;
+}
+
 /// Who announced it died before anybody had it: nothing is under it, and another takes its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on() {

@@ -20,7 +20,7 @@ use state::{KeptUnlockKey, NewGeneration, Outcome, Phase, State, Wrapped, wrap_d
 
 use super::Roots;
 use super::follow::Announced;
-use crate::raft::{ProposeError, Proposed};
+use crate::raft::{ProposeError, Proposed, cluster_changed};
 use crate::service::now;
 
 /// Between two looks at what managers acknowledge.
@@ -87,6 +87,16 @@ enum Old {
     Secret { id: SecretId, version: Version, stored: Box<SecretVersion> },
 }
 
+/// What comes of a look.
+enum Looked {
+    /// A step was taken, and another one may follow.
+    GoesOn,
+    /// There is nothing to do now, and it is not the state alone that says when there is.
+    Waits,
+    /// There is nothing to do until the cluster's record changes.
+    Rests,
+}
+
 /// What one leader remembers; nothing that the next one needs.
 #[derive(Default)]
 struct Course {
@@ -115,11 +125,18 @@ impl Roots {
     /// Drives the rotation for as long as it is polled: on the leader.
     pub(crate) async fn lead(&self) {
         let mut course = Course::default();
+        let mut changes = self.raft.machine.changes();
         loop {
             let began = Instant::now();
             let pause = match self.lead_on(&mut course).await {
-                Ok(true) => began.elapsed().min(PAUSE_MAX),
-                Ok(false) => LOOK_EVERY,
+                Ok(Looked::GoesOn) => began.elapsed().min(PAUSE_MAX),
+                Ok(Looked::Waits) => LOOK_EVERY,
+                Ok(Looked::Rests) => {
+                    if !cluster_changed(&mut changes).await {
+                        return std::future::pending().await;
+                    }
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "root_key_rotation_held_up");
                     RETRY_AFTER
@@ -129,20 +146,21 @@ impl Roots {
         }
     }
 
-    /// Does what comes next; false if there is nothing to do now.
-    async fn lead_on(&self, course: &mut Course) -> io::Result<bool> {
+    /// Does what comes next.
+    async fn lead_on(&self, course: &mut Course) -> io::Result<Looked> {
         let step = next(&self.raft.machine.state(), &self.usable());
         if !matches!(step, Lead::Obtain(_)) {
             course.lacks_since = None;
         }
         match step {
-            Lead::Rest | Lead::Await => Ok(false),
+            Lead::Rest => Ok(Looked::Rests),
+            Lead::Await => Ok(Looked::Waits),
             Lead::Obtain(lost) => {
                 let since = *course.lacks_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < REPLACE_AFTER {
-                    return Ok(false);
+                    return Ok(Looked::Waits);
                 }
-                self.replace(lost).await.map(|()| true)
+                self.replace(lost).await.map(|()| Looked::GoesOn)
             }
             Lead::Activate(id) => {
                 // The membership that Raft goes by, beside the one that the state has heard of.
@@ -153,17 +171,17 @@ impl Roots {
                 };
                 let voters = self.raft.voters();
                 if voters.intersection(&holders).count() <= voters.len() / 2 {
-                    return Ok(false);
+                    return Ok(Looked::Waits);
                 }
                 self.propose(Command::ActivateRoot { id }).await?;
                 tracing::info!(key.id = %id, "root_key_active");
-                Ok(true)
+                Ok(Looked::GoesOn)
             }
             Lead::Rewrap(old) => self.wrap_some_anew(old, course).await,
             Lead::Retire(id) => {
                 self.propose(Command::RetireRoot { id }).await?;
                 tracing::info!(key.id = %id, "root_key_retired");
-                Ok(true)
+                Ok(Looked::GoesOn)
             }
         }
     }
@@ -193,10 +211,10 @@ impl Roots {
     }
 
     /// Wraps the next few anew.
-    async fn wrap_some_anew(&self, old: KeyId, course: &mut Course) -> io::Result<bool> {
+    async fn wrap_some_anew(&self, old: KeyId, course: &mut Course) -> io::Result<Looked> {
         let (cluster, objects, next) = {
             let state = self.raft.machine.state();
-            let Some(cluster) = state.cluster().cloned() else { return Ok(false) };
+            let Some(cluster) = state.cluster().cloned() else { return Ok(Looked::Waits) };
             let (objects, next) = under(&state, &cluster, old, course.at);
             (cluster, objects, next)
         };
@@ -204,7 +222,7 @@ impl Roots {
             // At the end: once more from the start, something that was passed over is left.
             let is_end = next == course.at;
             course.at = next.filter(|_| !is_end);
-            return Ok(!is_end);
+            return Ok(if is_end { Looked::Waits } else { Looked::GoesOn });
         }
         let keyring = self.keyring.clone();
         let wrap = move || {
@@ -214,7 +232,7 @@ impl Roots {
         let items = tokio::task::spawn_blocking(wrap).await.map_err(io::Error::other)??;
         self.propose(Command::Rewrap(items)).await?;
         course.at = next;
-        Ok(true)
+        Ok(Looked::GoesOn)
     }
 }
 

@@ -67,6 +67,9 @@ _secretctl() {
             secretctl__subcmd__cluster,audit)
                 cmd="secretctl__subcmd__cluster__subcmd__audit"
                 ;;
+            secretctl__subcmd__cluster,backup)
+                cmd="secretctl__subcmd__cluster__subcmd__backup"
+                ;;
             secretctl__subcmd__cluster,init)
                 cmd="secretctl__subcmd__cluster__subcmd__init"
                 ;;
@@ -114,6 +117,15 @@ _secretctl() {
                 ;;
             secretctl__subcmd__cluster__subcmd__alarm,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__alarm__subcmd__ls"
+                ;;
+            secretctl__subcmd__cluster__subcmd__backup,check)
+                cmd="secretctl__subcmd__cluster__subcmd__backup__subcmd__check"
+                ;;
+            secretctl__subcmd__cluster__subcmd__backup,forget)
+                cmd="secretctl__subcmd__cluster__subcmd__backup__subcmd__forget"
+                ;;
+            secretctl__subcmd__cluster__subcmd__backup,ls)
+                cmd="secretctl__subcmd__cluster__subcmd__backup__subcmd__ls"
                 ;;
             secretctl__subcmd__cluster__subcmd__member,ls)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__ls"
@@ -259,7 +271,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot approve alarm join leave status join-token token member replace audit rotate keys"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot approve alarm join leave status join-token token member replace backup audit rotate keys"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -403,6 +415,122 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__backup)
+            opts="-q -h --recipient --passphrase --context --socket --timeout --json --quiet --help ls check forget"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --recipient)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__backup__subcmd__check)
+            opts="-i -q -h --identity --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__backup__subcmd__forget)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__backup__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
