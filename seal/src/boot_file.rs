@@ -10,15 +10,25 @@
 //! ```
 //!
 //! The digest tells a damaged file from a wrong one. It is no protection: whoever can write the file
-//! can make another, which opens nothing. Not here: reading and writing it (store).
+//! can make another, which opens nothing.
 //!
-//! Invariant: one or two generations, the later one last; a file has one encoding.
+//! Where a secret of 32 bytes is at hand, from a credential or a TPM, the file is sealed under a key
+//! that is derived from it, and protects what that protects:
+//!
+//! ```text
+//! magic (16) ‖ realm (16) ‖ incarnation (u64) ‖ member (u64) ‖ the file as above, sealed
+//! ```
+//!
+//! Not here: reading and writing it (store).
+//!
+//! Invariant: one or two generations, the later one last; a file has one encoding; one that is
+//! sealed opens for the disk that it names only.
 
 use bytes::Bytes;
 use proto::id::{Incarnation, MemberId, Realm};
 use zeroize::Zeroizing;
 
-use crate::context::Disk;
+use crate::context::{Context, Disk};
 use crate::hazmat::{self, KEY_BYTES};
 use crate::key::KeyBytes;
 use crate::keyfile::SIGNING_KEY_BYTES_MAX;
@@ -34,6 +44,22 @@ const CERTIFICATE_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes of the largest boot file.
 pub const BOOT_FILE_BYTES_MAX: usize = 32 << 10;
+
+const SEALED_MAGIC: &[u8; 16] = b"secretd bootsea1";
+
+/// Bytes of the secret that a boot file's key is derived from.
+pub const BOOT_FILE_SECRET_BYTES: usize = 32;
+
+/// What a boot file is sealed under.
+pub struct BootFileKey(KeyBytes);
+
+impl BootFileKey {
+    /// The key of a secret that something outside keeps.
+    pub fn derive_from_secret(secret: &[u8; BOOT_FILE_SECRET_BYTES]) -> Self {
+        let secret = KeyBytes::born(|bytes| bytes.copy_from_slice(secret));
+        Self(secret.derive(b"secretd/1 boot file"))
+    }
+}
 
 /// Generations of one file: the one that the key file is of, and the next.
 const GENERATIONS_MAX: usize = 2;
@@ -128,6 +154,39 @@ impl BootFile {
         bytes
     }
 
+    /// The file, sealed.
+    pub fn seal(&self, key: &BootFileKey) -> Vec<u8> {
+        let context = Context::BootFile { disk: self.disk }.encode();
+        let id = key.0.id("boot file");
+        let sealed = hazmat::encrypt(key.0.bytes(), id, &context, &[&self.to_bytes()]);
+        let Disk { realm, incarnation, member } = self.disk;
+        let (incarnation, member) = (incarnation.0.to_be_bytes(), member.0.to_be_bytes());
+        [SEALED_MAGIC, &realm.as_bytes()[..], &incarnation, &member, &sealed].concat()
+    }
+
+    /// Whether bytes are those of a file that is sealed.
+    pub fn is_sealed(bytes: &[u8]) -> bool {
+        bytes.starts_with(SEALED_MAGIC)
+    }
+
+    /// Reads what [`Self::seal`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// Always the same one, whatever is wrong: another key, another disk's, a damaged one.
+    pub fn open(bytes: &[u8], key: &BootFileKey) -> Result<Self, NotABootFile> {
+        let mut rest = bytes.strip_prefix(SEALED_MAGIC).ok_or(NotABootFile)?;
+        if bytes.len() > BOOT_FILE_BYTES_MAX {
+            return Err(NotABootFile);
+        }
+        let disk = disk(&mut rest)?;
+        let context = Context::BootFile { disk }.encode();
+        let mut buffer = Zeroizing::new(rest.to_vec());
+        let opened = hazmat::decrypt_in_place(key.0.bytes(), &context, &mut buffer);
+        let file = Self::parse(opened.map_err(|_| NotABootFile)?)?;
+        if file.disk == disk { Ok(file) } else { Err(NotABootFile) }
+    }
+
     /// Reads what [`Self::to_bytes`] wrote.
     ///
     /// # Errors
@@ -139,11 +198,7 @@ impl BootFile {
             return Err(NotABootFile);
         }
         let mut rest = content.strip_prefix(MAGIC).ok_or(NotABootFile)?;
-        let disk = Disk {
-            realm: Realm::from_bytes(*take::<16>(&mut rest)?),
-            incarnation: Incarnation(number(&mut rest)?),
-            member: MemberId(number(&mut rest)?),
-        };
+        let disk = disk(&mut rest)?;
         let [count] = *take::<1>(&mut rest)?;
         if !(1..=GENERATIONS_MAX).contains(&usize::from(count)) {
             return Err(NotABootFile);
@@ -163,6 +218,14 @@ impl BootFile {
         }
         if rest.is_empty() { Ok(Self { disk, entries }) } else { Err(NotABootFile) }
     }
+}
+
+fn disk(rest: &mut &[u8]) -> Result<Disk, NotABootFile> {
+    Ok(Disk {
+        realm: Realm::from_bytes(*take::<16>(rest)?),
+        incarnation: Incarnation(number(rest)?),
+        member: MemberId(number(rest)?),
+    })
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], NotABootFile> {
@@ -230,6 +293,26 @@ mod tests {
         }
         for length in 0..bytes.len() {
             assert_eq!(BootFile::parse(&bytes[..length]).err(), Some(NotABootFile));
+        }
+    }
+
+    #[test]
+    fn a_sealed_boot_file_opens_with_its_key_for_its_disk_only() {
+        let file = BootFile::new(DISK, entry(30, 138, 600));
+        let key = BootFileKey::derive_from_secret(&[7; 32]);
+        let sealed = file.seal(&key);
+        assert!(BootFile::is_sealed(&sealed) && !BootFile::is_sealed(&file.to_bytes()));
+        assert_eq!(*BootFile::open(&sealed, &key).unwrap().to_bytes(), *file.to_bytes());
+        assert!(!sealed.windows(32).any(|part| part == [30; 32]), "its own half is not there");
+        let other = BootFileKey::derive_from_secret(&[8; 32]);
+        assert_eq!(BootFile::open(&sealed, &other).err(), Some(NotABootFile));
+        assert_eq!(BootFile::parse(&sealed).err(), Some(NotABootFile));
+        assert_eq!(BootFile::open(&file.to_bytes(), &key).err(), Some(NotABootFile));
+        for at in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 1;
+            assert_eq!(BootFile::open(&flipped, &key).err(), Some(NotABootFile), "byte {at}");
+            assert_eq!(BootFile::open(&sealed[..at], &key).err(), Some(NotABootFile));
         }
     }
 

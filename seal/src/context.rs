@@ -237,6 +237,11 @@ pub enum Context<'a> {
         /// How many there are.
         of: u64,
     },
+    /// A boot file that is sealed.
+    BootFile {
+        /// Whose.
+        disk: Disk,
+    },
     /// An unlock key on its way to the cluster: in a client's connection to the transit key.
     SentUnlockKey {
         /// The cluster.
@@ -449,6 +454,7 @@ impl Context<'_> {
             Self::SentUnlockKey { .. } => "secretd sent unlock key",
             Self::KeptUnlockKey { .. } => "secretd kept unlock key",
             Self::ReadBack { .. } => "secretd read back",
+            Self::BootFile { .. } => "secretd boot file",
             Self::PeerKey { .. } => "secretd peer key",
             Self::PeerBox { .. } => "secretd peer box",
             Self::PeerSlot { .. } => "secretd peer slot",
@@ -577,6 +583,7 @@ impl Context<'_> {
                 .bytes(unlock_key_id.as_bytes())
                 .text(&principal.to_string())
                 .bytes(public_key),
+            Self::BootFile { disk } => e.disk(&disk),
             Self::PeerKey { realm, member, peer_key_id } => {
                 e.bytes(realm.as_bytes()).number(member.0).bytes(peer_key_id.as_bytes())
             }
@@ -729,6 +736,7 @@ mod tests {
             },
             Context::KeptUnlockKey { realm, unlock_key_id: key_id },
             Context::ReadBack { realm, unlock_key_id: key_id, principal, public_key: digest },
+            Context::BootFile { disk },
             Context::PeerKey { realm, member, peer_key_id: key_id },
             Context::PeerBox { disk, generation, peer_key_id: key_id },
             Context::PeerSlot { disk, generation },

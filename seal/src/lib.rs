@@ -25,7 +25,9 @@ use proto::id::{Realm, TokenId};
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 
 pub use crate::backup::{BackupCall, BackupPublicKey, BackupRoot, BackupSecretKey, DigestOfPieces};
-pub use crate::boot_file::{BOOT_FILE_BYTES_MAX, BootEntry, BootFile, NotABootFile};
+pub use crate::boot_file::{
+    BOOT_FILE_BYTES_MAX, BOOT_FILE_SECRET_BYTES, BootEntry, BootFile, BootFileKey, NotABootFile,
+};
 pub use crate::context::{BackupWay, Context, Disk, Operation};
 pub use crate::disk::{
     LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,

@@ -53,6 +53,7 @@ fn keys_and_secrets_cannot_be_printed_cloned_or_compared() {
         seal::ReadBackSecretKey,
         seal::BootEntry,
         seal::BootFile,
+        seal::BootFileKey,
         seal::Dek,
         seal::DekBundle,
         seal::FetchSecretKey,

@@ -77,6 +77,10 @@ struct Settings {
     /// on another mount than the data [default: boot in the data folder]
     #[arg(long, value_name = "FILE")]
     boot_file: Option<PathBuf>,
+    /// A secret of 32 bytes that the boot file is sealed under, best a credential that a TPM holds
+    /// [default: none, it is in clear]
+    #[arg(long, value_name = "FILE")]
+    boot_file_key: Option<PathBuf>,
     /// How patient elections are: `lan` (150 to 300 ms) or `wan` (1 to 2 s) [default: lan]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
@@ -111,6 +115,8 @@ pub struct Options {
     pub unlock_seed: PathBuf,
     /// What asks the other managers to open this one after a restart.
     pub boot_file: PathBuf,
+    /// A secret that the boot file is sealed under.
+    pub boot_file_key: Option<PathBuf>,
     /// How patient elections are.
     pub profile: Profile,
     /// Free disk below which growing changes are refused, in bytes.
@@ -218,6 +224,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
             .or(file.unlock_seed)
             .unwrap_or_else(|| data.join("unlock-seed")),
         boot_file: given.boot_file.or(file.boot_file).unwrap_or_else(|| data.join("boot")),
+        boot_file_key: given.boot_file_key.or(file.boot_file_key),
         data,
         listen,
         advertise: given.advertise.or(file.advertise),

@@ -281,3 +281,28 @@ fn the_slot_outlives_changes_of_the_locking_and_of_root_keys() {
     kill_and_start(&mut lab, index);
     await_unlocked_by(&lab, index, "peers");
 }
+
+/// A boot file under a key that lies elsewhere, in a TPM say, is of no use without that.
+#[test]
+fn a_sealed_boot_file_needs_its_key() {
+    let (mut lab, _key) = locking("auto");
+    let index = (lab.leader() + 1) % 3;
+    let key = lab.file("boot-key", &[7; 32]);
+    let held = generation(&lab.managers[index].data);
+    let option = ["--boot-file-key".to_owned(), key.display().to_string()];
+    lab.managers[index].daemon.arguments().extend(option);
+    kill_and_start(&mut lab, index);
+    await_unlocked_by(&lab, index, "peers");
+    await_turned(&lab, index, held.as_ref());
+    until("the boot file is sealed", || {
+        let file = std::fs::read(lab.managers[index].data.join("boot")).unwrap();
+        seal::BootFile::is_sealed(&file).then_some(())
+    });
+    // A thief has the disk, and not what the key is in.
+    let elsewhere = lab.path().join("in-the-tpm");
+    std::fs::rename(&key, &elsewhere).unwrap();
+    kill_and_start(&mut lab, index);
+    await_refusal(&lab, index, "boot-key");
+    std::fs::rename(&elsewhere, &key).unwrap();
+    await_unlocked_by(&lab, index, "peers");
+}

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use proto::id::MemberId;
 use proto::limits::{ADDRESS_BYTES_MAX, MANAGERS_MAX};
-use seal::{BOOT_FILE_BYTES_MAX, BootFile};
+use seal::{BOOT_FILE_BYTES_MAX, BOOT_FILE_SECRET_BYTES, BootFile, BootFileKey};
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
 
 /// The address book's name in the data folder.
@@ -34,42 +34,71 @@ pub(crate) enum BootFileError {
     /// It is not one.
     #[error("{} is {}", path.display(), seal::NotABootFile)]
     Damaged { path: PathBuf },
+    /// It is sealed, and nothing says what opens it.
+    #[error("{} is sealed: `boot-file-key` says where its key is", path.display())]
+    Sealed { path: PathBuf },
+    /// What seals it is not that.
+    #[error("{} is not the key of a boot file: expected {BOOT_FILE_SECRET_BYTES} bytes", path.display())]
+    NotAKey { path: PathBuf },
     /// Its path names no file.
     #[error("{} is not the path of a file", path.display())]
     NotAPath { path: PathBuf },
 }
 
-/// Where the boot file lies.
+/// Where the boot file lies, and the secret that it is sealed under, if it is.
 #[derive(Debug, Clone)]
-pub(crate) struct BootPlace(PathBuf);
+pub(crate) struct BootPlace {
+    path: PathBuf,
+    key: Option<PathBuf>,
+}
 
 impl BootPlace {
-    pub(crate) const fn new(path: PathBuf) -> Self {
-        Self(path)
+    pub(crate) const fn new(path: PathBuf, key: Option<PathBuf>) -> Self {
+        Self { path, key }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// What it is sealed under; none if it is not to be.
+    fn key(&self) -> Result<Option<BootFileKey>, BootFileError> {
+        let Some(path) = &self.key else { return Ok(None) };
+        let secret = sys::file::read_private(path, BOOT_FILE_SECRET_BYTES + 1)?;
+        let secret = secret.as_slice().try_into();
+        let secret = secret.map_err(|_| BootFileError::NotAKey { path: path.clone() })?;
+        Ok(Some(BootFileKey::derive_from_secret(secret)))
     }
 
     /// What is there; none if there is no such file.
     pub(crate) fn read(&self) -> Result<Option<BootFile>, BootFileError> {
-        let bytes = match sys::file::read_private(&self.0, BOOT_FILE_BYTES_MAX) {
+        let bytes = match sys::file::read_private(&self.path, BOOT_FILE_BYTES_MAX) {
             Err(error) if error.is_not_found() => return Ok(None),
             other => other?,
         };
-        let damaged = |_| BootFileError::Damaged { path: self.0.clone() };
-        BootFile::parse(&bytes).map(Some).map_err(damaged)
+        let path = || self.path.clone();
+        // One that is in clear was written before there was a key: the next turn seals it.
+        let file = if BootFile::is_sealed(&bytes) {
+            let key = self.key()?.ok_or_else(|| BootFileError::Sealed { path: path() })?;
+            BootFile::open(&bytes, &key)
+        } else {
+            BootFile::parse(&bytes)
+        };
+        file.map(Some).map_err(|_| BootFileError::Damaged { path: path() })
     }
 
     pub(crate) fn write(&self, file: &BootFile) -> Result<(), BootFileError> {
         let (folder, name) = self.place()?;
-        Ok(folder.replace(name, PRIVATE_FILE_MODE, &file.to_bytes())?)
+        let written = match self.key()? {
+            Some(key) => folder.replace(name, PRIVATE_FILE_MODE, &file.seal(&key)),
+            None => folder.replace(name, PRIVATE_FILE_MODE, &file.to_bytes()),
+        };
+        Ok(written?)
     }
 
     /// Removes it, if it is there.
     pub(crate) fn remove(&self) -> Result<(), BootFileError> {
-        if self.0.symlink_metadata().is_err() {
+        if self.path.symlink_metadata().is_err() {
             return Ok(());
         }
         let (folder, name) = self.place()?;
@@ -77,9 +106,9 @@ impl BootPlace {
     }
 
     fn place(&self) -> Result<(Folder, &str), BootFileError> {
-        let parent = self.0.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let name = self.0.file_name().and_then(OsStr::to_str);
-        let name = name.ok_or_else(|| BootFileError::NotAPath { path: self.0.clone() })?;
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let name = self.path.file_name().and_then(OsStr::to_str);
+        let name = name.ok_or_else(|| BootFileError::NotAPath { path: self.path.clone() })?;
         Ok((Folder::open(parent.unwrap_or_else(|| Path::new(".")))?, name))
     }
 }
@@ -147,7 +176,7 @@ mod tests {
     fn a_boot_file_is_replaced_and_removed_and_damage_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Folder::create_private(folder.path().join("data")).unwrap();
-        let place = BootPlace::new(folder.path().join("boot"));
+        let place = BootPlace::new(folder.path().join("boot"), None);
         assert!(place.read().unwrap().is_none());
         place.write(&file(5)).unwrap();
         place.write(&file(6)).unwrap();
@@ -160,10 +189,30 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_file_is_sealed_where_there_is_a_key_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(folder.path().join("data")).unwrap();
+        let (path, key) = (folder.path().join("boot"), folder.path().join("key"));
+        let plain = BootPlace::new(path.clone(), None);
+        let sealed = BootPlace::new(path.clone(), Some(key.clone()));
+        assert!(matches!(sealed.write(&file(5)), Err(BootFileError::File(_))), "no key, no file");
+        folder.replace("key", PRIVATE_FILE_MODE, &[7; 33]).unwrap();
+        assert!(matches!(sealed.write(&file(5)), Err(BootFileError::NotAKey { .. })));
+        folder.replace("key", PRIVATE_FILE_MODE, &[7; 32]).unwrap();
+        plain.write(&file(5)).unwrap();
+        assert!(sealed.read().unwrap().unwrap().entry(5).is_some(), "it was there before the key");
+        sealed.write(&file(6)).unwrap();
+        assert!(sealed.read().unwrap().unwrap().entry(6).is_some());
+        assert!(matches!(plain.read(), Err(BootFileError::Sealed { .. })));
+        folder.replace("key", PRIVATE_FILE_MODE, &[8; 32]).unwrap();
+        assert!(matches!(sealed.read(), Err(BootFileError::Damaged { .. })));
+    }
+
+    #[test]
     fn a_boot_file_that_others_may_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let folder = Folder::create_private(folder.path().join("data")).unwrap();
-        let place = BootPlace::new(folder.path().join("boot"));
+        let place = BootPlace::new(folder.path().join("boot"), None);
         folder.replace("boot", 0o644, &file(5).to_bytes()).unwrap();
         assert!(matches!(place.read(), Err(BootFileError::File(_))));
     }

@@ -204,7 +204,7 @@ pub async fn run(mut options: Options) -> Result<(), ManagerError> {
         let manager = Manager(Arc::new(Shared {
             protection: protection.clone(),
             key_file: Arc::new(KeyFile::new(folder.try_clone()?, options.unlock_seed.clone())),
-            boot: BootPlace::new(options.boot_file.clone()),
+            boot: BootPlace::new(options.boot_file.clone(), options.boot_file_key.clone()),
             folder: folder.try_clone()?,
             options: options.clone(),
             phase,

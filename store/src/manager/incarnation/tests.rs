@@ -32,6 +32,7 @@ pub(super) fn manager(data: &Path) -> Manager {
         http: None,
         unlock_seed: data.join("unlock-seed"),
         boot_file: data.join("boot"),
+        boot_file_key: None,
         profile: Profile::Lan,
         disk_reserve_bytes: 0,
         allow_unlocked_memory: true,
@@ -42,7 +43,7 @@ pub(super) fn manager(data: &Path) -> Manager {
     let folder = Folder::create_private(data).unwrap();
     let key_file = KeyFile::new(folder.try_clone().unwrap(), options.unlock_seed.clone());
     Manager(Arc::new(Shared {
-        boot: crate::keys::BootPlace::new(options.boot_file.clone()),
+        boot: crate::keys::BootPlace::new(options.boot_file.clone(), None),
         options,
         protection: String::new(),
         folder,
