@@ -31,6 +31,7 @@ use crate::object::{
     OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
 use crate::read_back::ReadBackCommand;
+use crate::restore::RestoreCluster;
 use crate::root_keys::Wrapped;
 
 /// The highest format of commands that this version can apply.
@@ -401,6 +402,9 @@ pub enum Command {
         #[n(0)]
         id: BackupId,
     },
+    /// The first command of a cluster that is made of a backup.
+    #[n(72)]
+    RestoreCluster(#[n(0)] Box<RestoreCluster>),
 }
 
 /// What a cluster starts with; all of it made by the founder.

@@ -90,6 +90,7 @@ mod kind {
     pub(super) const BOOT: u8 = 62;
     pub(super) const BACKUP: u8 = 73;
     pub(super) const FORGOTTEN_BACKUPS: u8 = 74;
+    pub(super) const RESTORED: u8 = 75;
     pub(super) const END: u8 = 255;
 }
 
@@ -184,6 +185,9 @@ impl State {
         }
         if let Some(forgotten) = &self.backups.forgotten {
             out.item(kind::FORGOTTEN_BACKUPS, forgotten)?;
+        }
+        if let Some(restored) = &self.restored {
+            out.item(kind::RESTORED, restored)?;
         }
         out.item(kind::END, ())
     }
@@ -315,6 +319,7 @@ impl SnapshotReader {
                 state.backups_mut().known.insert(id, backup);
             }
             kind::FORGOTTEN_BACKUPS => state.backups_mut().forgotten = Some(decode(item)?),
+            kind::RESTORED => state.restored = Some(decode(item)?),
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

@@ -26,6 +26,7 @@ use crate::object::{
     Service, Task, Token,
 };
 use crate::remembered::Remembered;
+use crate::restore::Restored;
 use crate::root_keys::RootKeys;
 use crate::shredding::Shredding;
 
@@ -60,6 +61,7 @@ pub struct State {
     pub(crate) root_keys: RootKeys,
     pub(crate) boot: Boot,
     pub(crate) backups: Arc<Backups>,
+    pub(crate) restored: Option<Restored>,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,

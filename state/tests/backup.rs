@@ -100,17 +100,17 @@ fn as_many_as_the_bound_are_named_and_older_ones_counted() {
     assert_eq!(world.state.backups().forgotten_that_may_hold(created_at), 0);
 }
 
-/// The copy that goes into a backup, wrapped anew.
-fn copy_of(state: &State) -> State {
+/// The copy that goes into a backup, wrapped anew under a root key.
+pub(crate) fn copy_under(state: &State, root: KeyId) -> State {
     let mut copy = state.for_backup();
     let wrap = &mut |place: WrapPlace<'_>| {
         let length = match place {
             WrapPlace::Authority(_) => 138,
             WrapPlace::Secret { .. } => 64,
         };
-        Ok::<_, Infallible>(WrappedKey::new(sealed(BACKUP_ROOT, 5, length)).unwrap())
+        Ok::<_, Infallible>(WrappedKey::new(sealed(root, 5, length)).unwrap())
     };
-    copy.wrap_all_anew(BACKUP_ROOT, wrap).unwrap();
+    copy.wrap_all_anew(root, wrap).unwrap();
     copy
 }
 
@@ -131,7 +131,7 @@ fn the_copy_has_every_wrap_anew_and_nothing_that_a_restored_cluster_makes_itself
     world.did(BootCommand::Stage { member: MemberId(1), held: None, made_of });
     let before = world.state.digest();
     let old = world.state.wrap_of_secret(secret, Version(1)).map(wrap_digest);
-    let copy = copy_of(&world.state);
+    let copy = copy_under(&world.state, BACKUP_ROOT);
     copy.check();
     assert_eq!(world.state.digest(), before, "the state itself is as it was");
     assert_eq!(copy.roots_in_use(), [BACKUP_ROOT]);

@@ -16,6 +16,7 @@ mod log_keys;
 mod properties;
 mod read_back;
 mod restarts;
+mod restore;
 mod root_keys;
 mod shredding;
 mod slots;

@@ -14,6 +14,7 @@ mod incarnation;
 mod log_keys;
 mod node;
 mod read_back;
+mod restore;
 mod root_keys;
 mod secret;
 mod service;
@@ -260,6 +261,7 @@ impl Context<'_> {
                 self.record_backup(id, revision, taken_at)
             }
             Command::ForgetBackup { id } => self.forget_backup(id),
+            Command::RestoreCluster(restore) => self.restore_cluster(*restore),
         }
     }
 

@@ -55,6 +55,7 @@ impl Command {
             Self::ReadBack(command) => command.name(),
             Self::RecordBackup { .. } => "record_backup",
             Self::ForgetBackup { .. } => "forget_backup",
+            Self::RestoreCluster(_) => "restore_cluster",
         }
     }
 
@@ -105,7 +106,8 @@ impl Command {
             | Self::RetireRoot { .. }
             | Self::BeginIncarnation(_)
             | Self::RecordBackup { .. }
-            | Self::ForgetBackup { .. } => ObjectId::Cluster,
+            | Self::ForgetBackup { .. }
+            | Self::RestoreCluster(_) => ObjectId::Cluster,
         }
     }
 
