@@ -159,6 +159,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("secretctl/src/backup_file.rs", "a backup's root key goes into its encrypted file"),
     ("secretctl/src/command/cluster.rs", "a new unlock key is shown once, in JSON"),
     ("secretctl/src/command/cluster/locking.rs", "a new unlock key is shown once"),
+    ("secretctl/src/command/cluster/restore.rs", "a new unlock key is shown once, in JSON"),
     ("secretctl/src/command/cluster/typed.rs", "what was typed opens the manager, or is compared"),
     ("secretctl/src/command/demo/mod.rs", "the demonstration looks for its own secret"),
     ("secretctl/src/context.rs", "the operator's own key goes to the context's file"),

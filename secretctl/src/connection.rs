@@ -113,6 +113,12 @@ impl Connection {
         }
     }
 
+    /// The one there is, for a call that cannot be tried again: of this machine.
+    pub(crate) fn only(&self) -> Channel {
+        let manager = self.managers.first().expect("a connection has a manager");
+        manager.channel.clone()
+    }
+
     /// Waits for each answer for as long as this at least.
     pub(crate) fn wait_at_least(&mut self, timeout: Duration) {
         self.timeout = self.timeout.max(timeout);

@@ -23,7 +23,9 @@ use proto::task::{DesiredState, TaskState};
 use proto::{hex, pb};
 use serde::Serialize;
 
-pub(crate) use self::backup::{Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut};
+pub(crate) use self::backup::{
+    Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut, Restored,
+};
 #[cfg(feature = "cluster")]
 pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};

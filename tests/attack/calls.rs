@@ -295,6 +295,7 @@ pub(crate) async fn ask_as_a_manager(
         "Local.Join": join(pb::JoinRequest::default());
         "Local.Unlock": unlock(pb::UnlockRequest { seed: vec![0; 32].into() });
         "Local.EnterShare": enter_share(pb::EnterShareRequest { share: vec![0; 98].into() });
+        "Local.Restore": restore(iter([pb::RestoreRequest::default()]));
         "Local.Leave": leave(pb::LeaveRequest { force: true });
     );
 }

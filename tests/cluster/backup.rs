@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use age::secrecy::ExposeSecret as _;
@@ -10,9 +11,11 @@ use memchr::memmem;
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, FORMAT};
 use seal::{KeyMemory, LockedKeyFile};
 use serde_json::Value;
-use tests::{Ctl, Lab};
+use tests::{Ctl, Lab, until};
 
 use crate::PROGRAMS;
+use crate::lifecycle::{output, serve};
+use crate::locking::{await_locked, unlock};
 use crate::rotation::{await_voters, keys, stolen_slot};
 
 const REFUSED: i32 = 1;
@@ -211,4 +214,197 @@ fn only_an_admin_takes_a_backup() {
     let known = lab.ctl().json(&["cluster", "backup", "ls"])["backups"].clone();
     assert_eq!(ids(&known).len(), 1, "of what was refused none is recorded");
     assert!(known[0]["made_by"].as_str().unwrap().starts_with("operator/"), "{known}");
+}
+
+/// A task that shows its secret whenever there is a file of that name.
+fn witness(lab: &Lab, service: &str, again: &str, secret: &str) {
+    let script = format!(
+        "echo started; while :; do if test -e {0}; then rm {0}; cat /run/secrets/{secret}; echo; fi; \
+         sleep 0.05; done",
+        lab.path().join(again).display()
+    );
+    serve(lab, service, &["--secret", secret], &script);
+}
+
+fn empty(data: &Path) {
+    for entry in std::fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(path).unwrap();
+        } else {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// Starts the first manager on an empty folder, at the address that agents know, and restores there.
+fn restore(lab: &mut Lab, address: &str, keeper: &Keeper, file: &Path, options: &[&str]) -> Value {
+    let place = file.to_str().unwrap().to_owned();
+    let words = ["cluster", "restore", &place, "--identity", keeper.path(), "--hostname", "m1"];
+    let listen = lab.managers[0].daemon.arguments();
+    let at = listen.iter().position(|word| word == "--listen").unwrap();
+    listen[at + 1] = address.to_owned();
+    lab.managers[0].daemon.start_again();
+    lab.await_socket(0);
+    lab.ctl_of(0).json(&[&words[..], options].concat())
+}
+
+#[test]
+fn a_cluster_comes_back_from_its_backup_and_its_agent_carries_on() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    await_voters(&lab);
+    let first = lab.members().into_iter().find(|member| member["hostname"] == "m1").unwrap();
+    let address = first["address"].as_str().unwrap().to_owned();
+    let keeper = Keeper::new(&lab, "keeper");
+    lab.agent("n1");
+    lab.ctl().ok_with(&["create", "key", "-"], b"value of then");
+    lab.ctl().ok_with(&["create", "kept", "-"], CANARY);
+    witness(&lab, "web", "again", "key");
+    let task = lab.await_tasks("web", 1, "running").remove(0);
+    let old_token = lab.token("manager");
+    let old_root = keys(&lab)["root_key"].clone();
+    let file = back_up(&lab, &lab.ctl(), &keeper, "b.age");
+
+    // What comes after it: another root key, a secret that is removed, one that is made.
+    lab.ctl().ok(&["cluster", "rotate", "root-key"]);
+    lab.ctl().ok(&["rm", "kept"]);
+    lab.ctl().ok_with(&["create", "lost", "-"], b"value");
+
+    // All disks are gone, but for a copy of one.
+    let copy = lab.path().join("copy");
+    for manager in &mut lab.managers {
+        manager.daemon.kill();
+    }
+    let mut cp = Command::new("cp");
+    assert!(cp.arg("-a").arg(&lab.managers[1].data).arg(&copy).status().unwrap().success());
+    for manager in &lab.managers {
+        empty(&manager.data);
+    }
+
+    // Damaged files change nothing; then it is the cluster of then, in another life.
+    let bad = lab.path().join("bad.age");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() - 40;
+    bytes[middle] ^= 1;
+    std::fs::write(&bad, &bytes).unwrap();
+    let listen = lab.managers[0].daemon.arguments();
+    let at = listen.iter().position(|word| word == "--listen").unwrap();
+    listen[at + 1].clone_from(&address);
+    lab.managers[0].daemon.start_again();
+    lab.await_socket(0);
+    let words = |file: &Path| {
+        ["cluster", "restore", file.to_str().unwrap(), "--identity", keeper.path()]
+            .map(ToOwned::to_owned)
+    };
+    let refused = |lab: &Lab, words: &[String]| {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        lab.ctl_of(0).refused(REFUSED, &words, b"")
+    };
+    let why = refused(&lab, &words(&bad));
+    assert!(why.contains("the backup cannot be used"), "{why}");
+    std::fs::write(&bad, &std::fs::read(&file).unwrap()[..middle]).unwrap();
+    let why = refused(&lab, &words(&bad));
+    assert!(why.contains("the backup cannot be used"), "{why}");
+    let foreign = Keeper::new(&lab, "foreign");
+    let mut with_foreign = words(&file);
+    with_foreign[4] = foreign.path().to_owned();
+    let why = refused(&lab, &with_foreign);
+    assert!(why.contains("encrypted to other recipients"), "{why}");
+    assert!(!lab.managers[0].data.join("keys").exists(), "nothing was restored");
+    lab.managers[0].daemon.stop();
+
+    let restored = restore(&mut lab, &address, &keeper, &file, &[]);
+    assert_eq!(restored["incarnation"], 2);
+    let why = refused(&lab, &words(&file));
+    assert!(why.contains("part of a cluster already"), "{why}");
+    let status = lab.ctl_of(0).json(&["cluster", "status"]);
+    assert_eq!(status["members"].as_array().unwrap().len(), 1, "{status}");
+    assert_ne!(keys(&lab)["root_key"], old_root);
+    let unproved = keys(&lab)["removed_without_proof"].clone();
+    assert_eq!(unproved.as_array().unwrap().len(), 3, "their disks are out there: {unproved}");
+    let names = lab.ctl().ok(&["ls"]);
+    assert!(names.contains("kept") && !names.contains("lost"), "{names}");
+
+    // The agent finds it, and its task never noticed.
+    lab.await_node("n1", "ready");
+    lab.file("again", b"");
+    let said = output(&lab, "web", 2);
+    assert_eq!(said, "started\nvalue of then\n", "it was not restarted");
+    let now = lab.await_tasks("web", 1, "running").remove(0);
+    assert_eq!(now["id"], task["id"]);
+    // What it gets from now on is what was backed up: of the secret that was removed, too.
+    witness(&lab, "new", "again-2", "kept");
+    lab.await_tasks("new", 1, "running");
+    lab.file("again-2", b"");
+    let said = output(&lab, "new", 2);
+    assert!(said.contains(std::str::from_utf8(CANARY).unwrap()), "{said}");
+    let rm = lab.ctl().json(&["service", "rm", "new"]);
+    assert_eq!(rm.as_array().unwrap().len(), 1);
+    until("nobody uses it", || (lab.ctl().run(&["rm", "kept"]).status == 0).then_some(()));
+    let known = lab.ctl().json(&["ls", "--removed"]);
+    assert_eq!(ids(&known[0]["backups"]), [restored["backup"].as_str().unwrap()]);
+
+    // A token of before admits nobody; one of now does.
+    lab.managers[2].daemon.start_again();
+    lab.await_socket(2);
+    let join = |lab: &Lab, token: &str| {
+        let words = ["cluster", "join", "--token", token, "--hostname", "m3", &address];
+        lab.ctl_of(2).run(&words)
+    };
+    let ran = join(&lab, &old_token);
+    assert!(ran.status != 0 && ran.stderr.contains("token"), "{}", ran.stderr);
+    let token = lab.ctl_of(0).ok(&["cluster", "join-token", "manager", "--quiet"]);
+    let ran = join(&lab, token.trim());
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    until("it votes", || {
+        let status = lab.ctl_of(0).json(&["cluster", "status"]);
+        let members = status["members"].as_array()?;
+        (members.len() == 2 && members.iter().all(|m| m["state"] == "voter")).then_some(())
+    });
+
+    // One of before that comes back stays away, at this start and at every later one.
+    std::fs::remove_dir_all(&lab.managers[1].data).unwrap();
+    std::fs::rename(&copy, &lab.managers[1].data).unwrap();
+    for _ in 0..2 {
+        lab.managers[1].daemon.start_again();
+        let ended = lab.managers[1].daemon.wait();
+        assert_eq!(ended.code(), Some(77), "{}", lab.managers[1].daemon.log());
+    }
+    let log = lab.managers[1].daemon.log();
+    assert!(log.contains("belongs to incarnation 1; the cluster is now 2"), "{log}");
+    // It restarts like any other.
+    lab.managers[0].daemon.stop();
+    lab.managers[0].daemon.start_again();
+    lab.await_socket(0);
+    lab.await_node("n1", "ready");
+}
+
+#[test]
+fn a_locked_cluster_is_restored_into_any_later_life_with_a_passphrase() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    let passphrase = b"correct horse battery staple\n";
+    let file = lab.path().join("b.age");
+    let path = file.to_str().unwrap();
+    lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
+    lab.ctl().ok_with(&["create", "kept", "-"], CANARY);
+    lab.ctl().ok_with(&["cluster", "backup", path, "--passphrase"], passphrase);
+    let old_realm = lab.ctl().json(&["cluster", "status"])["realm"].clone();
+    lab.managers[0].daemon.kill();
+    empty(&lab.managers[0].data);
+    lab.managers[0].daemon.start_again();
+    lab.await_socket(0);
+    let restore = ["cluster", "restore", path, "--autolock", "--incarnation", "7"];
+    let why = lab.ctl().refused(REFUSED, &restore, b"correct horse battery stable\n");
+    assert!(why.contains("the passphrase is another one"), "{why}");
+    let text = lab.ctl().ok_with(&[&["--json"], &restore[..]].concat(), passphrase);
+    let restored: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&restored["incarnation"], &restored["realm"]), (&7.into(), &old_realm));
+    let key = restored["unlock_key"].as_str().unwrap();
+    assert_eq!(lab.ctl().json(&["cluster", "status"])["autolock"], true);
+    lab.managers[0].daemon.stop();
+    lab.managers[0].daemon.start_again();
+    await_locked(&lab, 0);
+    unlock(&lab, 0, key);
+    let ran = lab.ctl().ok(&["ls"]);
+    assert!(ran.contains("kept"), "{ran}");
 }

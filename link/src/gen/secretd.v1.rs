@@ -5994,6 +5994,31 @@ pub mod local_client {
                 .insert(GrpcMethod::new("secretd.v1.Local", "EnterShare"));
             self.inner.unary(req, path, codec).await
         }
+        /// Makes a cluster of this manager alone out of a backup. It tells a key that the backup's root key
+        /// is to be sealed to, takes the rest, and tells what came of it. Never over a network.
+        pub async fn restore(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = ::proto::pb::RestoreRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::pb::RestoreResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Local/Restore");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Local", "Restore"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// Leaves the cluster for good; the data folder is of no use afterwards.
         pub async fn leave(
             &mut self,
@@ -6070,6 +6095,18 @@ pub mod local_server {
             tonic::Response<::proto::pb::EnterShareResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Restore method.
+        type RestoreStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::pb::RestoreResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes a cluster of this manager alone out of a backup. It tells a key that the backup's root key
+        /// is to be sealed to, takes the rest, and tells what came of it. Never over a network.
+        async fn restore(
+            &self,
+            request: tonic::Request<tonic::Streaming<::proto::pb::RestoreRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::RestoreStream>, tonic::Status>;
         /// Leaves the cluster for good; the data folder is of no use afterwards.
         async fn leave(
             &self,
@@ -6372,6 +6409,54 @@ pub mod local_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Local/Restore" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreSvc<T: Local>(pub Arc<T>);
+                    impl<
+                        T: Local,
+                    > tonic::server::StreamingService<::proto::pb::RestoreRequest>
+                    for RestoreSvc<T> {
+                        type Response = ::proto::pb::RestoreResponse;
+                        type ResponseStream = T::RestoreStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<::proto::pb::RestoreRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Local>::restore(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

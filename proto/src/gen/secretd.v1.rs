@@ -2959,3 +2959,67 @@ pub struct LeaveRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LeaveResponse {}
+/// In this order: options; after the key was told, the head; the copy, piece by piece.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreRequest {
+    #[prost(oneof = "restore_request::Part", tags = "1, 2, 3")]
+    pub part: ::core::option::Option<restore_request::Part>,
+}
+/// Nested message and enum types in `RestoreRequest`.
+pub mod restore_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Options(super::RestoreOptions),
+        #[prost(message, tag = "2")]
+        Head(super::BackupHead),
+        #[prost(bytes, tag = "3")]
+        Copy(::prost::bytes::Bytes),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreOptions {
+    /// empty: the listening address
+    #[prost(string, tag = "1")]
+    pub advertise_address: ::prost::alloc::string::String,
+    /// empty: this machine's
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    /// KEM id (2 bytes, big endian), public key; empty: no locking
+    #[prost(bytes = "bytes", tag = "3")]
+    pub unlock_public_key: ::prost::bytes::Bytes,
+    /// 0: the one after that of the backup
+    #[prost(uint64, tag = "4")]
+    pub incarnation: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreResponse {
+    #[prost(oneof = "restore_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<restore_response::Part>,
+}
+/// Nested message and enum types in `RestoreResponse`.
+pub mod restore_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// KEM id (2 bytes, big endian), public key; made for this call
+        #[prost(bytes, tag = "1")]
+        PublicKey(::prost::bytes::Bytes),
+        #[prost(message, tag = "2")]
+        Restored(super::RestoredCluster),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoredCluster {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub realm: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub incarnation: u64,
+    #[prost(string, tag = "3")]
+    pub node_id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "4")]
+    pub member: u64,
+    #[prost(string, tag = "5")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub ca_digest: ::prost::bytes::Bytes,
+}

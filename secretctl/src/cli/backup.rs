@@ -67,3 +67,41 @@ pub(crate) struct BackupCheckArgs {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
 }
+
+/// `cluster restore`
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup's file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// A file with an age identity of one of its recipients; without it, its passphrase is asked for
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+
+    /// Where others reach this manager; the address it listens on unless given
+    ///
+    /// Agents and operators know the addresses of before: one of those lets them carry on by
+    /// themselves.
+    #[arg(long, value_name = "HOST:PORT", default_value = "", hide_default_value = true)]
+    pub(crate) advertise_address: String,
+
+    /// This machine's name in the cluster; its hostname unless given
+    ///
+    /// The name of a node that is in the backup makes this machine that node.
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub(crate) hostname: String,
+
+    /// Lock managers: show a new unlock key once, which every start of a manager needs
+    ///
+    /// Whatever opened managers before opens none of the restored cluster.
+    #[arg(long)]
+    pub(crate) autolock: bool,
+
+    /// The incarnation that begins; the one after that of the backup unless given
+    ///
+    /// Agents and operators remember the highest one they met and refuse a lower one: give one above
+    /// it if the cluster was restored, or forced, after this backup was taken.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+    pub(crate) incarnation: u64,
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::backup::BackupArgs;
+use super::backup::{BackupArgs, RestoreArgs};
 use crate::instant;
 
 /// What to do with the cluster.
@@ -159,6 +159,18 @@ pub(crate) enum ClusterCommand {
     /// backup before it hands it out; `secretctl rm` names those that may still hold what is
     /// removed.
     Backup(BackupArgs),
+
+    /// Make a cluster of the manager on this machine out of a backup
+    ///
+    /// For a cluster whose managers are all gone. The manager, secretd, must be running and not part
+    /// of a cluster, as for `init`. It goes on as the cluster was when the backup was taken, as its
+    /// only manager, with new keys of its own and the same CA: agents and operators carry on with
+    /// their certificates once they reach it, and tasks run on. Join tokens of before are void;
+    /// managers of before are removed, and if one comes back it finds that the cluster went on.
+    ///
+    /// All of it or nothing: a file that is damaged or cut off changes nothing. What was made,
+    /// removed or evicted after the backup is as it was before.
+    Restore(RestoreArgs),
 
     /// Show who changed what
     ///

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-pub(crate) use backup::{BackupArgs, BackupCheckArgs, BackupCommand};
+pub(crate) use backup::{BackupArgs, BackupCheckArgs, BackupCommand, RestoreArgs};
 pub(crate) use cluster::{
     AddSlotCommand, AlarmCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs,
     JoinRoleArg, JoinTokenArgs, MemberCommand, PeersArg, RotateArgs, RotateCommand, SwitchArg,

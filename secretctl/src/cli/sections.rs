@@ -344,6 +344,14 @@ secretctl cluster backup check monday.age --identity key.txt",
 secretctl cluster backup forget 8f3a",
     ),
     (
+        "secretctl cluster restore",
+        "\
+# On a new machine with the address of an old one, where secretd runs and has no cluster
+secretctl cluster restore monday.age --identity key.txt --advertise-address m1.example:7443
+# Locked from the start; the passphrase is asked for
+secretctl cluster restore monday.age --autolock",
+    ),
+    (
         "secretctl cluster audit",
         "\
 # What happened since record 1200, as JSON

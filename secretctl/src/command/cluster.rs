@@ -7,6 +7,7 @@ mod keys;
 mod locking;
 mod peers;
 mod read_back;
+mod restore;
 mod root_key;
 mod slots;
 mod status;
@@ -55,6 +56,7 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         }
         ClusterCommand::Replace { dead, new } => replace(session, &dead, &new).await,
         ClusterCommand::Backup(args) => backup::run(session, args).await,
+        ClusterCommand::Restore(args) => restore::run(session, args).await,
         ClusterCommand::Audit { after, limit } => audit(session, after, limit).await,
         ClusterCommand::Rotate(command) => keys::rotate(session, command).await,
         ClusterCommand::Keys { verify } => keys::keys(session, verify).await,

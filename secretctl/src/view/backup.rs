@@ -83,3 +83,18 @@ pub(crate) struct RemovedFromAllBut {
     /// Older ones that may, too.
     pub(crate) backups_not_remembered: u64,
 }
+
+/// A cluster that was restored.
+#[derive(Serialize)]
+pub(crate) struct Restored {
+    pub(crate) realm: Option<String>,
+    pub(crate) incarnation: u64,
+    pub(crate) node_id: String,
+    pub(crate) member: u64,
+    pub(crate) address: String,
+    pub(crate) ca_digest: Option<String>,
+    pub(crate) backup: String,
+    /// Shown once, with `--autolock`.
+    pub(crate) unlock_key: Option<String>,
+    pub(crate) unlock_key_id: Option<String>,
+}

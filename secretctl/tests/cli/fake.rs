@@ -761,6 +761,15 @@ impl Local for Fake {
         self.answer(request, |world, _, request| Ok(world.enter_share(&request.share)))
     }
 
+    type RestoreStream = tokio_stream::Empty<Result<pb::RestoreResponse, Status>>;
+
+    async fn restore(
+        &self,
+        _: Request<tonic::Streaming<pb::RestoreRequest>>,
+    ) -> Answer<Self::RestoreStream> {
+        Err(Status::unimplemented("tried with real managers"))
+    }
+
     async fn leave(&self, request: Request<pb::LeaveRequest>) -> Answer<pb::LeaveResponse> {
         self.answer(request, |_, _, request| {
             if request.force {

@@ -17,6 +17,6 @@ pub(crate) use held::HeldKeys;
 pub(crate) use key_file::{
     KeyFile, KeyFileError, Needed, OpeningError, SealedKeyFile, Unlocked, Unlocking,
 };
-pub(crate) use keyring::{AcceptedFor, Keyring, KeyringError};
+pub(crate) use keyring::{AcceptedFor, Keyring, KeyringError, wrap_anew};
 #[cfg(test)]
 pub(crate) use place::SimulatedPlace;

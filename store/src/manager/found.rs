@@ -3,6 +3,7 @@
 //! The key file comes last: until it is there nothing was promised, and a start that was cut short
 //! is thrown away.
 
+use bytes::Bytes;
 use link::Failure;
 use link::certificate;
 use link::tls::OwnCertificate;
@@ -100,7 +101,7 @@ impl Manager {
 
     /// Makes the keys of a cluster and of its founder, and the CA.
     fn make(&self, request: &pb::InitRequest, address: &str) -> Result<Made, Failure> {
-        let (list, by) = first_recipients(request)?;
+        let (list, by) = first_recipients(&request.unlock_public_key, 1)?;
         let recipients = self.0.key_file.recipients(&list, FOUNDER).map_err(local_failure)?;
         let at = now();
         let hostname = match request.hostname.as_str() {
@@ -172,12 +173,16 @@ impl Manager {
     }
 }
 
-/// Whom key files are sealed to from the start: an operator's unlock key, or each manager's seed.
-fn first_recipients(request: &pb::InitRequest) -> Result<(Vec<SlotRecipient>, SlotKind), Failure> {
+/// Whom key files are sealed to from the start: an operator's unlock key, or each manager's seed if
+/// there is none.
+pub(super) fn first_recipients(
+    unlock_public_key: &Bytes,
+    generation: u64,
+) -> Result<(Vec<SlotRecipient>, SlotKind), Failure> {
     let own = vec![recipients::own_seed()];
-    if request.unlock_public_key.is_empty() {
+    if unlock_public_key.is_empty() {
         return Ok((own, SlotKind::File));
     }
-    let public = unlock_key(&request.unlock_public_key)?;
-    Ok((recipients::with_unlock_key(&own, &public, 1), SlotKind::UnlockKey))
+    let public = unlock_key(unlock_public_key)?;
+    Ok((recipients::with_unlock_key(&own, &public, generation), SlotKind::UnlockKey))
 }

@@ -27,7 +27,7 @@ use proto::id::{Incarnation, MemberId};
 use proto::identity::{Caller, Subject};
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
-use seal::{Disk, KeyFileContents, KeyFileOwner, LogKey};
+use seal::{KeyFileContents, KeyFileOwner, LogKey, Recipient};
 use state::BeginIncarnation;
 use state::command::{Command, Envelope};
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
@@ -36,16 +36,16 @@ use tokio::sync::watch;
 use super::serve::open_disk;
 use super::{ManagerError, Shared, read_text};
 use crate::ca;
-use crate::disk::SledDisk;
+use crate::disk::{Disk, SledDisk};
 use crate::keys::{Chain, KeyFile, Keyring, Unlocked, credentials};
 use crate::raft::{Left, LogKeys, SNAPSHOT_PREFIX, StartError, Survivor, read_survivor};
 use crate::service::now;
 
 /// The folder of a new life while it is built: thrown away by the next start.
-const UNFINISHED_LIFE: &str = "unfinished-incarnation";
+pub(super) const UNFINISHED_LIFE: &str = "unfinished-incarnation";
 
 /// The folder of a new life that has begun: its files take the place of those before.
-const NEXT: &str = "next-incarnation";
+pub(super) const NEXT: &str = "next-incarnation";
 
 /// Which incarnation `--force-new-cluster` led to, until a start without it: given once, it is
 /// carried out once, whatever restarts the manager.
@@ -58,7 +58,17 @@ const SUPERSEDED: &str = "superseded";
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Told before every step that a crash must not tear; tests end the process there.
-type Gate<'a> = &'a dyn Fn(&'static str);
+pub(super) type Gate<'a> = &'a dyn Fn(&'static str);
+
+/// What the folder of a new life gets, beside its log.
+pub(super) struct Life<'a> {
+    pub(super) owner: &'a KeyFileOwner,
+    pub(super) recipients: &'a [Recipient],
+    pub(super) contents: &'a KeyFileContents,
+    pub(super) chain: &'a Chain,
+    /// A small file of this way to begin: its name, and what it says.
+    pub(super) note: (&'static str, String),
+}
 
 fn not_forced(why: impl Into<String>) -> ManagerError {
     ManagerError::NotForced(why.into())
@@ -157,7 +167,7 @@ impl Shared {
             tracing::warn!(incarnation, remedy, "new_cluster_forced_before");
             return Ok(unlocked);
         }
-        let Disk { incarnation, member: me, .. } = unlocked.owner.disk;
+        let seal::Disk { incarnation, member: me, .. } = unlocked.owner.disk;
         let survivor = read_all(folder, &unlocked).await?;
         check_is_member(&survivor, me)?;
         if survivor.voters.iter().all(|voter| *voter == me) {
@@ -188,7 +198,7 @@ impl Shared {
         gate: Gate<'_>,
     ) -> Result<Unlocked, ManagerError> {
         let Unlocked { owner, contents, by, brought, .. } = unlocked;
-        let Disk { realm, incarnation, member: me } = owner.disk;
+        let seal::Disk { realm, incarnation, member: me } = owner.disk;
         let no_state = || not_forced("this manager knows of no cluster: it never finished to join");
         let cluster = survivor.state.cluster().cloned().ok_or_else(no_state)?;
         let member = survivor.state.member(me).cloned().ok_or_else(no_state)?;
@@ -202,7 +212,7 @@ impl Shared {
         let list = &cluster.recipients;
         let recipients = self.key_file.recipients(list, me)?;
         let incarnation = Incarnation(incarnation.0.saturating_add(1));
-        let disk = Disk { realm, incarnation, member: me };
+        let disk = seal::Disk { realm, incarnation, member: me };
         let generation = cluster.recipients_generation;
         let owner = KeyFileOwner { disk, node_id: owner.node_id, generation };
 
@@ -249,30 +259,57 @@ impl Shared {
             tls_key: pair.private,
         };
 
+        let life = Life {
+            owner: &owner,
+            recipients: &recipients,
+            contents: &contents,
+            chain: &chain,
+            note: (FORCED, incarnation.to_string()),
+        };
+        let left = Left { member: me, address: &member.address, node_id: member.node_id.as_str() };
+        let write_log = |disk, keys| survivor.begin(disk, keys, &left, begin);
+        self.begin_folder(&life, write_log, gate)?;
+        Ok(Unlocked { owner, recipients, contents, by, brought })
+    }
+
+    /// Builds the folder of a new life beside what is there, whose place it takes in one step.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be built; what was there stays.
+    pub(super) fn begin_folder(
+        &self,
+        life: &Life<'_>,
+        write_log: impl FnOnce(Arc<dyn Disk>, Arc<LogKeys>) -> Result<(), StartError>,
+        gate: Gate<'_>,
+    ) -> Result<(), ManagerError> {
         gate("begin the folder");
         remove_tree(&self.folder, UNFINISHED_LIFE)?;
         let folder = self.folder.create_private_folder(UNFINISHED_LIFE)?;
         gate("write the log");
         let files = SledDisk::open(folder.try_clone()?).map_err(|e| StartError::Log(e.into()))?;
-        let keys = Arc::new(LogKeys::new(disk, vec![log], contents.active_log));
-        let left = Left { member: me, address: &member.address, node_id: member.node_id.as_str() };
-        survivor.begin(Arc::new(files), keys, &left, begin)?;
+        let KeyFileContents { logs, active_log, .. } = life.contents;
+        let keys = Arc::new(LogKeys::new(life.owner.disk, logs.clone(), *active_log));
+        write_log(Arc::new(files), keys)?;
         gate("write the certificate");
-        chain.write(&folder)?;
-        gate("note that it was forced");
-        folder.replace(FORCED, PRIVATE_FILE_MODE, incarnation.to_string().as_bytes())?;
+        life.chain.write(&folder)?;
+        gate("write the note");
+        let (name, text) = &life.note;
+        folder.replace(name, PRIVATE_FILE_MODE, text.as_bytes())?;
         gate("write the key file");
-        let sealed = KeyFile::seal(&owner, &recipients, &contents)?;
+        let sealed = KeyFile::seal(life.owner, life.recipients, life.contents)?;
         KeyFile::new(folder, self.options.unlock_seed.clone()).write(&sealed)?;
         gate("begin the new life");
         self.folder.rename(UNFINISHED_LIFE, NEXT)?;
-        take_over(&self.folder, gate)?;
-        Ok(Unlocked { owner, recipients, contents, by, brought })
+        Ok(take_over(&self.folder, gate)?)
     }
 }
 
 /// Reads all that this manager has, off the runtime. Nobody has the disk open when it returns.
-async fn read_all(folder: &Folder, unlocked: &Unlocked) -> Result<Survivor, ManagerError> {
+pub(super) async fn read_all(
+    folder: &Folder,
+    unlocked: &Unlocked,
+) -> Result<Survivor, ManagerError> {
     let disk = open_disk(folder.try_clone()?).await?;
     let KeyFileContents { logs, active_log, .. } = &unlocked.contents;
     let keys = Arc::new(LogKeys::new(unlocked.owner.disk, logs.clone(), *active_log));
@@ -298,7 +335,7 @@ async fn check_others_are_gone(
     unlocked: &Unlocked,
     survivor: &Survivor,
 ) -> Result<(), ManagerError> {
-    let Disk { realm, incarnation, member: me } = unlocked.owner.disk;
+    let seal::Disk { realm, incarnation, member: me } = unlocked.owner.disk;
     let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
     let met = watch::Sender::new(incarnation);
     let cluster = Cluster { realm, incarnation };
@@ -345,4 +382,4 @@ async fn check_others_are_gone(
 #[cfg(test)]
 mod power_cuts;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

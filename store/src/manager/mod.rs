@@ -14,6 +14,7 @@ mod join;
 mod leave;
 mod renew;
 mod reseal;
+mod restore;
 mod room;
 mod rotate;
 mod rotate_root;
@@ -43,7 +44,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::serve::{Running, Unsealed};
 use crate::config::Options;
 use crate::disk::{Presence, SledDisk};
-use crate::front::grpc::{LocalCalls, serve_local};
+use crate::front::grpc::{Incoming, LocalCalls, Outgoing, serve_local};
 use crate::front::{Phase, Stage, http};
 use crate::keys::{
     AddressBook, BootFileError, BootPlace, CredentialsError, KeyFile, KeyFileError, Unlocking,
@@ -570,6 +571,15 @@ impl LocalCalls for Manager {
 
     async fn join(&self, request: pb::JoinRequest) -> Result<pb::JoinResponse, Failure> {
         self.join_cluster(request).await
+    }
+
+    async fn restore(&self, incoming: Incoming, outgoing: Outgoing) {
+        let restored = self.restore_from(incoming, &outgoing).await;
+        let answer = restored.map(|restored| pb::RestoreResponse {
+            part: Some(pb::restore_response::Part::Restored(restored)),
+        });
+        // Who asked may be gone.
+        drop(outgoing.send(answer.map_err(Into::into)).await);
     }
 
     async fn unlock(

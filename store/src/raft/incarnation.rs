@@ -1,5 +1,5 @@
-//! A new life of the cluster out of one manager's disk: reading all that it has, and beginning
-//! another log with it.
+//! A new life of the cluster out of one manager's disk, or out of a backup's copy: reading all that
+//! the disk has, and beginning another log with it.
 //!
 //! Read is every entry of the survivor's log, whether or not it is known to be committed: this
 //! manager may not have heard yet that a majority held an entry when its client was told. What it
@@ -125,6 +125,20 @@ fn voters_of(membership: &Membership) -> BTreeSet<MemberId> {
 }
 
 impl Survivor {
+    /// A copy of a state, without a log that it came from.
+    pub(crate) fn of_copy(state: State) -> Self {
+        let leader = MemberId(state.index());
+        let last = Some(RecordPlace { term: 0, leader, index: state.index() });
+        Self {
+            state,
+            voters: BTreeSet::new(),
+            last,
+            uncommitted: 0,
+            link: [0; LINK_BYTES],
+            term: 0,
+        }
+    }
+
     fn replay(&mut self, entry: &Entry) -> Result<(), StartError> {
         let index = entry.log_id.index;
         match &entry.payload {

@@ -49,7 +49,7 @@ use state::object::{Cluster, Digest, RequestMark};
 use state::{Outcome, Refusal, Standing};
 
 pub(crate) use self::authorise::CallName;
-pub(crate) use self::backups::BackupDesk;
+pub(crate) use self::backups::{BACKUP_FORMAT, BackupDesk};
 pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
@@ -157,6 +157,12 @@ impl Service {
             // It may have been issued a moment ago, and this manager lags.
             self.barrier().await?;
             standing = self.standing(certificate);
+        }
+        if standing == Standing::Unknown && certificate.not_after > now() {
+            // A restored cluster lost the records of what was issued after its backup.
+            let identity = certificate.identity;
+            let state = self.raft.machine.state();
+            standing = state.standing_without_record(identity.subject, identity.incarnation);
         }
         match standing {
             Standing::Good => Ok(()),

@@ -6,10 +6,21 @@ use link::Failure;
 use link::accept::Peer;
 use link::rpc::local_server::Local;
 use proto::{Kind, pb};
-use tonic::{Request, Response, Status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::peer_of;
 use crate::front::Stage;
+
+/// Answers of one call that are on their way: a key, and what came of it.
+const ANSWERS_MAX: usize = 2;
+
+/// What is brought to be restored.
+pub(crate) type Incoming = Streaming<pb::RestoreRequest>;
+
+/// What who brings it is told.
+pub(crate) type Outgoing = mpsc::Sender<Result<pb::RestoreResponse, Status>>;
 
 /// What a manager does for the operator on its own machine.
 pub(crate) trait LocalCalls: Clone + Send + Sync + 'static {
@@ -27,6 +38,8 @@ pub(crate) trait LocalCalls: Clone + Send + Sync + 'static {
         &self,
         request: pb::JoinRequest,
     ) -> impl Future<Output = Result<pb::JoinResponse, Failure>> + Send;
+    /// Makes one out of a backup that comes in; tells what came of it.
+    fn restore(&self, incoming: Incoming, outgoing: Outgoing) -> impl Future<Output = ()> + Send;
     /// Opens a locked manager's key file.
     fn unlock(
         &self,
@@ -93,6 +106,20 @@ impl<C: LocalCalls> Local for Front<C> {
     ) -> Result<Response<pb::JoinResponse>, Status> {
         self.admit(&request)?;
         Ok(Response::new(self.calls.join(request.into_inner()).await?))
+    }
+
+    type RestoreStream = ReceiverStream<Result<pb::RestoreResponse, Status>>;
+
+    async fn restore(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Self::RestoreStream>, Status> {
+        self.admit(&request)?;
+        let (outgoing, answers) = mpsc::channel(ANSWERS_MAX);
+        let calls = self.calls.clone();
+        // On its own: whoever asked may go away in the middle of what must be whole.
+        tokio::spawn(async move { calls.restore(request.into_inner(), outgoing).await });
+        Ok(Response::new(ReceiverStream::new(answers)))
     }
 
     async fn unlock(

@@ -25,7 +25,7 @@ use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-pub(crate) use self::local::LocalCalls;
+pub(crate) use self::local::{Incoming, LocalCalls, Outgoing};
 use super::Stage;
 use crate::raft::PEER_MESSAGE_BYTES_MAX;
 

@@ -17,13 +17,13 @@ use crate::front::Phase;
 use crate::keys::Unlocking;
 use crate::raft::Profile;
 
-const FOLDER: &str = "SECRETD_ROLE_FOLDER";
-const STEP: &str = "SECRETD_ROLE_STEP";
+pub(in super::super) const FOLDER: &str = "SECRETD_ROLE_FOLDER";
+pub(in super::super) const STEP: &str = "SECRETD_ROLE_STEP";
 
 /// A mark that was made in the state before.
 const QUOTA: u64 = 77 << 20;
 
-pub(super) fn manager(data: &Path) -> Manager {
+pub(in super::super) fn manager(data: &Path) -> Manager {
     let options = Options {
         data: data.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -55,7 +55,7 @@ pub(super) fn manager(data: &Path) -> Manager {
     }))
 }
 
-pub(super) fn unlocked(manager: &Manager) -> Unlocked {
+pub(in super::super) fn unlocked(manager: &Manager) -> Unlocked {
     match manager.0.key_file.unlock().unwrap() {
         Unlocking::Unlocked(unlocked) => *unlocked,
         _ => panic!("its own seed opens it"),
@@ -84,7 +84,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Ends this process at a step, as `kill -9` does: nothing is unwound, nothing flushed.
-fn gate(at: usize) -> impl Fn(&'static str) {
+pub(in super::super) fn gate(at: usize) -> impl Fn(&'static str) {
     let passed = Cell::new(0);
     move |step| {
         passed.set(passed.get() + 1);
@@ -162,7 +162,7 @@ pub(super) async fn life_of(data: &Path) -> u64 {
     incarnation.0
 }
 
-fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+pub(in super::super) fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (template, data) = (folder.path().join("template"), folder.path().join("data"));
     (folder, template, data)

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use proto::pb::BackupHead;
 use proto::{Kind, hex};
+use seal::BackupRoot;
 use zeroize::Zeroizing;
 
 use super::super::typed;
@@ -21,6 +22,7 @@ const IDENTITIES_BYTES_MAX: u64 = 64 << 10;
 /// A backup's file that was opened, before its copy of the state is read.
 pub(in super::super) struct Opened {
     pub(in super::super) head: BackupHead,
+    pub(in super::super) root: BackupRoot,
     file: Opening<BufReader<File>>,
     passing: Option<Passing>,
 }
@@ -108,9 +110,9 @@ impl Opened {
             NotOpened::NotAgeFile => refused(path, "its head is damaged")
                 .hint("the file was changed since it was written: take another copy of it"),
         })?;
-        let (head, _) = backup_file::read_head(&mut file).map_err(|error| damaged(&error))?;
+        let (head, root) = backup_file::read_head(&mut file).map_err(|error| damaged(&error))?;
         let passing = Some(Passing::of(&head));
-        Ok(Self { head, file, passing })
+        Ok(Self { head, root, file, passing })
     }
 
     /// Its id.

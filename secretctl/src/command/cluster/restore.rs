@@ -1,0 +1,206 @@
+//! `cluster restore`: a cluster of this machine's manager alone, out of a backup's file.
+//!
+//! The file is opened here, with its identity or passphrase; the copy of the state that is in it is
+//! sent to the manager over its unix socket, and the backup's root key sealed to a key pair that the
+//! manager makes for the call. Not here: what the manager makes of it.
+//!
+//! Invariant: the whole file is read and authenticated before the manager is told that this was all.
+
+use std::time::Duration;
+
+use proto::convert::bytes_16;
+use proto::id::{BackupId, Incarnation, Realm};
+use proto::{Kind, hex, pb};
+use seal::{BackupCall, BackupPublicKey, BackupWay, UnlockKey};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::super::Session;
+use super::backup::open::{Opened, damaged};
+use super::locking;
+use crate::backup_file::BackupError;
+use crate::cli::RestoreArgs;
+use crate::connection::{Connection, local};
+use crate::error::Error;
+use crate::view;
+
+/// Pieces that are on their way to the manager.
+const PIECES_MAX: usize = 4;
+
+/// How long the manager may take for its first answer, and for all of it after the last piece: it
+/// wraps a key for every secret, and writes everything.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const RESTORED_WITHIN: Duration = Duration::from_secs(600);
+
+/// The manager's end of the call.
+struct Call {
+    pieces: mpsc::Sender<pb::RestoreRequest>,
+    answers: tonic::Streaming<pb::RestoreResponse>,
+}
+
+pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Error> {
+    let connection = Connection::own_machine(&session.global)?;
+    // A manager that cannot take it says so before a passphrase is asked for.
+    let status = pb::GetLocalStatusRequest {};
+    let status = crate::connection::ask!(connection, local.get_local_status(status))?;
+    if status.phase != "empty" {
+        return Err(not_empty(&status.phase));
+    }
+    let mut opened = Opened::at(&args.file, args.identity.as_deref())?;
+    let key = args.autolock.then(UnlockKey::make);
+    let options = pb::RestoreOptions {
+        advertise_address: args.advertise_address,
+        hostname: args.hostname,
+        unlock_public_key: key.as_ref().map(locking::public_half).unwrap_or_default(),
+        incarnation: args.incarnation,
+    };
+    let restored = tokio::select! {
+        restored = restore(&connection, options, &mut opened) => restored?,
+        _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
+            "a manager that has all of the backup goes on by itself: `secretctl cluster status`".into(),
+        ))),
+    };
+    tell(session, &opened, restored, key.as_ref())
+}
+
+fn not_empty(phase: &str) -> Error {
+    let failure = Error::failed(Kind::Precondition, "a backup is restored on an empty manager");
+    let failure = match phase {
+        "serving" => failure
+            .because("this manager is part of a cluster already")
+            .hint("restore on another machine; or, if its cluster is gone for good, stop it and empty its data folder"),
+        "locked" => failure
+            .because("this manager is locked: it is part of a cluster already")
+            .hint("restore on another machine; or, if its cluster is gone for good, stop it and empty its data folder"),
+        _ => failure.because(format!("this manager is {phase}")).hint("try again in a moment"),
+    };
+    failure.hint("docs/operations/restore.md").into()
+}
+
+async fn restore(
+    connection: &Connection,
+    options: pb::RestoreOptions,
+    opened: &mut Opened,
+) -> Result<pb::RestoredCluster, Error> {
+    use pb::restore_request::Part;
+    use pb::restore_response::Part as Answer;
+    let (pieces, outgoing) = mpsc::channel(PIECES_MAX);
+    let began = pieces.try_send(pb::RestoreRequest { part: Some(Part::Options(options)) });
+    began.map_err(|_| Error::failed(Kind::Internal, "the call cannot begin"))?;
+    let mut client = local(connection.only());
+    let answers =
+        client.restore(ReceiverStream::new(outgoing)).await.map_err(link::Failure::from)?;
+    let mut call = Call { pieces, answers: answers.into_inner() };
+    let Answer::PublicKey(public) = call.answer(ANSWER_WITHIN).await? else {
+        return Err(unexpected());
+    };
+    let head = sealed_head(opened, public)?;
+    call.send(Part::Head(head)).await?;
+    while let Some(piece) = opened.next_piece()? {
+        call.send(Part::Copy(piece.into())).await?;
+    }
+    // All of it was authenticated: its end says that there is no more.
+    let Call { pieces, mut answers } = call;
+    drop(pieces);
+    match answer(&mut answers, RESTORED_WITHIN).await? {
+        Answer::Restored(restored) => Ok(restored),
+        Answer::PublicKey(_) => Err(unexpected()),
+    }
+}
+
+/// The head, with the backup's root key sealed to the manager's key of this call.
+fn sealed_head(opened: &Opened, public: bytes::Bytes) -> Result<pb::BackupHead, Error> {
+    let head = &opened.head;
+    let id: BackupId = bytes_16("id", &head.id)?;
+    let realm: Realm = bytes_16("realm", &head.realm)?;
+    let digest: &[u8; 32] = head.copy_digest[..]
+        .try_into()
+        .map_err(|_| damaged(&BackupError::Damaged("its head has no digest")))?;
+    let call = BackupCall {
+        realm,
+        incarnation: Incarnation(head.incarnation),
+        backup_id: id,
+        copy_digest: digest,
+        way: BackupWay::In,
+    };
+    let to = BackupPublicKey::parse(public).map_err(|_| unexpected())?;
+    let (encapsulation, sealed) = call.seal(&to, &opened.root).map_err(|_| unexpected())?;
+    Ok(pb::BackupHead {
+        encapsulation: encapsulation.as_bytes().clone(),
+        sealed_root_key: sealed.as_bytes().clone(),
+        ..head.clone()
+    })
+}
+
+fn unexpected() -> Error {
+    Error::failed(Kind::Internal, "the manager's answer cannot be read")
+        .hint("it may be of another version: compare `secretctl --version` with its log")
+        .into()
+}
+
+async fn answer(
+    answers: &mut tonic::Streaming<pb::RestoreResponse>,
+    within: Duration,
+) -> Result<pb::restore_response::Part, Error> {
+    let answer = tokio::time::timeout(within, answers.message()).await.map_err(|_| {
+        Error::failed(Kind::Timeout, "the manager does not answer")
+            .hint("see its log, and `secretctl cluster status`, before repeating the command")
+    })?;
+    let answer = answer.map_err(link::Failure::from)?;
+    answer.and_then(|answer| answer.part).ok_or_else(unexpected)
+}
+
+impl Call {
+    async fn answer(&mut self, within: Duration) -> Result<pb::restore_response::Part, Error> {
+        answer(&mut self.answers, within).await
+    }
+
+    /// Sends the next part. A manager that does not want it any more has said why.
+    async fn send(&mut self, part: pb::restore_request::Part) -> Result<(), Error> {
+        let request = pb::RestoreRequest { part: Some(part) };
+        if self.pieces.send(request).await.is_ok() {
+            return Ok(());
+        }
+        self.answer(ANSWER_WITHIN).await.and_then(|_| Err(unexpected()))
+    }
+}
+
+fn tell(
+    session: &Session,
+    opened: &Opened,
+    restored: pb::RestoredCluster,
+    key: Option<&UnlockKey>,
+) -> Result<(), Error> {
+    let view = view::Restored {
+        realm: view::some_hex(&restored.realm),
+        incarnation: restored.incarnation,
+        node_id: restored.node_id,
+        member: restored.member,
+        address: restored.address,
+        ca_digest: view::some_hex(&restored.ca_digest),
+        backup: opened.id(),
+        unlock_key: key.map(|key| key.expose().to_string()),
+        unlock_key_id: key.map(|key| key.id().to_string()),
+    };
+    if session.printer.json {
+        return session.printer.json(&view);
+    }
+    session.printer.data(&view.node_id)?;
+    session.printer.progress(&format!(
+        "this machine is manager {} of the cluster {}, restored from backup {}, at {}, in \
+         incarnation {}",
+        view.member,
+        hex::encode(&restored.realm),
+        view.backup,
+        view.address,
+        view.incarnation
+    ));
+    if let Some(key) = key {
+        locking::show(session, key, false)?;
+    }
+    session.printer.hint(
+        "admit managers with `secretctl cluster join-token manager`; what was made, evicted or \
+         removed after the backup is as it was before: docs/operations/restore.md",
+    );
+    Ok(())
+}

@@ -1,0 +1,370 @@
+//! Restoring: a cluster of this manager alone, out of a backup.
+//!
+//! Over the unix socket secretctl brings the copy of the state that was in the backup's file, and
+//! its root key, sealed to a key pair that is made here for the call. The copy is read into memory
+//! and checked whole; then everything in it is wrapped anew under a new root key, and a data folder
+//! is built of it as one of a new life is (`incarnation`): beside, and in one step in its place.
+//! Not here: the file (secretctl), what is left out of the copy and what is made of it (state).
+//!
+//! Invariants: nothing is written before the copy is whole and is what its head says; at every
+//! instant a start finds an empty manager or the restored one, whole; the backup's root key is gone
+//! when the copy is wrapped anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::Failure;
+use link::certificate;
+use link::tls::OwnCertificate;
+use proto::convert::bytes_16;
+use proto::id::{BackupId, Incarnation, KeyId, MemberId, NodeId, Realm, Timestamp};
+use proto::identity::{Caller, Subject};
+use proto::name::Hostname;
+use proto::sealed::{Encapsulation, WrappedKey};
+use proto::{Kind, pb};
+use rustls_pki_types::CertificateDer;
+use seal::{
+    BackupCall, BackupRoot, BackupSecretKey, BackupWay, DigestOfPieces, Disk, KeyFileContents,
+    KeyFileOwner, LogKey, RootKey, SigningKeyDer,
+};
+use state::command::{Command, Envelope, LEVEL};
+use state::object::TransitKey;
+use state::{RestoreCluster, SnapshotError, SnapshotReader, State};
+
+use super::found::first_recipients;
+use super::incarnation::{Gate, Life};
+use super::serve::{Running, Unsealed};
+use super::{ADDRESS, Event, Manager, Shared, listen, local_failure, own_uid};
+use crate::ca;
+use crate::front::grpc::{Incoming, Outgoing};
+use crate::keys::{Chain, wrap_anew};
+use crate::raft::{Left, Survivor};
+use crate::service::{BACKUP_FORMAT, check_address, internal, now, parse_failure};
+
+/// How long the next piece of a backup may take: a person may be asked for a passphrase meanwhile.
+const PIECE_WITHIN: Duration = Duration::from_secs(300);
+
+/// A copy that was checked whole, and what opens it.
+struct Brought {
+    copy: State,
+    root: BackupRoot,
+    backup: BackupId,
+}
+
+fn damaged(what: impl Into<String>) -> Failure {
+    Failure::new(Kind::Invalid, "the backup cannot be used")
+        .because(what)
+        .hint("nothing was restored; `secretctl cluster backup check` says whether a file is whole")
+}
+
+fn out_of_order() -> Failure {
+    Failure::new(Kind::Invalid, "the messages of this call come in another order")
+}
+
+impl Manager {
+    /// Restores what comes in; tells the key to seal to, and then what came of it.
+    pub(super) async fn restore_from(
+        &self,
+        mut incoming: Incoming,
+        outgoing: &Outgoing,
+    ) -> Result<pb::RestoredCluster, Failure> {
+        self.0.must_be_empty()?;
+        let Some(pb::restore_request::Part::Options(options)) = next(&mut incoming).await? else {
+            return Err(out_of_order());
+        };
+        let secret = BackupSecretKey::make();
+        let key = pb::restore_response::Part::PublicKey(secret.public().as_bytes().clone());
+        let told = outgoing.send(Ok(pb::RestoreResponse { part: Some(key) })).await;
+        told.map_err(|_| Failure::new(Kind::Unavailable, "who asked is gone"))?;
+        let brought = receive(&mut incoming, &secret).await?;
+        drop(secret);
+        self.restore_cluster(options, brought).await
+    }
+
+    async fn restore_cluster(
+        &self,
+        options: pb::RestoreOptions,
+        brought: Brought,
+    ) -> Result<pb::RestoredCluster, Failure> {
+        let shared = &self.0;
+        let mut running = shared.running.lock().await;
+        shared.must_be_empty()?;
+        let listener = listen(shared.options.listen).await.map_err(local_failure)?;
+        let listening = listener.local_addr().map_err(|error| internal(&error))?;
+        let address = shared.advertised(&options.advertise_address, listening)?;
+        check_address(&address)?;
+        shared.clear_unfinished().map_err(local_failure)?;
+        let (building, to) = (self.clone(), address.clone());
+        let built = tokio::task::spawn_blocking(move || {
+            building.0.build_restored(&options, brought, &to, &|_| {})
+        });
+        let unsealed = built.await.map_err(|error| internal(&error))??;
+        let Disk { realm, incarnation, member } = unsealed.owner.disk;
+        let node_id = unsealed.owner.node_id;
+        let ca = certificate::public_key_of(&unsealed.chain.ca).map_err(|e| internal(&e))?;
+        match Running::start(self.clone(), unsealed, listener).await {
+            Ok(started) => drop(running.insert(started)),
+            Err(error) => {
+                // It is restored all the same: the next start serves it.
+                drop(shared.events.send(Event::Fatal(error.to_string())));
+                return Err(
+                    local_failure(error).hint("the cluster was restored; start this manager again")
+                );
+            }
+        }
+        tracing::warn!(
+            target: "audit", action = "restore_cluster", %realm, %incarnation, %member, address,
+            "cluster_restored"
+        );
+        Ok(pb::RestoredCluster {
+            realm: realm.as_bytes().to_vec().into(),
+            incarnation: incarnation.0,
+            node_id: node_id.to_string(),
+            member: member.0,
+            address,
+            ca_digest: seal::digest_of(&ca).to_vec().into(),
+        })
+    }
+}
+
+async fn next(incoming: &mut Incoming) -> Result<Option<pb::restore_request::Part>, Failure> {
+    let message = tokio::time::timeout(PIECE_WITHIN, incoming.message()).await;
+    let message = message.map_err(|_| Failure::new(Kind::Timeout, "the backup did not go on"))?;
+    let message = message.map_err(|status| {
+        tracing::info!(%status, "restore_cut_off");
+        Failure::new(Kind::Invalid, "the backup was cut off").hint("nothing was restored")
+    })?;
+    Ok(message.and_then(|message| message.part))
+}
+
+/// Reads the copy to its end, and compares all of it with its head.
+async fn receive(incoming: &mut Incoming, secret: &BackupSecretKey) -> Result<Brought, Failure> {
+    use pb::restore_request::Part;
+    let Some(Part::Head(head)) = next(incoming).await? else { return Err(out_of_order()) };
+    let later = |what: String| {
+        Failure::new(Kind::Precondition, "the backup was made by a later version")
+            .because(what)
+            .hint(
+                "restore with secretd of that version, or a later one: docs/operations/restore.md",
+            )
+    };
+    if head.format > BACKUP_FORMAT {
+        let what =
+            format!("it has format {}, this version reads up to {BACKUP_FORMAT}", head.format);
+        return Err(later(what));
+    }
+    if head.level > u32::from(LEVEL) {
+        let what =
+            format!("its cluster had reached level {}, this version has {LEVEL}", head.level);
+        return Err(later(what));
+    }
+    let (backup, root) = open_key(&head, secret)?;
+    let (mut reader, mut digest, mut bytes) = (SnapshotReader::new(), DigestOfPieces::default(), 0);
+    let unread = |error: SnapshotError| match error {
+        SnapshotError::Format(_) => later(error.to_string()),
+        SnapshotError::Malformed(_) => damaged(error.to_string()),
+    };
+    // Items that are of no kind that is known here stop it, too.
+    loop {
+        let piece = match next(incoming).await? {
+            Some(Part::Copy(piece)) => piece,
+            Some(_) => return Err(out_of_order()),
+            None => break,
+        };
+        bytes += piece.len() as u64;
+        if bytes > head.copy_bytes {
+            return Err(damaged("it is longer than its head says"));
+        }
+        digest.add(&piece);
+        reader.feed(&piece).map_err(unread)?;
+    }
+    if bytes != head.copy_bytes || digest.finish()[..] != head.copy_digest[..] {
+        return Err(damaged("it is not what its head says"));
+    }
+    let copy = reader.finish().map_err(unread)?;
+    check_copy(&copy, &head, root.id())?;
+    Ok(Brought { copy, root, backup })
+}
+
+fn open_key(
+    head: &pb::BackupHead,
+    secret: &BackupSecretKey,
+) -> Result<(BackupId, BackupRoot), Failure> {
+    let malformed = |error: proto::convert::ParseError| parse_failure(&error);
+    let backup: BackupId = bytes_16("id", &head.id).map_err(malformed)?;
+    let realm: Realm = bytes_16("realm", &head.realm).map_err(malformed)?;
+    let root_id: KeyId = bytes_16("root_key_id", &head.root_key_id).map_err(malformed)?;
+    let unsealed = || damaged("its root key was not sealed for this call");
+    let digest: &[u8; 32] = head.copy_digest[..].try_into().map_err(|_| unsealed())?;
+    let call = BackupCall {
+        realm,
+        incarnation: Incarnation(head.incarnation),
+        backup_id: backup,
+        copy_digest: digest,
+        way: BackupWay::In,
+    };
+    let encapsulation = Encapsulation::new(head.encapsulation.clone()).map_err(|_| unsealed())?;
+    let sealed = WrappedKey::new(head.sealed_root_key.clone()).map_err(|_| unsealed())?;
+    let root = call.open(secret, &encapsulation, &sealed, root_id).map_err(|_| unsealed())?;
+    Ok((backup, root))
+}
+
+/// The copy is of the cluster that its head names, and opens with its key alone.
+fn check_copy(copy: &State, head: &pb::BackupHead, root: KeyId) -> Result<(), Failure> {
+    let cluster = copy.cluster().ok_or_else(|| damaged("there is no cluster in it"))?;
+    let is_it = cluster.realm.as_bytes()[..] == head.realm[..]
+        && cluster.incarnation.0 == head.incarnation
+        && copy.index() == head.revision
+        && copy.now().0 == head.taken_at;
+    if !is_it {
+        return Err(damaged("the copy is of something else than its head says"));
+    }
+    if cluster.active_root != root || copy.roots_in_use() != [root] {
+        return Err(damaged("something in it is under another root key"));
+    }
+    Ok(())
+}
+
+/// What a restored cluster and its only manager have of their own, beside root and log keys.
+struct Made {
+    transit_id: KeyId,
+    transit: TransitKey,
+    tls_key: SigningKeyDer,
+    issued: ca::Issued,
+    chain: Chain,
+    own: Arc<OwnCertificate>,
+}
+
+/// Makes a transit key and the manager's certificate, with the CA's key of the copy.
+fn make_for(
+    copy: &State,
+    root: &RootKey,
+    incarnation: Incarnation,
+    subject: Subject,
+    at: Timestamp,
+) -> Result<Made, Failure> {
+    let cluster = copy.cluster().ok_or_else(|| damaged("there is no cluster in it"))?;
+    let (realm, authority) = (cluster.realm, &cluster.authority);
+    let ca_key = root
+        .unwrap_ca_key(realm, &authority.digest.0, &authority.wrapped_key)
+        .map_err(|error| internal(&error))?;
+    let (transit_id, transit) =
+        ca::make_transit_key(realm, root, &ca_key, at).map_err(|error| internal(&error))?;
+    let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
+    let what = ca::For { realm, incarnation, subject, public_key: &pair.public, now: at };
+    let issued = ca::sign(&authority.certificate.0, &ca_key, what);
+    let issued = issued.map_err(|error| internal(&error))?;
+    let ca = CertificateDer::from(authority.certificate.0.to_vec());
+    let chain = Chain { leaf: issued.der.clone(), ca };
+    let own = OwnCertificate::new(chain.leaf.clone(), chain.ca.clone(), &pair.private)
+        .map_err(|error| internal(&error))?;
+    Ok(Made { transit_id, transit, tls_key: pair.private, issued, chain, own })
+}
+
+impl Shared {
+    /// Builds the folder of the restored cluster, and lets it take its place.
+    fn build_restored(
+        &self,
+        options: &pb::RestoreOptions,
+        brought: Brought,
+        address: &str,
+        gate: Gate<'_>,
+    ) -> Result<Unsealed, Failure> {
+        let Brought { mut copy, root: backup_root, backup } = brought;
+        let cluster =
+            copy.cluster().cloned().ok_or_else(|| damaged("there is no cluster in it"))?;
+        let realm = cluster.realm;
+        let incarnation = incarnation_of(options, cluster.incarnation)?;
+        let me = MemberId(copy.index() + 1);
+        let generation = cluster.recipients_generation + 1;
+        let (list, by) = first_recipients(&options.unlock_public_key, generation)?;
+        let recipients = self.key_file.recipients(&list, me).map_err(local_failure)?;
+        let hostname = match options.hostname.as_str() {
+            "" => sys::host::hostname(),
+            given => given.to_owned(),
+        };
+        let hostname: Hostname =
+            proto::convert::text("hostname", &hostname).map_err(|error| parse_failure(&error))?;
+        // The machine of a node that is known stays that node: its agent goes on.
+        let known = copy.node_by_hostname(hostname.as_str()).map(|(id, _)| id);
+        let node_id = known.unwrap_or_else(|| NodeId::from_entropy(seal::random()));
+        let disk = Disk { realm, incarnation, member: me };
+        let owner = KeyFileOwner { disk, node_id, generation };
+
+        let at = now().max(copy.now());
+        let root = RootKey::make();
+        let wrap =
+            &mut |place: state::WrapPlace<'_>| wrap_anew(realm, backup_root.root(), &root, place);
+        copy.wrap_all_anew(root.id(), wrap)
+            .map_err(|_| damaged("a key in it does not open with its root key"))?;
+        drop(backup_root);
+        let subject = Subject::Manager(node_id, me);
+        let Made { transit_id, transit, tls_key, issued, chain, own } =
+            make_for(&copy, &root, incarnation, subject, at)?;
+        let log = Arc::new(LogKey::make());
+        let restore = RestoreCluster {
+            incarnation,
+            backup,
+            root: root.id(),
+            transit_id,
+            transit,
+            recipients: list,
+            node_id,
+            hostname,
+            address: address.to_owned(),
+            serial: issued.serial,
+            certificate: issued.record,
+            log_key: log.id(),
+            level_max: LEVEL,
+            revision: proto::id::Revision(copy.index()),
+            taken_at: copy.now(),
+        };
+        let restore = Envelope {
+            format: cluster.level,
+            request: None,
+            caller: Caller::Local { uid: own_uid(), member: me },
+            at,
+            body: Command::RestoreCluster(Box::new(restore)),
+        };
+        let contents = KeyFileContents {
+            active_root: root.id(),
+            roots: vec![root.into()],
+            active_log: log.id(),
+            logs: vec![log],
+            tls_key,
+        };
+        let life = Life {
+            owner: &owner,
+            recipients: &recipients,
+            contents: &contents,
+            chain: &chain,
+            note: (ADDRESS, address.to_owned()),
+        };
+        let left = Left { member: me, address, node_id: node_id.as_str() };
+        let survivor = Survivor::of_copy(copy);
+        let begin = |disk, keys| survivor.begin(disk, keys, &left, restore);
+        self.begin_folder(&life, begin, gate).map_err(local_failure)?;
+        let address = address.to_owned();
+        Ok(Unsealed { owner, recipients, contents, by, brought: None, chain, own, address })
+    }
+}
+
+/// The life that begins: as asked for, or the one after that of the backup.
+fn incarnation_of(
+    options: &pb::RestoreOptions,
+    of_backup: Incarnation,
+) -> Result<Incarnation, Failure> {
+    let next = Incarnation(of_backup.0.saturating_add(1));
+    match Incarnation(options.incarnation) {
+        Incarnation(0) => Ok(next),
+        asked if asked >= next => Ok(asked),
+        asked => Err(Failure::new(
+            Kind::Invalid,
+            format!("incarnation {asked} is not above that of the backup, {of_backup}"),
+        )
+        .hint("leave `--incarnation` out, or give one above every one that agents have seen")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
