@@ -16,7 +16,7 @@ use crate::PROGRAMS;
 pub(crate) const WRITERS: usize = 4;
 
 /// The short form, or the full one if it was asked for.
-fn form<T>(short: T, full: T) -> T {
+pub(crate) fn form<T>(short: T, full: T) -> T {
     if std::env::var_os("SECRETD_FULL").is_some() { full } else { short }
 }
 

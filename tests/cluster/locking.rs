@@ -26,7 +26,7 @@ pub(crate) fn key_in(stdout: &str) -> String {
     key
 }
 
-fn id(key: &str) -> String {
+pub(crate) fn id(key: &str) -> String {
     UnlockKey::parse(key.as_bytes()).unwrap().id().to_string()
 }
 
@@ -34,7 +34,7 @@ fn seed(lab: &Lab, index: usize) -> PathBuf {
     lab.managers[index].data.join("unlock-seed")
 }
 
-fn start(lab: &mut Lab, index: usize) {
+pub(crate) fn start(lab: &mut Lab, index: usize) {
     lab.managers[index].daemon.start_again();
     lab.await_socket(index);
 }
@@ -89,7 +89,7 @@ pub(crate) fn unlock(lab: &Lab, index: usize, key: &str) {
 }
 
 /// Whether anything in a data folder that is a key file opens with a key.
-fn opens(data: &Path, key: &str) -> bool {
+pub(crate) fn opens(data: &Path, key: &str) -> bool {
     let slot = UnlockKey::parse(key.as_bytes()).unwrap().slot();
     let mut key_files = 0;
     let mut opened = false;

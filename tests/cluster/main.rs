@@ -23,3 +23,4 @@ mod root_rotation;
 mod rotation;
 mod shredding;
 mod slots;
+mod unlock_kills;
