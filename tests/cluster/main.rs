@@ -23,4 +23,5 @@ mod root_rotation;
 mod rotation;
 mod shredding;
 mod slots;
+mod swarm_locking;
 mod unlock_kills;
