@@ -216,3 +216,58 @@ fn secrets_are_delivered_and_managers_join_after_rotations() {
     assert_eq!(lab.ctl().json(&["ls"])[0]["name"], "key");
     assert_only(&await_complete(&lab, 2), &keys(&lab)["root_key"]);
 }
+
+/// A manager that cannot write its key file cannot take the new root key. Should it come to lead, it
+/// lets another.
+#[test]
+fn a_leader_that_cannot_get_the_root_key_lets_another_lead() {
+    let mut lab = Lab::with_managers(PROGRAMS, 3);
+    await_voters(&lab);
+    lab.ctl().ok_with(&["create", "key", "-"], b"value");
+    let unable = (lab.leader() + 1) % 3;
+    // In the place of the file that it writes before it renames it.
+    let in_the_way = lab.managers[unable].data.join(".keys.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    lab.ctl().ok(&["cluster", "rotate", "root-key", "--no-wait"]);
+    until("the others are under the new key", || {
+        let rotation = keys(&lab)["root_key_rotation"].clone();
+        (rotation["phase"] == "active" && rotation["objects_left"] == 0).then_some(())
+    });
+    // Who stops hands over to one that has as much of the log: to the one that is unable, in the end.
+    let led = |lab: &Lab| lab.managers[unable].daemon.log().contains("leader_without_root_key");
+    for _ in 0..20 {
+        let leader = lab.leader();
+        if leader == unable {
+            until("it notices what it lacks", || led(&lab).then_some(()));
+        }
+        if led(&lab) {
+            break;
+        }
+        lab.managers[leader].daemon.stop();
+        lab.managers[leader].daemon.start_again();
+        lab.await_socket(leader);
+        await_all_answer(&lab);
+    }
+    assert!(led(&lab), "it never led");
+    until("another leads", || (lab.leader() != unable).then_some(()));
+    until("creates go on", || {
+        (lab.ctl().run_with(&["create", "another", "-"], b"value").status == 0).then_some(())
+    });
+    let why = keys(&lab);
+    let why = of(&why, unable)["root_key_waits_for"].as_str().unwrap().to_owned();
+    assert!(why.contains("fetches the new root key, which failed"), "{why}");
+
+    // Once it can, it takes the key, and the rotation ends.
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let after = await_complete(&lab, 1);
+    assert_only(&after, &after["root_key"]);
+}
+
+fn await_all_answer(lab: &Lab) {
+    until("all answer", || {
+        let ran = lab.ctl().run(&["--timeout", "5s", "cluster", "status", "--json"]);
+        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+        let mut members = status["members"].as_array()?.iter();
+        members.all(|member| member["reachable"] == true).then_some(())
+    });
+}
