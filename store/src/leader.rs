@@ -368,8 +368,12 @@ impl Duty {
         let mut agenda = Agenda { everything: true, ..Agenda::default() };
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Kept over whatever else happens in between: what waits for time waits for nothing else.
+        let mut wake_at: Option<Timestamp> = None;
         loop {
-            let wake_at = self.plan(&mut agenda, &mut changes).await;
+            let next = self.plan(&mut agenda, &mut changes).await;
+            wake_at =
+                wake_at.map_or(next, |known| Some(next.map_or(known, |next| next.min(known))));
             let timer = async {
                 match wake_at {
                     Some(at) => tokio::time::sleep(until(at)).await,
@@ -382,7 +386,10 @@ impl Duty {
                     Err(broadcast::error::RecvError::Lagged(_)) => agenda.everything = true,
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
-                () = timer => agenda.everything = true,
+                () = timer => {
+                    wake_at = None;
+                    agenda.everything = true;
+                }
                 () = self.inbox.news.notified() => self.judge_liveness().await,
                 _ = tick.tick() => {
                     self.judge_liveness().await;

@@ -91,6 +91,9 @@ _secretctl() {
             secretctl__subcmd__cluster,replace)
                 cmd="secretctl__subcmd__cluster__subcmd__replace"
                 ;;
+            secretctl__subcmd__cluster,restore)
+                cmd="secretctl__subcmd__cluster__subcmd__restore"
+                ;;
             secretctl__subcmd__cluster,rotate)
                 cmd="secretctl__subcmd__cluster__subcmd__rotate"
                 ;;
@@ -271,7 +274,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster)
-            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot approve alarm join leave status join-token token member replace backup audit rotate keys"
+            opts="-q -h --context --socket --timeout --json --quiet --help init update unlock unlock-key unlock-slot approve alarm join leave status join-token token member replace backup restore audit rotate keys"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -823,6 +826,52 @@ _secretctl() {
                 return 0
             fi
             case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__restore)
+            opts="-i -q -h --identity --advertise-address --hostname --autolock --incarnation --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --identity)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --advertise-address)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hostname)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --incarnation)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -955,6 +955,25 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(restore)
+_arguments "${_arguments_options[@]}" : \
+'-i+[A file with an age identity of one of its recipients; without it, its passphrase is asked for]:FILE:_files' \
+'--identity=[A file with an age identity of one of its recipients; without it, its passphrase is asked for]:FILE:_files' \
+'--advertise-address=[Where others reach this manager; the address it listens on unless given]:HOST:PORT:_default' \
+'--hostname=[This machine'\''s name in the cluster; its hostname unless given]:NAME:_default' \
+'--incarnation=[The incarnation that begins; the one after that of the backup unless given]:NUMBER:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--autolock[Lock managers\: show a new unlock key once, which every start of a manager needs]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':file -- The backup'\''s file:_files' \
+&& ret=0
+;;
 (audit)
 _arguments "${_arguments_options[@]}" : \
 '--after=[Only records after this index]:INDEX:_default' \
@@ -1293,6 +1312,7 @@ _secretctl__subcmd__cluster_commands() {
 'member:See and change the cluster'\''s managers' \
 'replace:Put a new manager in the place of a dead one' \
 'backup:Keep a copy of the whole cluster in one encrypted file' \
+'restore:Make a cluster of the manager on this machine out of a backup' \
 'audit:Show who changed what' \
 'rotate:Replace keys while the cluster serves' \
 'keys:Show which keys each manager holds, and what its disk is under' \
@@ -1404,6 +1424,11 @@ _secretctl__subcmd__cluster__subcmd__member__subcmd__set-address_commands() {
 _secretctl__subcmd__cluster__subcmd__replace_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster replace commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__restore_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__restore_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster restore commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__rotate_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__rotate_commands() {
