@@ -175,6 +175,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/keys/mod.rs", "its module"),
     ("store/src/leader/shredding.rs", "the leader renews the transit key"),
     ("store/src/manager/incarnation.rs", "the CA's key signs the certificate of a new life"),
+    ("store/src/manager/reseal/crash_tests.rs", "its tests"),
     ("store/src/manager/serve.rs", "it is made of the opened key file"),
     ("store/src/roots.rs", "root keys come and go"),
     ("store/src/roots/crash_tests.rs", "its tests"),

@@ -168,7 +168,7 @@ fn no_program_leaves_a_core_whatever_its_limits_are() {
 fn abort(pid: u32, wait: impl FnOnce() -> ExitStatus) -> ExitStatus {
     let lift = ["--pid", &pid.to_string(), "--core=unlimited:unlimited"];
     assert!(Command::new("prlimit").args(lift).status().unwrap().success());
-    assert!(Command::new("kill").args(["-QUIT", &pid.to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-ABRT", &pid.to_string()]).status().unwrap().success());
     let ended = wait();
     assert!(ended.signal().is_some(), "{ended}");
     ended

@@ -17,6 +17,7 @@ mod fake;
 mod generated;
 mod interrupt;
 mod json;
+mod local;
 mod program;
 mod read_back;
 mod remote;
