@@ -91,6 +91,10 @@ pub const TOKENS_MAX: usize = 1_000;
 /// Standing certificates, renewals of the same subject included.
 pub const CERTIFICATES_MAX: usize = 100_000;
 
+/// Certificates that were seen in use, in one entry of a CA rotation: an entry of 20 KiB, and each
+/// makes the state look for who is left.
+pub const MOVES_MAX: usize = 1_000;
+
 /// Who may use a secret, beside its creator: entries of `usable_by`.
 pub const USABLE_BY_MAX: usize = 64;
 

@@ -25,6 +25,7 @@ use proto::task::TaskStatus;
 pub use self::step::Step;
 
 use crate::boot::BootCommand;
+use crate::ca_rotation::BeginCaRotation;
 use crate::incarnation::BeginIncarnation;
 use crate::object::{
     Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
@@ -405,6 +406,15 @@ pub enum Command {
     /// The first command of a cluster that is made of a backup.
     #[n(72)]
     RestoreCluster(#[n(0)] Box<RestoreCluster>),
+    /// Another CA is to take the place of the present one.
+    #[n(80)]
+    BeginCaRotation(#[n(0)] Box<BeginCaRotation>),
+    /// Certificates of the CA that is rotated in were seen in use.
+    #[n(81)]
+    NoteMoves(#[n(0)] Vec<Serial>),
+    /// The CA of before is dropped, though agents or operators are left behind.
+    #[n(82)]
+    DropFormerCa,
 }
 
 /// What a cluster starts with; all of it made by the founder.

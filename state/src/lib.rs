@@ -18,6 +18,7 @@ mod assign;
 mod audit;
 mod backup;
 mod boot;
+mod ca_rotation;
 mod incarnation;
 mod liveness;
 mod log_keys;
@@ -40,6 +41,9 @@ pub use crate::backup::{Backup, Backups, ForgottenBackups, WrapPlace};
 pub use crate::boot::{
     Alarm, AlarmReason, Boot, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent,
     GRANT_EVERY_MS, Granted, MemberBoot, NewGeneration, PeerPolicy,
+};
+pub use crate::ca_rotation::{
+    BeginCaRotation, CaPending, CaPhase, CaRotation, CaRotations, FormerCa,
 };
 pub use crate::incarnation::BeginIncarnation;
 pub use crate::liveness::{GRACE_MS, Observed, liveness};

@@ -100,6 +100,20 @@ pub struct TransitKey {
     /// The CA's signature over it.
     #[n(4)]
     pub signature: Blob,
+    /// That of each CA that somebody may go by, the present one's among them; nothing until the CA
+    /// was rotated.
+    #[n(5)]
+    pub signatures: Option<BTreeMap<Digest, Blob>>,
+}
+
+impl TransitKey {
+    /// The signature of a CA, the present one of which is `present`.
+    pub fn signature_of(&self, ca: &Digest, present: &Digest) -> Option<&Blob> {
+        if ca == present {
+            return Some(&self.signature);
+        }
+        self.signatures.as_ref()?.get(ca)
+    }
 }
 
 /// Whom every manager seals its key file to.
@@ -440,6 +454,9 @@ pub struct Certificate {
     /// Whether it was taken back.
     #[n(4)]
     pub revoked: bool,
+    /// SHA-256 of the public key of the CA that signed it; those of the first need not say so.
+    #[n(5)]
+    pub authority: Option<Digest>,
 }
 
 /// A token that admits a node, a manager or an operator.
@@ -466,6 +483,9 @@ pub struct Token {
     /// The operator it enrols, for that role.
     #[n(6)]
     pub operator: Option<OperatorId>,
+    /// The CA that it names; none until the CA was rotated: the first.
+    #[n(7)]
+    pub authority: Option<Digest>,
 }
 
 /// Where a version of a secret is in its life.

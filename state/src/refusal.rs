@@ -130,6 +130,10 @@ pub enum Refusal {
     /// A wrap in the command is not under the active key: the service wraps again.
     #[error("the payload's key is not wrapped under the active root key")]
     WrongRoot,
+    /// A certificate or a transit key is of a CA that is dropped, or lacks the signature of one that
+    /// is rotated in: the service signs again.
+    #[error("the CA was rotated meanwhile: sign again")]
+    OtherAuthority,
     /// The payload's transit key is no longer accepted.
     #[error("the transit key was retired: seal again")]
     TransitRetired,
@@ -170,7 +174,7 @@ impl Refusal {
             Self::Release { reason, .. } => reason.kind(),
             Self::Precondition { .. } => Kind::Precondition,
             Self::KeyReused | Self::PayloadReused => Kind::Invalid,
-            Self::WrongRoot => Kind::Unavailable,
+            Self::WrongRoot | Self::OtherAuthority => Kind::Unavailable,
         }
     }
 }

@@ -160,6 +160,9 @@ pub enum Wrapped {
     /// The unlock key that is kept.
     #[n(10)]
     UnlockKey,
+    /// The key of the CA that is rotated in.
+    #[n(11)]
+    NextAuthority,
 }
 
 /// The digest by which a wrap is named: SHA-256 of its bytes.
@@ -195,7 +198,8 @@ impl State {
         let transit = cluster.transit_keys.values().map(|key| &key.wrapped_key);
         let peers = self.boot.generations().map(|(_, one)| &one.made_of.wrapped_key);
         let kept = cluster.kept_unlock_key.iter().map(|kept| &kept.wrapped_key);
-        let others = transit.chain([&cluster.authority.wrapped_key]).chain(peers).chain(kept);
+        let others = transit.chain(peers).chain(kept);
+        let others = others.chain(self.authorities().map(|authority| &authority.wrapped_key));
         secrets + others.filter(|wrap| wrap.key_id() == root).count() as u64
     }
 

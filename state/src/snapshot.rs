@@ -22,6 +22,7 @@ use sha2::Digest as _;
 use crate::audit::{AuditLog, AuditRecord};
 use crate::backup::Backup;
 use crate::boot::Boot;
+use crate::ca_rotation::CaRotations;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, Secret, Service, Task,
@@ -91,6 +92,7 @@ mod kind {
     pub(super) const BACKUP: u8 = 73;
     pub(super) const FORGOTTEN_BACKUPS: u8 = 74;
     pub(super) const RESTORED: u8 = 75;
+    pub(super) const CA_ROTATIONS: u8 = 80;
     pub(super) const END: u8 = 255;
 }
 
@@ -188,6 +190,9 @@ impl State {
         }
         if let Some(restored) = &self.restored {
             out.item(kind::RESTORED, restored)?;
+        }
+        if self.ca_rotations != CaRotations::default() {
+            out.item(kind::CA_ROTATIONS, &self.ca_rotations)?;
         }
         out.item(kind::END, ())
     }
@@ -320,6 +325,7 @@ impl SnapshotReader {
             }
             kind::FORGOTTEN_BACKUPS => state.backups_mut().forgotten = Some(decode(item)?),
             kind::RESTORED => state.restored = Some(decode(item)?),
+            kind::CA_ROTATIONS => state.ca_rotations = decode(item)?,
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

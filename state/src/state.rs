@@ -20,6 +20,7 @@ use proto::sealed::WrappedKey;
 use crate::audit::AuditLog;
 use crate::backup::Backups;
 use crate::boot::Boot;
+use crate::ca_rotation::CaRotations;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Secret,
@@ -62,6 +63,7 @@ pub struct State {
     pub(crate) boot: Boot,
     pub(crate) backups: Arc<Backups>,
     pub(crate) restored: Option<Restored>,
+    pub(crate) ca_rotations: CaRotations,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,

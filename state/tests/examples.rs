@@ -551,6 +551,7 @@ fn two_transit_keys_are_accepted_at_a_time() {
         created_at: Timestamp(0),
         not_after: Timestamp(9),
         signature: state::object::Blob::default(),
+        signatures: None,
     };
     let id = |n: u8| KeyId::from_bytes([n; 16]);
     world.did(Command::AddTransitKey { id: id(50), key: key.clone() });

@@ -148,6 +148,7 @@ fn what_was_removed_is_shredded_by_the_one_that_is_left_and_the_others_are_named
             created_at: Timestamp(1),
             not_after: Timestamp(9),
             signature: Blob::default(),
+            signatures: None,
         },
     });
     world.did(remove(secret));

@@ -8,6 +8,7 @@
 
 mod backup;
 mod boot;
+mod ca_rotation;
 mod examples;
 mod fixtures;
 mod global;

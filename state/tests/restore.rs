@@ -32,6 +32,7 @@ pub(crate) fn restore(copy: &State, incarnation: u64) -> RestoreCluster {
             created_at: Timestamp(1),
             not_after: Timestamp(9),
             signature: Blob(vec![2].into()),
+            signatures: None,
         },
         recipients: vec![SlotRecipient {
             kind: "unlock-key".into(),

@@ -25,6 +25,7 @@ fn transit_key() -> TransitKey {
         created_at: Timestamp(0),
         not_after: Timestamp(1_000_000_000),
         signature: Blob(Bytes::from_static(b"signature")),
+        signatures: None,
     }
 }
 

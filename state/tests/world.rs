@@ -59,6 +59,7 @@ pub(crate) fn certificate(subject: Subject) -> Certificate {
         issued_at: Timestamp(0),
         not_after: Timestamp(1_000_000_000),
         revoked: false,
+        authority: None,
     }
 }
 
@@ -104,6 +105,7 @@ impl World {
                 created_at: Timestamp(0),
                 not_after: Timestamp(1_000_000_000),
                 signature: Blob(Bytes::from_static(b"signature")),
+                signatures: None,
             },
             recipients: vec![],
             payload_quota_bytes: 100_000,

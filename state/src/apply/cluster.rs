@@ -171,6 +171,7 @@ impl Context<'_> {
         self.settle_tombstones();
         self.begin_next_log_keys();
         self.follow_root_rotation();
+        self.follow_ca_rotation();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 
@@ -209,7 +210,7 @@ impl Context<'_> {
         Ok((Outcome::Done, ObjectId::Cluster))
     }
 
-    pub(super) fn add_transit_key(&mut self, id: KeyId, key: TransitKey) -> Applying {
+    pub(super) fn add_transit_key(&mut self, id: KeyId, mut key: TransitKey) -> Applying {
         let cluster = self.cluster()?;
         if key.wrapped_key.key_id() != cluster.active_root {
             return Err(Refusal::WrongRoot);
@@ -217,6 +218,7 @@ impl Context<'_> {
         if cluster.transit_keys.len() >= TRANSIT_KEYS_MAX {
             return Err(Refusal::limit("the number of transit keys", TRANSIT_KEYS_MAX));
         }
+        self.settle_signatures(cluster, &mut key)?;
         let cluster = self.cluster_mut()?;
         cluster.transit_keys.insert(id, key);
         cluster.current_transit = id;

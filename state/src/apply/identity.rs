@@ -37,7 +37,9 @@ impl Context<'_> {
     ) -> Result<(), Refusal> {
         let now = self.now;
         let lives = |token: &Token| token.expires_at > now && token.uses_left > 0;
-        if self.state.tokens.values().filter(|token| lives(token)).count() >= TOKENS_MAX {
+        // Those that name a CA which was dropped are kept to say so.
+        let admits = |token: &&Arc<Token>| lives(token) && self.state.leads_here(token);
+        if self.state.tokens.values().filter(admits).count() >= TOKENS_MAX {
             return Err(Refusal::limit("the number of join tokens", TOKENS_MAX));
         }
         // Tokens that ended make room.
@@ -50,10 +52,17 @@ impl Context<'_> {
             uses_left: token.uses,
             created_by: self.principal(),
             operator,
+            authority: self.token_names(),
         };
         self.state.tokens.insert(token.id, Arc::new(made));
         self.created(ObjectId::Token(token.id));
         Ok(())
+    }
+
+    /// The CA that a token of now names; nothing is said of the first.
+    fn token_names(&self) -> Option<Digest> {
+        let pinned = self.state.pinned_authority().map(|authority| authority.digest);
+        pinned.filter(|_| self.state.ca_rotations.number > 0)
     }
 
     pub(super) fn revoke_token(&mut self, id: TokenId) -> Applying {
@@ -72,6 +81,9 @@ impl Context<'_> {
         };
         if token.role != role {
             return Err(token_refused(&format!("it is for joining as {}", token.role)));
+        }
+        if !self.state.leads_here(token) {
+            return Err(token_refused("the cluster's CA was rotated since it was made"));
         }
         if token.expires_at <= self.now {
             return Err(token_refused("it has expired"));
@@ -130,7 +142,7 @@ impl Context<'_> {
             }
             None => self.new_node(admit.hostname),
         };
-        self.room_for_certificate()?;
+        self.room_for_certificate(&admit.certificate)?;
         self.use_token(admit.token_id, &admit.hash, Role::Agent)?;
         node.has_agent = true;
         node.revision = self.revision();
@@ -205,12 +217,16 @@ impl Context<'_> {
         if !exists {
             return Err(Refusal::not_found("subject", &certificate.subject));
         }
-        self.room_for_certificate()?;
+        self.room_for_certificate(&certificate)?;
         self.put_certificate(serial, certificate);
         Ok((Outcome::Done, ObjectId::Certificate(serial)))
     }
 
-    fn room_for_certificate(&self) -> Result<(), Refusal> {
+    /// A certificate of a CA that is trusted, and not one too many.
+    fn room_for_certificate(&self, certificate: &Certificate) -> Result<(), Refusal> {
+        if !self.state.may_stand(certificate) {
+            return Err(Refusal::OtherAuthority);
+        }
         let known = self.state.certificates.values();
         if known.filter(|certificate| !self.is_forgotten(certificate)).count() >= CERTIFICATES_MAX {
             return Err(Refusal::limit("the number of certificates", CERTIFICATES_MAX));
@@ -281,7 +297,7 @@ impl Context<'_> {
         serial: Serial,
         certificate: Certificate,
     ) -> Applying {
-        self.room_for_certificate()?;
+        self.room_for_certificate(&certificate)?;
         let operator = self.state.tokens.get(&token_id).and_then(|token| token.operator);
         let names_it = operator.is_some_and(|id| certificate.subject == Subject::Operator(id));
         if operator.is_some() && !names_it {
@@ -300,6 +316,7 @@ impl Context<'_> {
         self.state.tokens.retain(|_, token| token.operator != Some(id));
         self.revoke_certificates(|subject| subject == Subject::Operator(id));
         self.removed(ObjectId::Operator(id));
+        self.follow_ca_rotation();
         Ok((Outcome::Done, ObjectId::Operator(id)))
     }
 }

@@ -8,6 +8,7 @@
 
 mod backup;
 mod boot;
+mod ca_rotation;
 mod cluster;
 mod identity;
 mod incarnation;
@@ -159,6 +160,7 @@ const fn is_routine(command: &Command) -> bool {
             | Command::AcknowledgeKeys { .. }
             | Command::RecordDenials(_)
             | Command::Rewrap(_)
+            | Command::NoteMoves(_)
     )
 }
 
@@ -262,6 +264,9 @@ impl Context<'_> {
             }
             Command::ForgetBackup { id } => self.forget_backup(id),
             Command::RestoreCluster(restore) => self.restore_cluster(*restore),
+            Command::BeginCaRotation(begin) => self.begin_ca_rotation(*begin),
+            Command::NoteMoves(serials) => self.note_moves(&serials),
+            Command::DropFormerCa => self.drop_former_ca(),
         }
     }
 

@@ -86,6 +86,7 @@ impl Context<'_> {
         self.revoke_certificates(|subject| subject == Subject::Agent(id));
         self.removed(ObjectId::Node(id));
         self.assignments(Some(id));
+        self.follow_ca_rotation();
         let tasks: Vec<_> =
             self.state.tasks_of_node(id).map(|(id, task)| (id, task.clone())).collect();
         for (task_id, task) in tasks {

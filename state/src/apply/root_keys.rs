@@ -160,6 +160,7 @@ impl Context<'_> {
                 Wrapped::Peer { member, generation } => {
                     self.state.boot.rewrap(member, generation, &item)
                 }
+                Wrapped::NextAuthority => self.rewrap_of_next_authority(&item),
             };
             if took { applied += 1 } else { stale += 1 }
         }
@@ -180,6 +181,15 @@ impl Context<'_> {
         true
     }
 
+    fn rewrap_of_next_authority(&mut self, item: &Rewrap) -> bool {
+        let rotation = self.state.ca_rotations.rotation.as_mut();
+        let wrap = rotation.map(|rotation| &mut rotation.authority.wrapped_key);
+        let Some(wrap) = wrap.filter(|wrap| wrap_digest(wrap) == item.old) else { return false };
+        *wrap = item.new.clone();
+        self.updated(ObjectId::Cluster);
+        true
+    }
+
     fn rewrap_of_cluster(&mut self, item: &Rewrap) -> bool {
         let Some(mut cluster) = self.state.cluster.clone() else { return false };
         let changed = Arc::make_mut(&mut cluster);
@@ -191,7 +201,7 @@ impl Context<'_> {
             Wrapped::UnlockKey => {
                 changed.kept_unlock_key.as_mut().map(|kept| &mut kept.wrapped_key)
             }
-            Wrapped::Secret { .. } | Wrapped::Peer { .. } => None,
+            Wrapped::Secret { .. } | Wrapped::Peer { .. } | Wrapped::NextAuthority => None,
         };
         let Some(wrap) = wrap.filter(|wrap| wrap_digest(wrap) == item.old) else { return false };
         *wrap = item.new.clone();

@@ -56,6 +56,9 @@ impl Command {
             Self::RecordBackup { .. } => "record_backup",
             Self::ForgetBackup { .. } => "forget_backup",
             Self::RestoreCluster(_) => "restore_cluster",
+            Self::BeginCaRotation(_) => "begin_ca_rotation",
+            Self::NoteMoves(_) => "note_moves",
+            Self::DropFormerCa => "drop_former_ca",
         }
     }
 
@@ -107,7 +110,10 @@ impl Command {
             | Self::BeginIncarnation(_)
             | Self::RecordBackup { .. }
             | Self::ForgetBackup { .. }
-            | Self::RestoreCluster(_) => ObjectId::Cluster,
+            | Self::RestoreCluster(_)
+            | Self::BeginCaRotation(_)
+            | Self::NoteMoves(_)
+            | Self::DropFormerCa => ObjectId::Cluster,
         }
     }
 

@@ -61,6 +61,7 @@ fn init() -> Command {
             created_at: Timestamp(0),
             not_after: Timestamp(1_000_000_000),
             signature: Blob::default(),
+            signatures: None,
         },
         recipients: vec![],
         payload_quota_bytes: 1 << 20,
