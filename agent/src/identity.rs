@@ -12,9 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::certificate::{KeyPairDer, PeerCertificate};
+use link::certificate::{self, KeyPairDer, PeerCertificate};
 use link::dial::{self, AddressError, Patience};
 use link::tls::{self, Cluster, OwnCertificate, TlsError};
+use link::trust;
 use proto::id::{Incarnation, NodeId, Realm, RequestKey, Timestamp, TokenId};
 use proto::identity::Subject;
 use proto::limits::{ADDRESS_BYTES_MAX, MANAGERS_MAX};
@@ -203,7 +204,8 @@ impl Identity {
         })
     }
 
-    /// This identity with its next certificate. CA and node stay what they are.
+    /// This identity with its next certificate. The node stays what it is; the CA, too, or the one
+    /// that takes its place by its word.
     pub(crate) fn renewed(
         &self,
         pair: KeyPairDer,
@@ -213,6 +215,12 @@ impl Identity {
         if says.identity.subject != self.says.identity.subject {
             return Err(IdentityError::Unsound("the certificate that came names somebody else"));
         }
+        let pinned = certificate::public_key_of(&self.ca).map(|key| seal::digest_of(&key));
+        let pinned =
+            pinned.map_err(|_| IdentityError::Unsound("the CA that is kept is damaged"))?;
+        if !trust::is_pinned(&enrolled.ca_certificate, enrolled.authorities.as_ref(), &pinned) {
+            return Err(IdentityError::Unsound("the CA that came does not take this one's place"));
+        }
         let managers = listed(&enrolled.manager_addresses);
         Ok(Self {
             incarnation_seen: self.incarnation_seen.max(says.identity.incarnation),
@@ -220,9 +228,15 @@ impl Identity {
             renew_at: renew_at(&says, clock::now()),
             says,
             certificate: enrolled.certificate.to_vec().into(),
+            ca: enrolled.ca_certificate.to_vec().into(),
             key: Arc::new(pair.private),
             ..self.clone()
         })
+    }
+
+    /// Whether the certificate is of the same CA as another's.
+    pub(crate) fn is_of_same_ca(&self, other: &Self) -> bool {
+        self.ca == other.ca
     }
 
     /// Whether the certificate has ended.
@@ -289,6 +303,9 @@ fn certified(
     }
     if says.key_digest != seal::digest_of(&pair.public) {
         return Err(IdentityError::Unsound("the certificate that came is for another key"));
+    }
+    if !certificate::is_signed_by(&enrolled.certificate, &enrolled.ca_certificate) {
+        return Err(IdentityError::Unsound("the certificate that came is of another CA"));
     }
     Ok(says)
 }

@@ -16,6 +16,7 @@ use link::certificate::{self, CertificateError};
 use link::dial;
 use link::rpc::enroll_client::EnrollClient;
 use link::tls::{self, TlsError};
+use link::trust;
 use proto::id::RequestKey;
 use proto::identity::Role;
 use proto::pb;
@@ -77,9 +78,8 @@ pub(crate) async fn join(
     }
     let attempt = attempt(folder, token, hostname)?;
     let enrolled = ask(token, &attempt, managers).await?;
-    let ca = certificate::public_key_of(&enrolled.ca_certificate)
-        .map_err(|_| IdentityError::Unsound("the CA that came is damaged"))?;
-    if !seal::equal(&seal::digest_of(&ca), &token.ca_digest) {
+    let (ca, told) = (&enrolled.ca_certificate, enrolled.authorities.as_ref());
+    if !trust::is_pinned(ca, told, &token.ca_digest) {
         return Err(
             IdentityError::Unsound("the CA that came is not the one the token names").into()
         );

@@ -33,6 +33,9 @@ use schedule::{Random, SETTLED, Schedule};
 use sets::Holdings;
 use stream::SessionError;
 
+/// What to do with an agent that was away while the CA was rotated, to the end.
+const LEFT_BEHIND: &str = "docs/operations/rotate-ca.md";
+
 /// What a session needs of this agent.
 pub(crate) struct Local {
     /// Who it is.
@@ -88,6 +91,11 @@ async fn keep_session(local: &Local) -> Failure {
         if let SessionError::Evicted(failure) = error {
             return failure;
         }
+        if matches!(error, SessionError::Moved) {
+            // The manager is as good as it was.
+            tracing::info!(peer.addr = address, "session_opened_anew_under_another_ca");
+            continue;
+        }
         let settled = was_open && opened_at.elapsed() >= SETTLED;
         let pause = schedule.next(managers.len(), settled, &mut Random);
         let told = explained(&error);
@@ -99,6 +107,13 @@ async fn keep_session(local: &Local) -> Failure {
             tracing::warn!(peer.addr = address, error = told, "no_session_with_any_manager");
         } else {
             tracing::debug!(peer.addr = address, error = told, "session_not_opened");
+        }
+        if error.is_of_dropped_ca() {
+            tracing::error!(
+                peer.addr = address,
+                runbook = LEFT_BEHIND,
+                "certificate_of_dropped_ca"
+            );
         }
         if error.is_unauthenticated() {
             // By the manager's clock the certificate may have ended; by ours it has not.

@@ -141,6 +141,18 @@ fn at(timestamp: Timestamp) -> Result<time::OffsetDateTime, CertificateError> {
         .map_err(|error| CertificateError::Make(error.to_string()))
 }
 
+/// Certificates that stand one after the other, DER; none if anything else is among them.
+pub fn split(mut bytes: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let (rest, _) = X509Certificate::from_der(bytes).ok()?;
+        let (one, _) = bytes.split_at_checked(bytes.len().checked_sub(rest.len())?)?;
+        all.push(CertificateDer::from(one.to_vec()));
+        bytes = rest;
+    }
+    Some(all)
+}
+
 /// Whether a certificate is a CA's.
 pub fn is_authority(certificate: &[u8]) -> bool {
     let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };

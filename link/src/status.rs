@@ -47,6 +47,11 @@ impl Failure {
         self.because.as_ref().is_some_and(|because| because.contains("invalid peer certificate"))
     }
 
+    /// Whether whoever answered does not know the CA of the certificate that was shown.
+    pub fn is_of_unknown_ca(&self) -> bool {
+        self.because.as_ref().is_some_and(|because| because.contains("alert: UnknownCA"))
+    }
+
     /// The failure as a message of its own, for forwarding.
     pub fn into_detail(self) -> pb::ErrorDetail {
         pb::ErrorDetail {

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use proto::pb;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
@@ -162,6 +163,28 @@ impl Authorities {
         Self { trusted: vec![ca], bridge: None }
     }
 
+    /// As they are kept: DER, one after the other: those that are trusted, then the bridge and where
+    /// it begins.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let bridge = self.bridge.iter().flat_map(|bridge| [&bridge.certificate, &bridge.former]);
+        self.trusted.iter().chain(bridge).flat_map(|ca| ca.iter().copied()).collect()
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote; none if it is something else. How many there are says
+    /// what they are: one CA; one and a bridge; two and a bridge.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut all = certificate::split(bytes)?;
+        let bridge = match all.len() {
+            1 => None,
+            3 | 4 => {
+                let former = all.pop()?;
+                Some(Bridge { certificate: all.pop()?, former })
+            }
+            _ => return None,
+        };
+        Some(Self { trusted: all, bridge })
+    }
+
     /// The CA of these that signed a certificate.
     pub fn issuer_of(&self, leaf: &CertificateDer<'_>) -> Option<&CertificateDer<'static>> {
         self.trusted.iter().find(|ca| certificate::is_signed_by(leaf, ca))
@@ -184,6 +207,18 @@ impl Authorities {
             (_, None) => self.trusted.clone(),
         }
     }
+}
+
+/// Whether a CA is the one that is pinned by its key's digest, or takes its place by its word, which
+/// came with it.
+pub fn is_pinned(ca: &[u8], told: Option<&pb::Authorities>, pinned: &[u8; 32]) -> bool {
+    let has_key = |ca: &[u8]| {
+        let public = certificate::public_key_of(ca);
+        public.is_ok_and(|public| seal::equal(&seal::digest_of(&public), pinned))
+    };
+    has_key(ca)
+        || told
+            .is_some_and(|told| has_key(&told.former) && succeeds(&told.former, &told.bridge, ca))
 }
 
 /// Whether a CA takes the place of another by that one's word: the bridge is signed by the former

@@ -18,6 +18,7 @@ use minicbor::{Decode, Encode};
 use proto::id::{KeyId, MemberId, NodeId, OperatorId, Timestamp};
 use proto::identity::{Principal, Role, Subject};
 
+use crate::boot::MemberBoot;
 use crate::object::{Authority, Blob, Certificate, Digest, Token};
 use crate::state::State;
 
@@ -196,7 +197,9 @@ impl State {
         let Some(rotation) = &self.ca_rotations.rotation else { return CaPending::default() };
         let moved = |subject| rotation.moved.contains(&subject);
         let members = self.members.iter();
-        let members = members.filter(|(id, member)| !moved(Subject::Manager(member.node_id, **id)));
+        let members = members.filter(|(id, member)| {
+            !moved(Subject::Manager(member.node_id, **id)) || self.asks_by_former_ca(**id)
+        });
         let members = members.map(|(id, _)| *id).collect();
         if rotation.phase == CaPhase::Managers {
             return CaPending { members, ..CaPending::default() };
@@ -221,5 +224,15 @@ impl State {
             nodes: nodes.map(|(id, _)| *id).collect(),
             operators: operators.into_iter().collect(),
         }
+    }
+
+    /// Whether a member would ask its peers to open it with a certificate of a CA that another takes,
+    /// or took, the place of: it has to turn to another generation first.
+    pub fn asks_by_former_ca(&self, id: MemberId) -> bool {
+        let rotations = &self.ca_rotations;
+        let under_way = rotations.rotation.as_ref().map(|rotation| rotation.began_at);
+        let began_at = under_way.or(rotations.former.as_ref().map(|former| former.began_at));
+        let mut generations = self.boot.member(id).into_iter().flat_map(MemberBoot::generations);
+        began_at.is_some_and(|began_at| generations.any(|one| one.staged_at <= began_at))
     }
 }

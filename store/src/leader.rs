@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use link::Failure;
-use proto::id::{MemberId, NodeId, ServiceId, TaskId, Timestamp};
+use proto::id::{MemberId, NodeId, Serial, ServiceId, TaskId, Timestamp};
 use proto::identity::Caller;
+use proto::limits::MOVES_MAX;
 use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use state::command::{Command, Denial, NodeStatuses};
@@ -108,6 +109,7 @@ impl Inbox {
         let log_key = log_key(&report)?;
         let opened = Blob(report.opened_slot.clone());
         let held = root_keys(&report)?;
+        let used = used_certificates(&report)?;
         if let Some(said) = report.reporter {
             service.members.note(from, said);
         }
@@ -116,6 +118,7 @@ impl Inbox {
         facts.commit(service, from).await?;
         commit_root_keys(service, from, &held).await?;
         commit_log_key(service, from, log_key).await?;
+        commit_moves(service, used).await?;
         commit_opened_slot(service, from, opened).await
     }
 
@@ -268,6 +271,28 @@ async fn commit_root_keys(
     Ok(())
 }
 
+/// Certificates that a member saw in use.
+fn used_certificates(report: &pb::ReportRequest) -> Result<Vec<Serial>, Failure> {
+    let serials = report.used_certificates.iter().take(MOVES_MAX);
+    let serial = |bytes: &bytes::Bytes| {
+        let bytes = bytes.as_ref().try_into().map_err(|_| malformed("serial number"))?;
+        Ok(Serial::from_bytes(bytes))
+    };
+    serials.map(serial).collect()
+}
+
+/// Certificates of the CA that is rotated in are in use.
+async fn commit_moves(service: &Service, mut used: Vec<Serial>) -> Result<(), Failure> {
+    {
+        let state = service.raft.machine.state();
+        used.retain(|serial| state.certificate(*serial).is_some_and(|kept| state.is_move(kept)));
+    }
+    if used.is_empty() {
+        return Ok(());
+    }
+    service.propose(service.cluster_caller(), None, Command::NoteMoves(used)).await.map(|_| ())
+}
+
 /// An operator opened a member's key file with a slot: it counts as working from now on, if it did
 /// not yet.
 async fn commit_opened_slot(
@@ -396,6 +421,7 @@ impl Duty {
                     self.follow_up_members().await;
                     self.rotate_transit_key().await;
                     self.shred().await;
+                    self.finish_ca_rotation().await;
                     self.raise_level().await;
                     self.propose_digest().await;
                 }
@@ -530,6 +556,17 @@ impl Duty {
             self.propose(Command::RetireTransitKey { id: *old }).await;
         }
         self.add_transit_key(&cluster).await;
+    }
+
+    /// Nobody is waited for any more, and no entry has said so: time went by.
+    async fn finish_ca_rotation(&self) {
+        let is_over = {
+            let state = self.service.raft.machine.state();
+            state.ca_rotations().rotation.is_some() && state.ca_rotation_pending().is_empty()
+        };
+        if is_over {
+            self.propose(Command::NoteMoves(Vec::new())).await;
+        }
     }
 
     /// Raises the format of commands once every member can apply a higher one.

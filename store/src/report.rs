@@ -123,6 +123,7 @@ pub(crate) async fn report(
         tokio::select! {
             () = stop.cancelled() => return,
             () = outbox.news.notified() => tokio::time::sleep(GATHER).await,
+            () = service.moves.news.notified() => tokio::time::sleep(GATHER).await,
             () = tokio::time::sleep(REPORT_EVERY) => {}
         }
         let pending = outbox.take_statuses();
@@ -150,6 +151,7 @@ fn request(
     let holds = service.keys.identity();
     let opened = service.local.brought.as_ref();
     let held = service.roots.held();
+    let used = service.moves.pending(&service.raft.machine.state());
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -187,6 +189,7 @@ fn request(
         log_key_id: word.map(|(_, key)| key.as_bytes().to_vec().into()).unwrap_or_default(),
         log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
         held_root_key_ids: held.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
+        used_certificates: used.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use link::certificate::{NewCertificate, issue, make_ca, make_key_pair, make_serial};
+use link::certificate::{NewCertificate, issue, make_bridge, make_ca, make_key_pair, make_serial};
 use proto::id::MemberId;
 use proto::identity::Identity as Named;
 
@@ -41,6 +41,7 @@ impl Ca {
             incarnation: 2,
             not_after: 0,
             manager_addresses: vec!["10.0.0.4:7443".into(), "nonsense".into()],
+            authorities: None,
         }
     }
 }
@@ -141,6 +142,48 @@ fn a_certificate_of_somebody_or_something_else_is_refused() {
     let enrolled = ca.enrolled(agent(2), REALM, &pair.public);
     let error = identity.renewed(pair, &enrolled).err().unwrap();
     assert!(error.to_string().contains("somebody else"), "{error}");
+}
+
+#[test]
+fn another_ca_is_taken_by_the_word_of_the_one_that_is_kept() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let identity = admitted(&old);
+    let next = |ca: &Ca, authorities: Option<pb::Authorities>| {
+        let pair = make_key_pair().unwrap();
+        let enrolled = ca.enrolled(agent(1), REALM, &pair.public);
+        identity.renewed(pair, &pb::Enrolled { authorities, ..enrolled })
+    };
+    let over = |from: &Ca, to: &Ca| {
+        let now = clock::now();
+        let end = now.after_ms(1 << 40);
+        let bridge = make_bridge(&from.certificate, &from.pair.private, &to.pair.public, now, end);
+        pb::Authorities {
+            trusted: Vec::new(),
+            bridge: bridge.unwrap().to_vec().into(),
+            former: from.certificate.to_vec().into(),
+        }
+    };
+    let same = next(&old, None).unwrap();
+    assert!(same.is_of_same_ca(&identity));
+    let moved = next(&new, Some(over(&old, &new))).unwrap();
+    assert!(!moved.is_of_same_ca(&identity));
+    assert_eq!(moved.ca, new.certificate);
+    let other = Ca::new();
+    for (ca, authorities) in [
+        (&new, None),
+        (&new, Some(over(&other, &new))),
+        (&new, Some(over(&old, &other))),
+        (&other, Some(over(&old, &new))),
+    ] {
+        let error = next(ca, authorities).err().unwrap().to_string();
+        assert!(error.contains("does not take this one's place"), "{error}");
+    }
+    // What is handed out as one CA's was signed by another.
+    let pair = make_key_pair().unwrap();
+    let enrolled = other.enrolled(agent(1), REALM, &pair.public);
+    let ca_certificate = old.certificate.to_vec().into();
+    let posing = identity.renewed(pair, &pb::Enrolled { ca_certificate, ..enrolled });
+    assert!(posing.err().unwrap().to_string().contains("of another CA"));
 }
 
 #[test]

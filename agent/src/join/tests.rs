@@ -128,6 +128,7 @@ impl Enroll for Manager {
             incarnation: LIFE.0,
             not_after: clock::now().after_ms(100_000_000).0,
             manager_addresses: Vec::new(),
+            authorities: None,
         }))
     }
 

@@ -70,6 +70,9 @@ pub(crate) enum SessionError {
     /// The manager ended it.
     #[error("the manager closed the session")]
     Closed,
+    /// Another CA takes the place of the one that it was opened by.
+    #[error("this agent has a certificate of another CA by now")]
+    Moved,
     /// Nothing was heard for too long.
     #[error("the manager was silent for {SILENT_BEATS} beats")]
     Silent,
@@ -121,8 +124,14 @@ impl SessionError {
             | Self::Evicted(_)
             | Self::NotOpened
             | Self::Closed
+            | Self::Moved
             | Self::Silent => false,
         }
+    }
+
+    /// Whether the manager does not know the CA of this agent's certificate.
+    pub(crate) fn is_of_dropped_ca(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.is_of_unknown_ca())
     }
 
     /// Whether the manager does not accept the certificate.
@@ -137,6 +146,14 @@ pub(crate) struct Session {
     outgoing: mpsc::Sender<pb::AgentMessage>,
     receiver: SessionReceiver,
     beat_every: Duration,
+    /// By whose certificate it was opened.
+    identity: Arc<Identity>,
+}
+
+/// Ends once this agent has a certificate of another CA than that of `before`.
+async fn moved(identities: &mut watch::Receiver<Arc<Identity>>, before: &Identity) {
+    // The sender is in `Local`.
+    drop(identities.wait_for(|now| !now.is_of_same_ca(before)).await);
 }
 
 fn up(message: Up) -> pb::AgentMessage {
@@ -190,7 +207,7 @@ pub(crate) async fn open(
         "session_opened"
     );
     let beat_every = Duration::from_millis(opened.beat_every_ms.clamp(BEAT_MS_MIN, BEAT_MS_MAX));
-    Ok(Session { incoming, outgoing, receiver, beat_every })
+    Ok(Session { incoming, outgoing, receiver, beat_every, identity })
 }
 
 /// Checks who the manager takes this for, and makes this side's half of the session's key.
@@ -231,10 +248,11 @@ pub(crate) async fn exchange(
     local: &Local,
     holdings: &mut Holdings<Dek>,
 ) -> SessionError {
-    let Session { mut incoming, outgoing, receiver, beat_every } = session;
+    let Session { mut incoming, outgoing, receiver, beat_every, identity } = session;
     let mut exchange = Exchange::new(local, holdings, receiver, beat_every);
     // Whether the manager still listens; if it does not, why is what it says next.
     let mut is_heard = true;
+    let mut identities = local.own.watch();
     loop {
         if let Err(error) = exchange.look_at_the_clock(Instant::now()) {
             return error;
@@ -262,6 +280,7 @@ pub(crate) async fn exchange(
             chunk = exchange.subscriptions.next(), if has_nothing_else => {
                 exchange.queue.push_back(up(Up::Output(chunk)));
             }
+            () = moved(&mut identities, &identity) => return SessionError::Moved,
             Ok(()) = exchange.worker_statuses.changed() => exchange.note_statuses(Instant::now()),
             () = sleep_until(wakes_at) => {}
         }

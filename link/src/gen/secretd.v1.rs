@@ -1067,6 +1067,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateRootKey"));
             self.inner.unary(req, path, codec).await
         }
+        /// Another CA takes the place of the present one; or the one before is dropped now.
+        pub async fn rotate_ca(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RotateCaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateCaResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateCa",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateCa"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Which keys every manager holds, and what on its disk is under which.
         pub async fn get_cluster_keys(
             &mut self,
@@ -1477,6 +1502,14 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::RotateRootKeyRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::RotateRootKeyResponse>,
+            tonic::Status,
+        >;
+        /// Another CA takes the place of the present one; or the one before is dropped now.
+        async fn rotate_ca(
+            &self,
+            request: tonic::Request<::proto::pb::RotateCaRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateCaResponse>,
             tonic::Status,
         >;
         /// Which keys every manager holds, and what on its disk is under which.
@@ -3425,6 +3458,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateRootKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateCa" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateCaSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RotateCaRequest>
+                    for RotateCaSvc<T> {
+                        type Response = ::proto::pb::RotateCaResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::RotateCaRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_ca(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateCaSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

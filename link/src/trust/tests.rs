@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proto::pb;
 use rustls::{CertificateError, ClientConfig, ServerConfig};
 use tokio::sync::watch;
 
@@ -206,4 +207,41 @@ fn a_ca_succeeds_another_by_that_ones_word_only() {
     let (leaf, _) = turn.old.signs(agent());
     assert!(!succeeds(old, &leaf, &leaf), "a leaf is no CA");
     assert!(!succeeds(old, b"", new) && !succeeds(b"", &bridge, new));
+}
+
+#[test]
+fn authorities_are_kept_as_they_are() {
+    let turn = Turn::new();
+    let first = Authorities::first(turn.old.certificate().clone());
+    for authorities in [first, turn.authorities.clone(), turn.after()] {
+        let bytes = authorities.to_bytes();
+        assert_eq!(Authorities::from_bytes(&bytes), Some(authorities));
+        assert_eq!(Authorities::from_bytes(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(Authorities::from_bytes(&[&bytes[..], b"x"].concat()), None);
+    }
+    let two = [&turn.old.certificate()[..], turn.new.certificate()].concat();
+    assert_eq!(Authorities::from_bytes(&two), None, "two without a bridge");
+    assert_eq!(Authorities::from_bytes(b""), None);
+}
+
+#[test]
+fn a_pin_is_met_by_its_ca_or_by_the_one_that_succeeds_it() {
+    let turn = Turn::new();
+    let (old, new) = (turn.old.certificate(), turn.new.certificate());
+    let told = |bridge: &[u8], former: &[u8]| pb::Authorities {
+        trusted: vec![],
+        bridge: bridge.to_vec().into(),
+        former: former.to_vec().into(),
+    };
+    let over = told(&turn.old.bridge_to(&turn.new), old);
+    assert!(is_pinned(old, None, &turn.old.digest()));
+    assert!(is_pinned(new, Some(&over), &turn.new.digest()));
+    assert!(is_pinned(new, Some(&over), &turn.old.digest()));
+    assert!(!is_pinned(new, None, &turn.old.digest()), "nothing leads there");
+    let other = Ca::new();
+    let forged = told(&other.bridge_to(&turn.new), other.certificate());
+    assert!(!is_pinned(new, Some(&forged), &turn.old.digest()), "it begins elsewhere");
+    let forged = told(&other.bridge_to(&turn.new), old);
+    assert!(!is_pinned(new, Some(&forged), &turn.old.digest()), "another signed it");
+    assert!(!is_pinned(other.certificate(), Some(&over), &turn.old.digest()), "another CA");
 }

@@ -675,7 +675,7 @@ impl OutputStream {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTransitKeyRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TransitKey {
     #[prost(bytes = "bytes", tag = "1")]
     pub realm: ::prost::bytes::Bytes,
@@ -697,6 +697,18 @@ pub struct TransitKey {
     /// the principal the caller is taken for: part of the box's context
     #[prost(string, tag = "8")]
     pub caller: ::prost::alloc::string::String,
+    /// by the CA that is rotated in
+    #[prost(message, repeated, tag = "80")]
+    pub further: ::prost::alloc::vec::Vec<CaSignature>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaSignature {
+    /// SubjectPublicKeyInfo, DER
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ca_public_key: ::prost::bytes::Bytes,
+    /// as TransitKey.signature
+    #[prost(bytes = "bytes", tag = "2")]
+    pub signature: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateSecretRequest {
@@ -1247,6 +1259,9 @@ pub struct ClusterStatus {
     /// admins can read the unlock key back
     #[prost(bool, tag = "41")]
     pub unlock_key_readable: bool,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "80")]
+    pub ca_rotation: ::core::option::Option<CaRotation>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1727,6 +1742,69 @@ pub struct ClusterKeys {
     pub root_rotation: ::core::option::Option<RootRotation>,
     #[prost(message, repeated, tag = "8")]
     pub removed_without_proof: ::prost::alloc::vec::Vec<UnprovedMember>,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "80")]
+    pub ca_rotation: ::core::option::Option<CaRotation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateCaRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// not another rotation: the one in progress ends, whoever has not moved
+    #[prost(bool, tag = "2")]
+    pub drop_missing: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateCaResponse {
+    /// which rotation it is, counted from 1
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+/// The CA rotation that was asked for last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CaRotation {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(enumeration = "CaPhase", tag = "2")]
+    pub phase: i32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub new_ca_digest: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub old_ca_digest: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "5")]
+    pub began_at: u64,
+    /// 0: it is in progress
+    #[prost(uint64, tag = "6")]
+    pub ended_at: u64,
+    /// nodes and operators that had not moved when it ended
+    #[prost(uint64, tag = "7")]
+    pub left_behind: u64,
+    /// that have not moved
+    #[prost(message, repeated, tag = "8")]
+    pub managers: ::prost::alloc::vec::Vec<CaStraggler>,
+    /// the first hundred
+    #[prost(message, repeated, tag = "9")]
+    pub nodes: ::prost::alloc::vec::Vec<CaStraggler>,
+    #[prost(message, repeated, tag = "10")]
+    pub operators: ::prost::alloc::vec::Vec<CaStraggler>,
+    /// how many there are
+    #[prost(uint64, tag = "11")]
+    pub nodes_left: u64,
+    #[prost(uint64, tag = "12")]
+    pub operators_left: u64,
+}
+/// Whom a CA rotation waits for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CaStraggler {
+    /// a member's number, a node's or an operator's id
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// hostname, or the operator's name
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// a node that is not in touch; of others nothing is known
+    #[prost(bool, tag = "3")]
+    pub down: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberKeys {
@@ -2022,6 +2100,40 @@ impl RootPhase {
         }
     }
 }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CaPhase {
+    Unspecified = 0,
+    /// managers get certificates of the next CA
+    Managers = 1,
+    /// agents and operators do
+    Clients = 2,
+    Complete = 3,
+}
+impl CaPhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CA_PHASE_UNSPECIFIED",
+            Self::Managers => "CA_PHASE_MANAGERS",
+            Self::Clients => "CA_PHASE_CLIENTS",
+            Self::Complete => "CA_PHASE_COMPLETE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CA_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CA_PHASE_MANAGERS" => Some(Self::Managers),
+            "CA_PHASE_CLIENTS" => Some(Self::Clients),
+            "CA_PHASE_COMPLETE" => Some(Self::Complete),
+            _ => None,
+        }
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TokenProof {
     #[prost(string, tag = "1")]
@@ -2098,6 +2210,22 @@ pub struct Enrolled {
     pub not_after: u64,
     #[prost(string, repeated, tag = "7")]
     pub manager_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// absent: `ca_certificate` is all there is
+    #[prost(message, optional, tag = "80")]
+    pub authorities: ::core::option::Option<Authorities>,
+}
+/// The CAs of a cluster: one, and while it is replaced, two.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Authorities {
+    /// DER; what certificates are checked against, the newest last
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub trusted: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// DER; the newest CA's key, signed by the one before; empty: none
+    #[prost(bytes = "bytes", tag = "2")]
+    pub bridge: ::prost::bytes::Bytes,
+    /// DER; the one before
+    #[prost(bytes = "bytes", tag = "3")]
+    pub former: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
@@ -2643,6 +2771,9 @@ pub struct ReportRequest {
     /// root keys it holds, on its disk or in its memory
     #[prost(bytes = "bytes", repeated, tag = "42")]
     pub held_root_key_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// serials, of the CA that is rotated in, seen in use
+    #[prost(bytes = "bytes", repeated, tag = "80")]
+    pub used_certificates: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeStatuses {

@@ -6,6 +6,8 @@
 //!
 //! Not here: who may have one (service), X.509 itself (link).
 
+mod rotation;
+
 use link::certificate::{self, CertificateError, NewCertificate};
 use proto::id::{Incarnation, KeyId, Realm, Serial, Timestamp};
 use proto::identity::{Identity, Role, Subject};
@@ -13,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use seal::{Context, RootKey, SigningKeyDer, TransitSecretKey};
 use state::object::{Authority, Blob, Certificate, Cluster, Digest, TransitKey};
 
+pub(crate) use self::rotation::{authorities, heard, sign_by_all, succeed, told};
 use crate::keys::{Keyring, KeyringError};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -94,28 +97,31 @@ pub(crate) fn sign(
     let new =
         NewCertificate { identity, public_key: what.public_key, serial, now: what.now, not_after };
     let der = certificate::issue(&CertificateDer::from(ca_certificate), ca_key, &new)?;
+    let ca_key_digest = seal::digest_of(&certificate::public_key_of(ca_certificate)?);
     let record = Certificate {
         subject: what.subject,
         key_digest: Digest(seal::digest_of(what.public_key)),
         issued_at: what.now,
         not_after,
         revoked: false,
+        authority: Some(Digest(ca_key_digest)),
     };
     Ok(Issued { der, serial, record })
 }
 
-/// Signs a certificate with the cluster's CA.
+/// Signs a certificate with a CA of the cluster.
 pub(crate) fn issue(
     keyring: &Keyring,
     cluster: &Cluster,
+    issuer: &Authority,
     subject: Subject,
     public_key: &[u8],
     now: Timestamp,
 ) -> Result<Issued, CaError> {
-    let ca_key = keyring.ca_key(cluster)?;
+    let ca_key = keyring.ca_key(issuer)?;
     let what =
         For { realm: cluster.realm, incarnation: cluster.incarnation, subject, public_key, now };
-    sign(&cluster.authority.certificate.0, &ca_key, what)
+    sign(&issuer.certificate.0, &ca_key, what)
 }
 
 /// A new transit key: wrapped, announced by the CA.
@@ -128,19 +134,30 @@ pub(crate) fn make_transit_key(
     let secret = TransitSecretKey::make();
     let id = secret.public().id();
     let not_after = now.after_ms(TRANSIT_LIFE_MS);
-    let announcement = Context::TransitAnnouncement {
-        realm,
-        transit_key_id: id,
-        public_key: secret.public().as_bytes(),
-        not_after_ms: not_after.0,
-    };
-    let signature = certificate::sign(ca_key, &announcement.encode())?;
-    let key = TransitKey {
+    let mut key = TransitKey {
         public_key: Blob(secret.public().as_bytes().clone()),
         wrapped_key: root.wrap_transit_key(realm, &secret),
         created_at: now,
         not_after,
-        signature: Blob(signature.into()),
+        signature: Blob::default(),
+        signatures: None,
     };
+    key.signature = announce(realm, id, &key, ca_key)?;
     Ok((id, key))
+}
+
+/// A CA's signature over a transit key.
+fn announce(
+    realm: Realm,
+    id: KeyId,
+    key: &TransitKey,
+    ca_key: &SigningKeyDer,
+) -> Result<Blob, CaError> {
+    let announcement = Context::TransitAnnouncement {
+        realm,
+        transit_key_id: id,
+        public_key: &key.public_key.0,
+        not_after_ms: key.not_after.0,
+    };
+    Ok(Blob(certificate::sign(ca_key, &announcement.encode())?.into()))
 }

@@ -18,8 +18,10 @@ use proto::sealed::StoredPayload;
 use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use seal::{Delivery, SessionBinding, SessionPublicKey, SessionSender};
+use state::CaPhase;
 use state::object::Task;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::Dispatcher;
@@ -33,6 +35,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(8);
 
 /// Tasks and secrets that an agent may say it holds.
 const HELD_MAX: usize = 10_000;
+
+/// How far apart agents of one manager are told to get certificates of another CA, on average.
+const MOVE_EVERY: Duration = Duration::from_millis(5);
 
 type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
 type Message = pb::manager_message::Message;
@@ -54,6 +59,8 @@ pub(super) struct Session {
     results_in: u64,
     deliveries: u64,
     complete_next: bool,
+    /// The CA rotation for which the agent was last told to get another certificate.
+    told_to_move: u64,
 }
 
 /// A set of changes that is about to be sent.
@@ -122,6 +129,7 @@ impl Session {
             results_in: 0,
             deliveries: 0,
             complete_next: true,
+            told_to_move: 0,
         })
     }
 
@@ -151,6 +159,7 @@ impl Session {
         wake: &Notify,
     ) -> Result<(), Failure> {
         self.synchronise().await?;
+        let mut moves_at = self.is_to_move().map(|_| self.its_turn());
         let (acknowledge, mut acknowledged) = mpsc::unbounded_channel();
         loop {
             tokio::select! {
@@ -162,8 +171,18 @@ impl Session {
                     };
                     self.take(message, &acknowledge).await?;
                 }
+                () = wait_until(moves_at), if moves_at.is_some() => {
+                    moves_at = None;
+                    if let Some(number) = self.is_to_move() {
+                        self.told_to_move = number;
+                        self.send(Message::RenewNow(pb::RenewNow {})).await?;
+                    }
+                }
                 () = wake.notified() => {
                     self.synchronise().await?;
+                    if moves_at.is_none() {
+                        moves_at = self.is_to_move().map(|_| self.its_turn());
+                    }
                     let now = addresses(&self.dispatcher);
                     if now != self.managers {
                         self.managers.clone_from(&now);
@@ -175,6 +194,25 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The CA rotation in which agents move while this one's session is by a certificate of the CA
+    /// before, and it was not told yet.
+    fn is_to_move(&self) -> Option<u64> {
+        let state = self.dispatcher.service.raft.machine.state();
+        let rotations = state.ca_rotations();
+        let rotation = rotations.rotation.as_ref()?;
+        let Caller::Certified { serial, .. } = self.caller else { return None };
+        let has_moved = state.certificate(serial).is_some_and(|kept| state.is_of_next_ca(kept));
+        let is_wanted = rotation.phase == CaPhase::Clients && !has_moved;
+        (is_wanted && self.told_to_move < rotations.number).then_some(rotations.number)
+    }
+
+    /// When this agent is told to get another certificate: not all of them at once.
+    fn its_turn(&self) -> Instant {
+        let sessions = u32::try_from(self.dispatcher.session_count()).unwrap_or(u32::MAX);
+        let [random] = seal::random::<1>();
+        Instant::now() + MOVE_EVERY * sessions / 255 * u32::from(random)
     }
 
     async fn take(
@@ -353,6 +391,13 @@ impl Session {
             ciphertext: stored.ciphertext.as_bytes().clone(),
         }))
         .await
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

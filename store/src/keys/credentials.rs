@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use link::tls::{OwnCertificate, TlsError};
+use link::trust::Authorities;
 use rustls_pki_types::CertificateDer;
 use seal::SigningKeyDer;
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
@@ -26,6 +27,9 @@ pub(crate) enum CredentialsError {
     /// A file failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// What is kept of the CAs is something else.
+    #[error("what is kept of the cluster's CAs cannot be read: docs/operations/replace-manager.md")]
+    Authorities,
     /// None of the certificates goes with the key.
     #[error(
         "no certificate in the data folder goes with the key in the key file: docs/operations/replace-manager.md"
@@ -33,17 +37,17 @@ pub(crate) enum CredentialsError {
     Mismatch(#[source] TlsError),
 }
 
-/// A certificate and the CA that signed it.
+/// A certificate, and the CAs there are.
 #[derive(Clone)]
 pub(crate) struct Chain {
     pub(crate) leaf: CertificateDer<'static>,
-    pub(crate) ca: CertificateDer<'static>,
+    pub(crate) authorities: Authorities,
 }
 
 impl Chain {
     /// Writes both, durably.
     pub(crate) fn write(&self, folder: &Folder) -> Result<(), FileError> {
-        folder.replace(CA, PRIVATE_FILE_MODE, &self.ca)?;
+        keep_authorities(folder, &self.authorities)?;
         folder.replace(CERTIFICATE, PRIVATE_FILE_MODE, &self.leaf)
     }
 
@@ -52,10 +56,10 @@ impl Chain {
         folder: &Folder,
         key: &SigningKeyDer,
     ) -> Result<(Self, Arc<OwnCertificate>), CredentialsError> {
-        let ca = CertificateDer::from(folder.read(CA, CERTIFICATE_BYTES_MAX)?);
+        let authorities = authorities(folder)?;
         let leaf = CertificateDer::from(folder.read(CERTIFICATE, CERTIFICATE_BYTES_MAX)?);
-        let mismatch = match OwnCertificate::new(leaf.clone(), ca.clone(), key) {
-            Ok(own) => return Ok((Self { leaf, ca }, own)),
+        let mismatch = match OwnCertificate::of(leaf.clone(), &authorities, key) {
+            Ok(own) => return Ok((Self { leaf, authorities }, own)),
             Err(error) => error,
         };
         let leaf = match folder.read(NEXT, CERTIFICATE_BYTES_MAX) {
@@ -65,16 +69,25 @@ impl Chain {
             }
             Err(error) => return Err(error.into()),
         };
-        let own = OwnCertificate::new(leaf.clone(), ca.clone(), key)
+        let own = OwnCertificate::of(leaf.clone(), &authorities, key)
             .map_err(CredentialsError::Mismatch)?;
         settle(folder)?;
-        Ok((Self { leaf, ca }, own))
+        Ok((Self { leaf, authorities }, own))
     }
 }
 
-/// Reads the CA's certificate alone: it is there while the key file is locked, too.
-pub(crate) fn authority(folder: &Folder) -> Result<CertificateDer<'static>, FileError> {
-    folder.read(CA, CERTIFICATE_BYTES_MAX).map(CertificateDer::from)
+/// Reads the CAs alone: they are there while the key file is locked, too.
+pub(crate) fn authorities(folder: &Folder) -> Result<Authorities, CredentialsError> {
+    let authorities = Authorities::from_bytes(&folder.read(CA, CERTIFICATE_BYTES_MAX)?);
+    authorities.ok_or(CredentialsError::Authorities)
+}
+
+/// Keeps the CAs that there are, durably.
+pub(crate) fn keep_authorities(
+    folder: &Folder,
+    authorities: &Authorities,
+) -> Result<(), FileError> {
+    folder.replace(CA, PRIVATE_FILE_MODE, &authorities.to_bytes())
 }
 
 /// Keeps the next certificate beside the one in use, before the key file gets its key.
@@ -98,4 +111,97 @@ pub(crate) fn remove(folder: &Folder) -> Result<(), FileError> {
         folder.remove_if_there(name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use link::certificate::{self, KeyPairDer, NewCertificate};
+    use link::trust::Bridge;
+    use proto::id::{Incarnation, MemberId, NodeId, Realm, Timestamp};
+    use proto::identity::{Identity, Subject};
+
+    use super::*;
+
+    const ENDS: Timestamp = Timestamp(1_000_000_000);
+
+    struct Ca {
+        pair: KeyPairDer,
+        certificate: CertificateDer<'static>,
+    }
+
+    impl Ca {
+        fn new() -> Self {
+            let pair = certificate::make_key_pair().unwrap();
+            let certificate = certificate::make_ca(&pair.private, Timestamp(0), ENDS).unwrap();
+            Self { pair, certificate }
+        }
+
+        fn issue(&self) -> (CertificateDer<'static>, KeyPairDer) {
+            let pair = certificate::make_key_pair().unwrap();
+            let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(1));
+            let identity = Identity {
+                realm: Realm::from_bytes([1; 16]),
+                incarnation: Incarnation(1),
+                subject,
+            };
+            let new = NewCertificate {
+                identity,
+                public_key: &pair.public,
+                serial: certificate::make_serial(),
+                now: Timestamp(0),
+                not_after: ENDS,
+            };
+            (certificate::issue(&self.certificate, &self.pair.private, &new).unwrap(), pair)
+        }
+    }
+
+    /// Every durable step of a manager that moves to another CA, cut off after each: what starts has
+    /// a certificate that goes with its key, and a way to show where it comes from.
+    #[test]
+    fn a_move_to_another_ca_that_is_cut_short_leaves_a_chain_that_holds() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let (old, new) = (Ca::new(), Ca::new());
+        let (first, first_key) = old.issue();
+        let (second, second_key) = new.issue();
+        let bridge = certificate::make_bridge(
+            &old.certificate,
+            &old.pair.private,
+            &new.pair.public,
+            Timestamp(0),
+            ENDS,
+        );
+        let bridge = Bridge { certificate: bridge.unwrap(), former: old.certificate.clone() };
+        let both = Authorities {
+            trusted: vec![old.certificate.clone(), new.certificate.clone()],
+            bridge: Some(bridge),
+        };
+        let of_old = vec![old.certificate.clone()];
+        let over = both.shown_with(&second);
+        let starts = |key: &KeyPairDer, leaf: &CertificateDer<'_>, shown: &[CertificateDer<'_>]| {
+            let (chain, own) = Chain::read(&folder, &key.private).unwrap();
+            assert_eq!((chain.leaf.as_ref(), own.certificate().as_ref()), (&**leaf, Some(leaf)));
+            assert_eq!(chain.authorities.shown_with(leaf), shown);
+        };
+        let authorities = Authorities::first(old.certificate.clone());
+        Chain { leaf: first.clone(), authorities }.write(&folder).unwrap();
+        starts(&first_key, &first, &of_old);
+        keep_authorities(&folder, &both).unwrap();
+        starts(&first_key, &first, &of_old);
+        stage(&folder, &second).unwrap();
+        starts(&first_key, &first, &of_old);
+        // The key file has the new key now; the start itself does the rest.
+        starts(&second_key, &second, &over);
+        starts(&second_key, &second, &over);
+        let dropped = Authorities { trusted: vec![new.certificate.clone()], ..both };
+        keep_authorities(&folder, &dropped).unwrap();
+        starts(&second_key, &second, &over);
+        assert!(matches!(
+            Chain::read(&folder, &first_key.private),
+            Err(CredentialsError::Mismatch(_) | CredentialsError::File(_))
+        ));
+        folder.replace(CA, PRIVATE_FILE_MODE, b"something else").unwrap();
+        let damaged = Chain::read(&folder, &second_key.private);
+        assert!(matches!(damaged, Err(CredentialsError::Authorities)));
+    }
 }

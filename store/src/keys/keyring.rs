@@ -17,7 +17,7 @@ use seal::{
     BackupRoot, Delivery, Operation, PeerPublicKey, PeerSecretKey, ReadBack, Release, RootKey,
     SessionSender, SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
 };
-use state::object::Cluster;
+use state::object::{Authority, Cluster};
 use state::{NewGeneration, WrapPlace};
 
 /// Connections to the transit key that are remembered: clients and follower managers at a time.
@@ -219,11 +219,14 @@ impl Keyring {
         wrap_anew(self.realm, &*self.root(old)?, root.root(), place)
     }
 
-    /// Wraps the CA's key under the active root key.
-    pub(crate) fn wrap_ca_key_anew(&self, cluster: &Cluster) -> Result<WrappedKey, KeyringError> {
-        let key = self.ca_key(cluster)?;
-        let new = self.root(cluster.active_root)?;
-        Ok(new.wrap_ca_key(self.realm, &cluster.authority.digest.0, &key))
+    /// Wraps a CA's key under another root key.
+    pub(crate) fn wrap_ca_key_anew(
+        &self,
+        root: KeyId,
+        authority: &Authority,
+    ) -> Result<WrappedKey, KeyringError> {
+        let key = self.ca_key(authority)?;
+        Ok(self.root(root)?.wrap_ca_key(self.realm, &authority.digest.0, &key))
     }
 
     /// Wraps a transit key under the active root key.
@@ -306,9 +309,8 @@ impl Keyring {
         call.seal(&key).map_err(|_| KeyringError::Refused)
     }
 
-    /// The CA's private key, for the signature that is about to be made.
-    pub(crate) fn ca_key(&self, cluster: &Cluster) -> Result<SigningKeyDer, KeyringError> {
-        let authority = &cluster.authority;
+    /// A CA's private key, for the signature that is about to be made.
+    pub(crate) fn ca_key(&self, authority: &Authority) -> Result<SigningKeyDer, KeyringError> {
         let root = self.root(authority.wrapped_key.key_id())?;
         root.unwrap_ca_key(self.realm, &authority.digest.0, &authority.wrapped_key)
             .map_err(|_| KeyringError::Damaged)

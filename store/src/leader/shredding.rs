@@ -42,10 +42,13 @@ impl Duty {
     pub(super) async fn add_transit_key(&self, cluster: &Cluster) -> Option<Outcome> {
         let keyring = &self.service.keyring;
         let keys = keyring.root(cluster.active_root);
-        let keys = keys.and_then(|root| Ok((root, keyring.ca_key(cluster)?)));
-        let made = keys
-            .map_err(ca::CaError::from)
-            .and_then(|(root, key)| ca::make_transit_key(cluster.realm, &root, &key, now()));
+        let keys = keys.and_then(|root| Ok((root, keyring.ca_key(&cluster.authority)?)));
+        let made = keys.map_err(ca::CaError::from).and_then(|(root, key)| {
+            let (id, mut transit) = ca::make_transit_key(cluster.realm, &root, &key, now())?;
+            let state = self.service.raft.machine.state();
+            ca::sign_by_all(&state, keyring, id, &mut transit)?;
+            Ok((id, transit))
+        });
         match made {
             Ok((id, key)) => self.propose(Command::AddTransitKey { id, key }).await,
             Err(error) => {

@@ -15,6 +15,7 @@ use link::Failure;
 use link::dial::{self, Patience};
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
+use link::trust::Trust;
 use proto::sealed::{Encapsulation, WrappedKey};
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
@@ -22,6 +23,8 @@ use seal::{
     Disk, OwnHalf, PeersParameters, Recipient, Release, ReleaseSecretKey, SlotParameters,
     SlotSecretKey, digest_of,
 };
+
+use tokio::sync::watch;
 
 use super::{Manager, own_uid};
 use crate::keys::{AddressBook, credentials};
@@ -129,14 +132,16 @@ impl Manager {
         let entry = file.into_entry(generation).ok_or_else(|| {
             for_now(format!("{path} is older or newer than the key file (generation {generation})"))
         })?;
-        let ca = credentials::authority(&self.0.folder).map_err(for_now)?;
+        let authorities = credentials::authorities(&self.0.folder).map_err(for_now)?;
         let certificate = CertificateDer::from(entry.certificate.to_vec());
         let boot_key_digest = link::certificate::public_key_of(&certificate)
             .map(|public| digest_of(&public))
             .map_err(for_now)?;
-        let own = OwnCertificate::new(certificate, ca.clone(), &entry.key).map_err(for_now)?;
+        let own = OwnCertificate::of(certificate, &authorities, &entry.key).map_err(for_now)?;
         let cluster = Cluster { realm: disk.realm, incarnation: disk.incarnation };
-        let config = tls::client_config(own, &ca, cluster).map_err(for_now)?;
+        let trust = Trust::new(&authorities.trusted).map_err(for_now)?;
+        let met = watch::Sender::new(disk.incarnation);
+        let config = tls::peer_config(own, trust, cluster, met).map_err(for_now)?;
         Ok(Asking { config, own: entry.own, boot_key_digest })
     }
 

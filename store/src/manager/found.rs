@@ -7,6 +7,7 @@ use bytes::Bytes;
 use link::Failure;
 use link::certificate;
 use link::tls::OwnCertificate;
+use link::trust::Authorities;
 use proto::id::{Incarnation, MemberId, NodeId, Realm};
 use proto::identity::Subject;
 use proto::limits::PAYLOAD_QUOTA_BYTES_DEFAULT;
@@ -134,8 +135,8 @@ impl Manager {
         );
         let issued = issued.map_err(|error| internal(&error))?;
         let ca = CertificateDer::from(founded.authority.certificate.0.to_vec());
-        let chain = Chain { leaf: issued.der, ca };
-        let own = OwnCertificate::new(chain.leaf.clone(), chain.ca.clone(), &pair.private)
+        let chain = Chain { leaf: issued.der, authorities: Authorities::first(ca) };
+        let own = OwnCertificate::of(chain.leaf.clone(), &chain.authorities, &pair.private)
             .map_err(|error| internal(&error))?;
         let quota = match request.payload_quota_bytes {
             0 => PAYLOAD_QUOTA_BYTES_DEFAULT,

@@ -24,9 +24,8 @@ use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster};
 use link::trust::Trust;
 use proto::id::{Incarnation, MemberId};
-use proto::identity::{Caller, Subject};
+use proto::identity::{Caller, Role, Subject};
 use proto::{Kind, pb};
-use rustls_pki_types::CertificateDer;
 use seal::{KeyFileContents, KeyFileOwner, LogKey, Recipient};
 use state::BeginIncarnation;
 use state::command::{Command, Envelope};
@@ -218,9 +217,10 @@ impl Shared {
 
         let at = now();
         let pair = certificate::make_key_pair().map_err(keys_failed)?;
-        let ca_key = Keyring::new(realm, contents.roots.clone()).ca_key(&cluster);
+        let issuer = survivor.state.issuer(Role::Manager).unwrap_or(&cluster.authority);
+        let ca_key = Keyring::new(realm, contents.roots.clone()).ca_key(issuer);
         let issued = ca::sign(
-            &cluster.authority.certificate.0,
+            &issuer.certificate.0,
             &ca_key.map_err(keys_failed)?,
             ca::For {
                 realm,
@@ -231,8 +231,8 @@ impl Shared {
             },
         );
         let issued = issued.map_err(keys_failed)?;
-        let ca = CertificateDer::from(cluster.authority.certificate.0.to_vec());
-        let chain = Chain { leaf: issued.der, ca };
+        let authorities = ca::authorities(&survivor.state).ok_or_else(no_state)?;
+        let chain = Chain { leaf: issued.der, authorities };
         let log = Arc::new(LogKey::make());
         let begin = BeginIncarnation {
             incarnation,
@@ -339,7 +339,7 @@ async fn check_others_are_gone(
     let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
     let met = watch::Sender::new(incarnation);
     let cluster = Cluster { realm, incarnation };
-    let trust = Trust::new([&chain.ca]).map_err(keys_failed)?;
+    let trust = Trust::new(&chain.authorities.trusted).map_err(keys_failed)?;
     let config = tls::peer_config(own, trust, cluster, met.clone()).map_err(keys_failed)?;
     let others = survivor.state.members().iter().filter(|(id, _)| **id != me);
     let asked = others.map(|(id, member)| {

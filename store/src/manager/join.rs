@@ -12,7 +12,7 @@ use link::dial::{self, Patience};
 use link::rpc::enroll_client::EnrollClient;
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
-use link::trust::Trust;
+use link::trust::{self, Trust};
 use proto::id::{Incarnation, KeyId, MemberId, NodeId, RequestKey};
 use proto::identity::{Role, Subject};
 use proto::limits::RECIPIENTS_MAX;
@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use super::serve::{Running, Unsealed};
 use super::{ADDRESS, Manager, UNFINISHED, listen, local_failure};
+use crate::ca;
 use crate::keys::{Chain, KeyFile};
 use crate::roots::open_fetched;
 use crate::service::{check_address, internal, parse_failure};
@@ -249,14 +250,16 @@ fn admitted(
     request: &pb::JoinRequest,
 ) -> Result<Admitted, Failure> {
     let unsound = || refuse(Kind::Internal, "the manager's answer is not an admission of this one");
-    let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
-    let ca_key = certificate::public_key_of(&ca).map_err(|_| unsound())?;
+    let (ca, told) = (&enrolled.ca_certificate, enrolled.authorities.as_ref());
     let leaf = CertificateDer::from(enrolled.certificate.to_vec());
+    let authorities = ca::heard(&enrolled);
     let own =
-        OwnCertificate::new(leaf.clone(), ca.clone(), &pair.private).map_err(|_| unsound())?;
+        OwnCertificate::of(leaf.clone(), &authorities, &pair.private).map_err(|_| unsound())?;
     let says = own.says().ok_or_else(unsound)?;
     let Subject::Manager(node_id, member) = says.identity.subject else { return Err(unsound()) };
-    let sound = seal::equal(&seal::digest_of(&ca_key), &token.ca_digest)
+    let sound = trust::is_pinned(ca, told, &token.ca_digest)
+        && certificate::is_signed_by(&leaf, ca)
+        && authorities.is_of_newest(&leaf)
         && says.identity.realm == token.realm
         && says.identity.incarnation >= Incarnation(1)
         && member > MemberId(1);
@@ -267,7 +270,7 @@ fn admitted(
     addresses.extend(request.addresses.iter().cloned());
     addresses.truncate(ADDRESSES_MAX);
     let disk = Disk { realm: token.realm, incarnation: says.identity.incarnation, member };
-    Ok(Admitted { pair, chain: Chain { leaf, ca }, own, disk, node_id, addresses })
+    Ok(Admitted { pair, chain: Chain { leaf, authorities }, own, disk, node_id, addresses })
 }
 
 /// Fetches the root keys from whichever manager knows this one by now.
@@ -275,7 +278,8 @@ async fn fetch_root_keys(admitted: &Admitted) -> Result<Fetched, Failure> {
     let Disk { realm, incarnation, member } = admitted.disk;
     let cluster = Cluster { realm, incarnation };
     let met = watch::Sender::new(incarnation);
-    let trust = Trust::new([&admitted.chain.ca]).map_err(|error| internal(&error))?;
+    let trust =
+        Trust::new(&admitted.chain.authorities.trusted).map_err(|error| internal(&error))?;
     let config = tls::peer_config(admitted.own.clone(), trust, cluster, met)
         .map_err(|error| internal(&error))?;
     let mut last = refuse(Kind::Unavailable, "no manager was reached");

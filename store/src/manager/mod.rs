@@ -8,6 +8,7 @@
 //! to it; what cannot be persisted ends the process.
 
 mod ask;
+mod authorities;
 mod found;
 mod incarnation;
 mod join;

@@ -13,14 +13,15 @@ use link::Failure;
 use link::certificate::{self, PeerCertificate};
 use link::rpc::enroll_client::EnrollClient;
 use link::tls::OwnCertificate;
-use link::trust::Authorities;
 use proto::id::{RequestKey, Timestamp};
 use proto::identity::Caller;
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
+use super::authorities::Known;
 use super::{Manager, local_failure};
+use crate::ca;
 use crate::keys::credentials;
 use crate::raft::Purpose;
 use crate::service::{Service, certified, internal, now};
@@ -47,77 +48,90 @@ pub(super) async fn keep_renewed(
     manager: Manager,
     service: Arc<Service>,
     own: Arc<OwnCertificate>,
+    known: Arc<Known>,
     stop: CancellationToken,
 ) {
     let [random] = seal::random::<1>();
     loop {
         let pause = match own.says() {
-            Some(says) => renew_if_due(&manager, &service, &own, says, random).await,
+            Some(says) => {
+                let renewal =
+                    Renewal { manager: &manager, service: &service, own: &own, known: &known };
+                renewal.if_due(says, random).await
+            }
             None => LOOK_EVERY,
         };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            () = known.is_due.notified() => {}
         }
     }
 }
 
-/// Renews if it is time; when to look again.
-async fn renew_if_due(
-    manager: &Manager,
-    service: &Service,
-    own: &OwnCertificate,
-    says: PeerCertificate,
-    random: u8,
-) -> Duration {
-    let issued_at = {
-        let state = service.raft.machine.state();
-        state.certificate(says.serial).map(|kept| kept.issued_at)
-    };
-    let has_ended = says.not_after <= now();
-    // The record may not be there yet: the log is read again at start, and in a moment at founding.
-    let is_due = issued_at.is_some_and(|at| due(at, says.not_after, random) <= now());
-    if !is_due && !has_ended {
-        return LOOK_EVERY;
-    }
-    match renew(manager, service, own, says).await {
-        Ok(()) => tracing::info!("certificate_renewed"),
-        Err(failure) if has_ended => {
-            tracing::warn!(%failure, "expired_certificate_not_renewed");
-            return AGAIN_AFTER;
-        }
-        Err(failure) => tracing::warn!(%failure, "certificate_not_renewed"),
-    }
-    LOOK_EVERY
+struct Renewal<'a> {
+    manager: &'a Manager,
+    service: &'a Service,
+    own: &'a OwnCertificate,
+    known: &'a Known,
 }
 
-async fn renew(
-    manager: &Manager,
-    service: &Service,
-    own: &OwnCertificate,
-    says: PeerCertificate,
-) -> Result<(), Failure> {
-    let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
-    let request = pb::RenewRequest {
-        request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
-        public_key: pair.public.clone().into(),
-    };
-    let enrolled = ask(service, certified(&says), request).await?;
-    let leaf = CertificateDer::from(enrolled.certificate.to_vec());
-    let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
+impl Renewal<'_> {
+    /// Renews if it is time; when to look again.
+    async fn if_due(&self, says: PeerCertificate, random: u8) -> Duration {
+        let issued_at = {
+            let state = self.service.raft.machine.state();
+            state.certificate(says.serial).map(|kept| kept.issued_at)
+        };
+        let has_ended = says.not_after <= now();
+        // Another CA takes the place of the one that signed it.
+        let must_move = !self.known.is_of_newest();
+        // The record may not be there yet: the log is read again at start, and in a moment at
+        // founding.
+        let is_due = issued_at.is_some_and(|at| due(at, says.not_after, random) <= now());
+        if !is_due && !has_ended && !must_move {
+            return LOOK_EVERY;
+        }
+        match self.renew(says).await {
+            Ok(()) => tracing::info!("certificate_renewed"),
+            Err(failure) if has_ended || must_move => {
+                tracing::warn!(%failure, has_ended, must_move, "certificate_not_renewed_yet");
+                return AGAIN_AFTER;
+            }
+            Err(failure) => tracing::warn!(%failure, "certificate_not_renewed"),
+        }
+        LOOK_EVERY
+    }
 
-    let _running = manager.0.running.lock().await;
-    let folder = &manager.0.folder;
-    credentials::stage(folder, &leaf).map_err(local_failure)?;
-    let authorities = Authorities::first(ca);
-    let next = own.prepare(leaf, &authorities, &pair.private).map_err(|error| internal(&error))?;
-    service.keys.set_tls_key(pair.private).map_err(local_failure)?;
-    // The pair is durable: what stands beside the key file goes with it.
-    own.present(next);
-    credentials::settle(folder).map_err(local_failure)?;
-    // A connection is judged by the certificate that it began with, and these live for months.
-    service.raft.pool.reconnect();
-    Ok(())
+    async fn renew(&self, says: PeerCertificate) -> Result<(), Failure> {
+        let Self { manager, service, own, known } = self;
+        let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
+        let request = pb::RenewRequest {
+            request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
+            public_key: pair.public.clone().into(),
+        };
+        let enrolled = ask(service, certified(&says), request).await?;
+        let leaf = CertificateDer::from(enrolled.certificate.to_vec());
+        let authorities = ca::heard(&enrolled);
+
+        let _running = manager.0.running.lock().await;
+        let folder = &manager.0.folder;
+        let next = own.prepare(leaf.clone(), &authorities, &pair.private);
+        let next = next.map_err(|error| internal(&error))?;
+        // The leader may know of a CA that this manager has not heard of yet.
+        if !known.has(&authorities) {
+            known.go_by(manager, &authorities).map_err(local_failure)?;
+        }
+        credentials::stage(folder, &leaf).map_err(local_failure)?;
+        service.keys.set_tls_key(pair.private).map_err(local_failure)?;
+        // The pair is durable: what stands beside the key file goes with it.
+        own.present(next);
+        credentials::settle(folder).map_err(local_failure)?;
+        // A connection is judged by the certificate that it began with, and these live for months.
+        service.raft.pool.reconnect();
+        known.presents_another();
+        Ok(())
+    }
 }
 
 /// Asks the leader with the old certificate, which may have expired: that is still allowed.

@@ -22,7 +22,6 @@ use proto::identity::{Caller, Subject};
 use proto::name::Hostname;
 use proto::sealed::{Encapsulation, WrappedKey};
 use proto::{Kind, pb};
-use rustls_pki_types::CertificateDer;
 use seal::{
     BackupCall, BackupRoot, BackupSecretKey, BackupWay, DigestOfPieces, Disk, KeyFileContents,
     KeyFileOwner, LogKey, RootKey, SigningKeyDer,
@@ -101,7 +100,9 @@ impl Manager {
         let unsealed = built.await.map_err(|error| internal(&error))??;
         let Disk { realm, incarnation, member } = unsealed.owner.disk;
         let node_id = unsealed.owner.node_id;
-        let ca = certificate::public_key_of(&unsealed.chain.ca).map_err(|e| internal(&e))?;
+        let ca = unsealed.chain.authorities.trusted.last();
+        let ca = ca.ok_or_else(|| damaged("it has no CA"))?;
+        let ca = certificate::public_key_of(ca).map_err(|e| internal(&e))?;
         match Running::start(self.clone(), unsealed, listener).await {
             Ok(started) => drop(running.insert(started)),
             Err(error) => {
@@ -254,9 +255,9 @@ fn make_for(
     let what = ca::For { realm, incarnation, subject, public_key: &pair.public, now: at };
     let issued = ca::sign(&authority.certificate.0, &ca_key, what);
     let issued = issued.map_err(|error| internal(&error))?;
-    let ca = CertificateDer::from(authority.certificate.0.to_vec());
-    let chain = Chain { leaf: issued.der.clone(), ca };
-    let own = OwnCertificate::new(chain.leaf.clone(), chain.ca.clone(), &pair.private)
+    let authorities = ca::authorities(copy).ok_or_else(|| damaged("it has no CA"))?;
+    let chain = Chain { leaf: issued.der.clone(), authorities };
+    let own = OwnCertificate::of(chain.leaf.clone(), &chain.authorities, &pair.private)
         .map_err(|error| internal(&error))?;
     Ok(Made { transit_id, transit, tls_key: pair.private, issued, chain, own })
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::authorities::{self, Known};
 use super::room::Room;
 use super::turn::{self, Turning};
 use super::{
@@ -32,7 +33,8 @@ use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
 use crate::roots::Roots;
 use crate::service::{
-    BackupDesk, Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Releases, Service,
+    BackupDesk, Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Moves, Releases,
+    Service,
 };
 
 /// How often a manager without a leader asks the others whether they removed it.
@@ -95,12 +97,13 @@ impl Running {
         let shared = &manager.0;
         let cluster = unsealed.cluster();
         let (met, later) = watch::channel(cluster.incarnation);
-        let trust = Trust::new([&unsealed.chain.ca]).map_err(tls_failed)?;
+        let trust = Trust::new(&unsealed.chain.authorities.trusted).map_err(tls_failed)?;
         let to_peers = tls::peer_config(unsealed.own.clone(), trust.clone(), cluster, met)
             .map_err(tls_failed)?;
-        let for_clients =
-            tls::manager_config(unsealed.own.clone(), trust, cluster).map_err(tls_failed)?;
-        let Unsealed { owner, recipients, contents, by, brought, own, address, .. } = unsealed;
+        let for_clients = tls::manager_config(unsealed.own.clone(), trust.clone(), cluster)
+            .map_err(tls_failed)?;
+        let Unsealed { owner, recipients, contents, by, brought, own, address, chain } = unsealed;
+        let known = Arc::new(Known::new(own.clone(), trust, chain.authorities));
         let KeyFileContents { roots, logs, active_log, .. } = &contents;
         let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
         let log_keys = Arc::new(LogKeys::new(owner.disk, logs.clone(), *active_log));
@@ -130,6 +133,7 @@ impl Running {
             own_uid: super::own_uid(),
             disk: DiskRoom::default(),
             figures: Figures::default(),
+            moves: Moves::default(),
             local: LocalFacts {
                 memory_protection: shared.protection.clone(),
                 unlocked_by: by.as_str().into(),
@@ -157,8 +161,7 @@ impl Running {
         duties.spawn(dispatcher.watch_quorum());
         let room = Room::new(disk, &shared.folder, shared.options.disk_reserve_bytes)?;
         duties.spawn(room.watch(service.clone(), stop_duties.clone()));
-        let renewal = renew::keep_renewed(manager.clone(), service, own, stop_duties.clone());
-        duties.spawn(renewal);
+        follow_authorities(&manager, &duties, service, own, known, &stop_duties);
         watch_for_the_end(&manager, &serving, later, &duties, &stop_duties);
         duties.close();
 
@@ -220,6 +223,21 @@ fn follow_keys(
     duties.spawn(reseal::follow(service.clone(), outbox.clone(), stop.clone()));
     duties.spawn(rotate_root::follow(service.clone(), outbox.clone(), stop.clone()));
     duties.spawn(rotate::keep_log_key(service.clone(), stop.clone()));
+}
+
+/// Follows which CAs there are, and keeps a certificate of the newest.
+fn follow_authorities(
+    manager: &Manager,
+    duties: &TaskTracker,
+    service: Arc<Service>,
+    own: Arc<OwnCertificate>,
+    known: Arc<Known>,
+    stop: &CancellationToken,
+) {
+    let (manager, stop) = (manager.clone(), stop.clone());
+    let follow = authorities::follow(manager.clone(), service.clone(), known.clone(), stop.clone());
+    duties.spawn(follow);
+    duties.spawn(renew::keep_renewed(manager, service, own, known, stop));
 }
 
 /// Ends the manager when its disk fails.

@@ -62,6 +62,8 @@ struct Own {
     turned: bool,
     /// The log index of the grant that opened it; 0 if something else did.
     opened_by: u64,
+    /// Whether its boot key's certificate is of a CA that another took the place of.
+    is_of_former_ca: bool,
 }
 
 /// What comes next for this manager, of which the state has `known`.
@@ -72,7 +74,7 @@ fn next(
     own: Own,
     at: Timestamp,
 ) -> Next {
-    let Own { held, turned, opened_by } = own;
+    let Own { held, turned, opened_by, is_of_former_ca } = own;
     if policy == PeerPolicy::Off {
         return if held.is_some() { Next::Forget } else { Next::Rest };
     }
@@ -99,7 +101,7 @@ fn next(
     }
     let is_old = |staged_at: Timestamp| at.ms_since(staged_at) >= TURN_EVERY_MS;
     let is_due = current.is_none_or(|one| Some(one.number) != held || is_old(one.staged_at));
-    if !turned || is_due { Next::Turn } else { Next::Rest }
+    if !turned || is_due || is_of_former_ca { Next::Turn } else { Next::Rest }
 }
 
 /// What turning needs.
@@ -173,8 +175,7 @@ impl Turning {
         self.service.barrier().await?;
         self.keep_book(book)?;
         let held = self.service.keys.peers_generation();
-        let own = Own { held, turned: *turned, opened_by: self.opened_by };
-        let Some(next) = self.next(own) else { return Ok(()) };
+        let Some(next) = self.next(held, *turned) else { return Ok(()) };
         match next {
             Next::Rest => Ok(()),
             Next::Forget => self.forget(),
@@ -192,12 +193,14 @@ impl Turning {
     }
 
     /// None for who is no member: what is to become of it is not decided here.
-    fn next(&self, own: Own) -> Option<Next> {
+    fn next(&self, held: Option<u64>, turned: bool) -> Option<Next> {
         let state = self.service.raft.machine.state();
         let me = self.service.raft.me;
         state.member(me)?;
         let locks = recipients::locks(&state.cluster()?.recipients);
         let boot = state.boot();
+        let is_of_former_ca = state.asks_by_former_ca(me);
+        let own = Own { held, turned, opened_by: self.opened_by, is_of_former_ca };
         Some(next(boot.policy(), locks, boot.member(me), own, now()))
     }
 
@@ -340,7 +343,7 @@ mod tests {
     #[test]
     fn a_manager_turns_when_it_begins_to_serve_and_then_every_week() {
         let next = |known: &MemberBoot, held, turned, at| {
-            let own = Own { held, turned, opened_by: 0 };
+            let own = Own { held, turned, opened_by: 0, is_of_former_ca: false };
             next(PeerPolicy::Auto, true, Some(known), own, at)
         };
         let nothing = known(None, None);
@@ -352,6 +355,9 @@ mod tests {
         assert_eq!(next(&g, Some(3), true, NOW), Next::Rest);
         assert_eq!(next(&g, Some(3), true, NOW.after_ms(TURN_EVERY_MS - 1)), Next::Rest);
         assert_eq!(next(&g, Some(3), true, NOW.after_ms(TURN_EVERY_MS)), Next::Turn);
+        let own = Own { held: Some(3), turned: true, opened_by: 0, is_of_former_ca: true };
+        let moved = super::next(PeerPolicy::Auto, true, Some(&g), own, NOW);
+        assert_eq!(moved, Next::Turn, "the CA was rotated");
         // A turn that was cut short, before and after the key file was sealed to it.
         let both = known(Some(3), Some(5));
         assert_eq!(next(&both, Some(3), false, NOW), Next::Turn);
@@ -363,7 +369,7 @@ mod tests {
     #[test]
     fn a_manager_stops_when_another_disk_of_it_was_let_in() {
         let next = |known: &MemberBoot, held, policy| {
-            let own = Own { held, turned: true, opened_by: 0 };
+            let own = Own { held, turned: true, opened_by: 0, is_of_former_ca: false };
             let step = |locks| next(policy, locks, Some(known), own, NOW);
             assert_eq!(step(true), step(false), "whether it locks or not");
             step(true)
@@ -385,7 +391,7 @@ mod tests {
             ..known(Some(3), None)
         };
         let next = |known: &MemberBoot, turned, opened_by| {
-            let own = Own { held: Some(3), turned, opened_by };
+            let own = Own { held: Some(3), turned, opened_by, is_of_former_ca: false };
             next(PeerPolicy::Auto, true, Some(known), own, NOW)
         };
         assert_eq!(next(&granted(3, 8), true, 0), Next::Stop, "it turned to that one itself");
@@ -399,7 +405,13 @@ mod tests {
     #[test]
     fn without_peers_there_is_nothing_to_keep() {
         let of = |policy, locks, held| {
-            next(policy, locks, None, Own { held, turned: false, opened_by: 0 }, NOW)
+            next(
+                policy,
+                locks,
+                None,
+                Own { held, turned: false, opened_by: 0, is_of_former_ca: false },
+                NOW,
+            )
         };
         assert_eq!(of(PeerPolicy::Off, true, Some(3)), Next::Forget);
         assert_eq!(of(PeerPolicy::Off, true, None), Next::Rest);

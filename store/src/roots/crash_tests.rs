@@ -181,8 +181,11 @@ impl Serving {
             let dek = bundle.into_dek();
             dek.open(cluster.realm, stored.payload_id, &stored.ciphertext).unwrap();
         }
-        let (authority, realm) = (&cluster.authority, cluster.realm);
-        root.unwrap_ca_key(realm, &authority.digest.0, &authority.wrapped_key).unwrap();
+        let realm = cluster.realm;
+        assert_eq!(state.authorities().count(), 2);
+        for authority in state.authorities() {
+            root.unwrap_ca_key(realm, &authority.digest.0, &authority.wrapped_key).unwrap();
+        }
         for (id, key) in &cluster.transit_keys {
             root.unwrap_transit_key(realm, *id, &key.wrapped_key).unwrap();
         }
@@ -221,6 +224,9 @@ async fn rotate_once(pool: Arc<Pool>) -> Run {
     let serving = Serving::start(&disk, keeper, pool).await;
     serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
     serving.alone.propose(first).await;
+    // The CA is rotated meanwhile: two more keys are wrapped.
+    let begin = crate::ca::succeed(&serving.keyring, &serving.cluster(), Timestamp(1)).unwrap();
+    serving.alone.propose(Command::BeginCaRotation(Box::new(begin))).await;
     for number in 0..BEFORE {
         serving.create(number).await;
     }

@@ -15,7 +15,7 @@ use proto::identity::Caller;
 use proto::limits::REWRAPS_MAX;
 use seal::{SlotPublicKey, StoredAt};
 use state::command::{Command, Envelope, Rewrap};
-use state::object::{Cluster, MemberState, SecretVersion};
+use state::object::{Authority, Cluster, MemberState, SecretVersion};
 use state::{KeptUnlockKey, NewGeneration, Outcome, Phase, State, Wrapped, wrap_digest};
 
 use super::Roots;
@@ -81,6 +81,7 @@ fn next(state: &State, held: &[KeyId]) -> Lead {
 /// A key under the old root key, with all that it is bound to.
 enum Old {
     Authority,
+    NextAuthority(Box<Authority>),
     Transit(KeyId),
     UnlockKey(KeptUnlockKey),
     Peer { member: MemberId, generation: u64, made_of: NewGeneration },
@@ -276,6 +277,9 @@ fn under(
     if cluster.authority.wrapped_key.key_id() == old {
         objects.push(Old::Authority);
     }
+    let next = state.ca_rotations().rotation.as_ref().map(|rotation| &rotation.authority);
+    let next = next.filter(|authority| authority.wrapped_key.key_id() == old);
+    objects.extend(next.map(|authority| Old::NextAuthority(Box::new(authority.clone()))));
     let transit = cluster.transit_keys.iter();
     let transit = transit.filter(|(_, key)| key.wrapped_key.key_id() == old);
     objects.extend(transit.map(|(id, _)| Old::Transit(*id)));
@@ -314,8 +318,12 @@ fn wrap_anew(
     let active = cluster.active_root;
     let (object, old, new) = match object {
         Old::Authority => {
-            let new = keyring.wrap_ca_key_anew(cluster);
+            let new = keyring.wrap_ca_key_anew(active, &cluster.authority);
             (Wrapped::Authority, Some(&cluster.authority.wrapped_key), new)
+        }
+        Old::NextAuthority(next) => {
+            let new = keyring.wrap_ca_key_anew(active, next);
+            (Wrapped::NextAuthority, Some(&next.wrapped_key), new)
         }
         Old::Transit(id) => {
             let old = cluster.transit_keys.get(id).map(|key| &key.wrapped_key);

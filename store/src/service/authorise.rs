@@ -72,6 +72,7 @@ table! {
     ListAudit, "list_audit": Admin Auditor;
     RotateLogKeys, "rotate_log_keys": Admin;
     RotateRootKey, "rotate_root_key": Admin;
+    RotateCa, "rotate_ca": Admin;
     GetClusterKeys, "get_cluster_keys": Admin Auditor;
     BackUp, "back_up": Admin;
     ListBackups, "list_backups": Admin Auditor;

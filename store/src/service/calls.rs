@@ -134,6 +134,7 @@ calls! {
         ListAuditRequest => ListAuditResponse, ListAudit, list_audit;
         RotateLogKeysRequest => RotateLogKeysResponse, RotateLogKeys, rotate_log_keys;
         RotateRootKeyRequest => RotateRootKeyResponse, RotateRootKey, rotate_root_key;
+        RotateCaRequest => RotateCaResponse, RotateCa, rotate_ca;
         GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
         RecordBackupRequest => RecordBackupResponse, BackUp, record_backup;
         ListBackupsRequest => ListBackupsResponse, ListBackups, list_backups;

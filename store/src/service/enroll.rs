@@ -12,7 +12,7 @@ use proto::name::Hostname;
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 use proto::{Kind, pb};
 use state::command::{AdmitAgent, AdmitManager, Command};
-use state::object::Digest;
+use state::object::{Authority, Digest};
 use state::{Outcome, Refusal, Standing};
 
 use super::members::check_address;
@@ -50,14 +50,25 @@ impl Service {
         Ok(Presented { id, hash: Digest(seal::token_hash(realm, id, &secret)) })
     }
 
-    fn issue(&self, subject: Subject, public_key: &[u8], at: Timestamp) -> Result<Issued, Failure> {
+    pub(super) fn issue(
+        &self,
+        subject: Subject,
+        public_key: &[u8],
+        at: Timestamp,
+    ) -> Result<Issued, Failure> {
         let cluster = self.cluster()?;
-        ca::issue(&self.keyring, &cluster, subject, public_key, at).map_err(|error| match error {
-            CaError::Certificate(link::certificate::CertificateError::Key) => {
-                Failure::new(Kind::Invalid, "the public key is not one for ECDSA on P-256")
+        let issuer = {
+            let state = self.raft.machine.state();
+            state.issuer(subject.role()).unwrap_or(&cluster.authority).clone()
+        };
+        ca::issue(&self.keyring, &cluster, &issuer, subject, public_key, at).map_err(|error| {
+            match error {
+                CaError::Certificate(link::certificate::CertificateError::Key) => {
+                    Failure::new(Kind::Invalid, "the public key is not one for ECDSA on P-256")
+                }
+                CaError::Key(KeyringError::NoRoot) => root_keys::no_root_key(),
+                error => internal(&error),
             }
-            CaError::Key(KeyringError::NoRoot) => root_keys::no_root_key(),
-            error => internal(&error),
         })
     }
 
@@ -86,15 +97,23 @@ impl Service {
 
     fn enrolled(&self, issued: &Issued) -> Result<pb::Enrolled, Failure> {
         let cluster = self.cluster()?;
-        let members = self.raft.machine.state().members().clone();
+        let (members, authorities, issuer) = {
+            let state = self.raft.machine.state();
+            let signed = |ca: &&Authority| Some(ca.digest) == issued.record.authority;
+            let issuer = state.authorities().find(signed).map(|ca| ca.certificate.0.clone());
+            (state.members().clone(), ca::authorities(&state), issuer)
+        };
+        // Dropped since it was signed: the state stands by it no more.
+        let issuer = issuer.ok_or_else(|| refused(&Refusal::OtherAuthority))?;
         Ok(pb::Enrolled {
             certificate: issued.der.to_vec().into(),
-            ca_certificate: cluster.authority.certificate.0.clone(),
+            ca_certificate: issuer,
             subject: issued.record.subject.to_string(),
             realm: cluster.realm.as_bytes().to_vec().into(),
             incarnation: cluster.incarnation.0,
             not_after: issued.record.not_after.0,
             manager_addresses: members.values().map(|member| member.address.clone()).collect(),
+            authorities: authorities.as_ref().map(ca::told),
         })
     }
 

@@ -9,6 +9,7 @@
 
 mod authorise;
 mod backups;
+mod ca_rotation;
 mod calls;
 mod denials;
 mod enroll;
@@ -50,6 +51,7 @@ use state::{Outcome, Refusal, Standing};
 
 pub(crate) use self::authorise::CallName;
 pub(crate) use self::backups::{BACKUP_FORMAT, BackupDesk};
+pub(crate) use self::ca_rotation::Moves;
 pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
@@ -82,6 +84,7 @@ pub(crate) struct Service {
     pub(crate) own_uid: u32,
     pub(crate) disk: DiskRoom,
     pub(crate) figures: Figures,
+    pub(crate) moves: Moves,
     pub(crate) local: LocalFacts,
 }
 
@@ -142,6 +145,7 @@ impl Service {
                     return Err(Failure::new(Kind::Unauthenticated, "the certificate has expired")
                         .hint("renew it: any other call is refused until then"));
                 }
+                self.note_use(certificate);
                 Ok(certified(certificate))
             }
         }

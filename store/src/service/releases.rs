@@ -27,7 +27,6 @@ use tokio::sync::Semaphore;
 
 use super::secrets::unexpected;
 use super::{Service, internal, mark, now, refused, root_keys};
-use crate::ca::{self, CaError};
 use crate::keys::KeyringError;
 
 /// Between two proposals of one alarm, at first and at last: it is told at once, and a copy that asks
@@ -313,11 +312,7 @@ impl Service {
         let member = of_manager(caller)?;
         let cluster = self.cluster()?;
         let (subject, key) = (Subject::Boot(member), &request.public_key);
-        let issued = ca::issue(&self.keyring, &cluster, subject, key, now());
-        let issued = issued.map_err(|error| match error {
-            CaError::Key(KeyringError::NoRoot) => root_keys::no_root_key(),
-            error => internal(&error),
-        })?;
+        let issued = self.issue(subject, key, now())?;
         let peer = PeerSecretKey::make();
         let root = self.keyring.root(cluster.active_root);
         let root = root.map_err(|_| root_keys::no_root_key())?;

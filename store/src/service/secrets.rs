@@ -11,6 +11,7 @@ use proto::sealed::SealedPayload;
 use proto::{Kind, pb};
 use seal::{Operation, StoredAt};
 use state::command::{Command, CreateSecret};
+use state::object::Authority;
 use state::{Outcome, Refusal};
 
 use super::{
@@ -33,8 +34,16 @@ impl Service {
         let key = cluster.transit_keys.get(&id).ok_or_else(|| {
             Failure::new(Kind::Unavailable, "the cluster has no transit key right now")
         })?;
-        let ca_public_key = link::certificate::public_key_of(&cluster.authority.certificate.0)
-            .map_err(|error| internal(&error))?;
+        let ca_key = |ca: &Authority| {
+            let key = link::certificate::public_key_of(&ca.certificate.0);
+            key.map(bytes::Bytes::from).map_err(|error| internal(&error))
+        };
+        let (present, next) = (&cluster.authority, self.next_authority());
+        let ca_public_key = ca_key(present)?;
+        let signed = next.and_then(|next| {
+            let signature = key.signature_of(&next.digest, &present.digest)?.0.clone();
+            Some(ca_key(&next).map(|ca_public_key| pb::CaSignature { ca_public_key, signature }))
+        });
         Ok(pb::TransitKey {
             realm: cluster.realm.as_bytes().to_vec().into(),
             incarnation: cluster.incarnation.0,
@@ -42,9 +51,16 @@ impl Service {
             public_key: key.public_key.0.clone(),
             not_after: key.not_after.0,
             signature: key.signature.0.clone(),
-            ca_public_key: ca_public_key.into(),
+            ca_public_key,
             caller: caller.principal().to_string(),
+            further: signed.transpose()?.into_iter().collect(),
         })
+    }
+
+    /// The CA that is rotated in.
+    fn next_authority(&self) -> Option<Authority> {
+        let state = self.raft.machine.state();
+        state.ca_rotations().rotation.as_ref().map(|rotation| rotation.authority.clone())
     }
 
     pub(super) async fn create_secret(

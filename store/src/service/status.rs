@@ -11,7 +11,7 @@ use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::slots::in_status;
-use super::{Service, now, releases, root_keys, shredding};
+use super::{Service, ca_rotation, now, releases, root_keys, shredding};
 use crate::keys::recipients;
 
 /// A disk with less room is a problem.
@@ -69,6 +69,7 @@ impl Service {
                 root_rotation: root_keys::rotation(&state),
                 unlock_key_readable: cluster.kept_unlock_key.is_some(),
                 peers: Some(releases::in_status(&state, pending_releases)),
+                ca_rotation: ca_rotation::rotation(&state),
             }
         };
         let mut members = members;
@@ -110,6 +111,19 @@ impl Service {
         status.problems = problems;
         Ok(status)
     }
+}
+
+/// A rotation of the CA that waits for somebody for long.
+fn ca_problem(state: &state::State, at: Timestamp) -> Option<pb::Problem> {
+    let rotation = state.ca_rotations().rotation.as_ref()?;
+    let pending = state.ca_rotation_pending();
+    if at.ms_since(rotation.began_at) <= ROTATION_LONG_MS || pending.is_empty() {
+        return None;
+    }
+    let count = pending.members.len() + pending.nodes.len() + pending.operators.len();
+    let text = format!("a CA rotation waits for {count} managers, nodes and operators");
+    let hint = "`secretctl cluster keys` names them";
+    Some(problem("warning", text, &[hint]))
 }
 
 /// Who has not followed the last change of the locking, and what that means.
@@ -245,6 +259,7 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
         let hint = "`secretctl cluster keys` says what for";
         problems.push(problem("warning", text, &[hint]));
     }
+    problems.extend(ca_problem(state, at));
     let lapsing = state.certificates().values().filter(|certificate| {
         !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
     });

@@ -14,7 +14,7 @@ use proto::{Kind, pb};
 use seal::RootKey;
 use state::Outcome;
 use state::command::{Command, CreateToken};
-use state::object::{Digest, RequestMark};
+use state::object::{Digest, RequestMark, Token};
 
 use super::root_keys::no_root_key;
 use super::secrets::unexpected;
@@ -74,6 +74,9 @@ impl Service {
         mark: &RequestMark,
         id: TokenId,
     ) -> Result<JoinToken, Failure> {
+        let named = self.raft.machine.state().token(id).and_then(|token| token.authority);
+        let ca_digest = named.map_or(made.ca_digest, |digest| digest.0);
+        let made = JoinToken { ca_digest, ..made };
         again(made, mark, id, &self.keyring.roots()).ok_or_else(|| {
             Failure::new(Kind::Precondition, "the token was made, and cannot be shown any more")
                 .because("the root key that it was derived from was rotated meanwhile")
@@ -140,8 +143,9 @@ impl Service {
         self.barrier().await?;
         let at = now();
         let state = self.raft.machine.state();
-        let alive =
-            state.tokens().iter().filter(|(_, token)| token.expires_at > at && token.uses_left > 0);
+        let admits =
+            |token: &Token| token.expires_at > at && token.uses_left > 0 && state.leads_here(token);
+        let alive = state.tokens().iter().filter(|(_, token)| admits(token));
         let tokens = alive.map(|(id, token)| pb::JoinTokenInfo {
             id: id.to_string(),
             role: token.role.to_string(),

@@ -122,6 +122,7 @@ control! {
     list_audit(ListAuditRequest) -> ListAuditResponse;
     rotate_log_keys(RotateLogKeysRequest) -> RotateLogKeysResponse;
     rotate_root_key(RotateRootKeyRequest) -> RotateRootKeyResponse;
+    rotate_ca(RotateCaRequest) -> RotateCaResponse;
     get_cluster_keys(GetClusterKeysRequest) -> ClusterKeys;
     list_backups(ListBackupsRequest) -> ListBackupsResponse;
     forget_backup(ForgetBackupRequest) -> BackupInfo;

@@ -119,7 +119,7 @@ async fn is_restored(data: &Path) -> bool {
     // Everything opens with the root key of its key file, and that is a new one.
     assert_eq!(state.roots_in_use(), [unlocked.contents.active_root]);
     let keyring = crate::keys::Keyring::new(disk.realm, unlocked.contents.roots.clone());
-    assert!(keyring.ca_key(cluster).is_ok());
+    assert!(keyring.ca_key(&cluster.authority).is_ok());
     assert!(state.backups().known().contains_key(&BACKUP));
     let snapshots = folder.entries().unwrap();
     let snapshots =

@@ -33,6 +33,7 @@ fn certificate() -> Certificate {
         issued_at: Timestamp(0),
         not_after: Timestamp(1_000_000_000),
         revoked: false,
+        authority: None,
     }
 }
 

@@ -48,6 +48,7 @@ impl Cluster {
                 issued_at: now,
                 not_after: Timestamp(u64::MAX),
                 revoked: false,
+                authority: None,
             },
             level_max: LEVEL,
         })));

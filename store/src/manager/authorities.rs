@@ -1,0 +1,150 @@
+//! Which CAs this manager goes by: what it trusts, and what it shows with its certificate.
+//!
+//! The state says which there are; they are kept beside the certificate, since a manager that starts
+//! has to talk to the others before it has the state. While the CA rotates, a manager whose
+//! certificate is of the one before renews it at once, and says which one it presents. When a CA is
+//! dropped, connections that began with its certificates are cut. Not here: renewing (`renew`).
+//!
+//! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
+//! out a certificate; what is trusted is durable before it is gone by.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use link::certificate::PeerCertificate;
+use link::tls::OwnCertificate;
+use link::trust::{Authorities, Trust};
+use state::Change;
+use state::object::ObjectId;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::{Manager, ManagerError};
+use crate::ca;
+use crate::keys::credentials;
+use crate::service::Service;
+
+/// How often the state is looked at though nothing changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The CAs that this manager goes by.
+pub(super) struct Known {
+    own: Arc<OwnCertificate>,
+    trust: Trust,
+    authorities: Mutex<Authorities>,
+    /// The certificate is of a CA that another takes the place of.
+    pub(super) is_due: Notify,
+    /// Another certificate is presented.
+    presented: Notify,
+}
+
+impl Known {
+    pub(super) fn new(own: Arc<OwnCertificate>, trust: Trust, authorities: Authorities) -> Self {
+        let authorities = Mutex::new(authorities);
+        Self { own, trust, authorities, is_due: Notify::new(), presented: Notify::new() }
+    }
+
+    fn now(&self) -> Authorities {
+        self.authorities.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this manager presents a certificate of the newest CA.
+    pub(super) fn is_of_newest(&self) -> bool {
+        let leaf = self.own.certificate();
+        leaf.is_none_or(|leaf| self.now().is_of_newest(&leaf))
+    }
+
+    /// Whether the newest of these is one that this manager goes by.
+    pub(super) fn has(&self, authorities: &Authorities) -> bool {
+        authorities.trusted.last().is_none_or(|ca| self.now().trusted.contains(ca))
+    }
+
+    /// This manager presents another certificate.
+    pub(super) fn presents_another(&self) {
+        self.presented.notify_one();
+    }
+
+    /// Goes by these from now on: kept first.
+    pub(super) fn go_by(
+        &self,
+        manager: &Manager,
+        authorities: &Authorities,
+    ) -> Result<(), ManagerError> {
+        if self.now() == *authorities {
+            return Ok(());
+        }
+        credentials::keep_authorities(&manager.0.folder, authorities)?;
+        let unusable = |error: link::tls::TlsError| ManagerError::Keys(Box::new(error));
+        self.trust.replace(&authorities.trusted).map_err(unusable)?;
+        self.own.show(authorities);
+        let count = authorities.trusted.len();
+        *self.authorities.lock().unwrap_or_else(PoisonError::into_inner) = authorities.clone();
+        tracing::info!(trusted = count, "authorities_changed");
+        Ok(())
+    }
+}
+
+/// Follows the state until `stop`.
+pub(super) async fn follow(
+    manager: Manager,
+    service: Arc<Service>,
+    known: Arc<Known>,
+    stop: CancellationToken,
+) {
+    let mut changes = service.raft.machine.changes();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+            () = known.presented.notified() => {}
+            next = changes.recv() => match next {
+                Ok(changes) if !changes.iter().any(is_of_cluster) => continue,
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+        look(&manager, &service, &known).await;
+    }
+}
+
+/// Whether the CAs may be others now: the cluster changed, or a snapshot was installed.
+const fn is_of_cluster(change: &Change) -> bool {
+    matches!(change, Change::Updated(ObjectId::Cluster) | Change::Replan(None))
+}
+
+async fn look(manager: &Manager, service: &Service, known: &Known) {
+    let wanted = || ca::authorities(&service.raft.machine.state());
+    let differs = |wanted: &Authorities| *wanted != known.now();
+    if wanted().as_ref().is_some_and(differs) {
+        // A state that lags would bring a CA back that was dropped.
+        if service.barrier().await.is_err() {
+            return;
+        }
+        let Some(wanted) = wanted().filter(differs) else { return };
+        let had = known.now().trusted;
+        let _running = manager.0.running.lock().await;
+        if let Err(error) = known.go_by(manager, &wanted) {
+            tracing::error!(%error, "authorities_not_changed");
+            return;
+        }
+        if had.iter().any(|ca| !wanted.trusted.contains(ca)) {
+            cut_former(service);
+        }
+    }
+    if !known.is_of_newest() {
+        known.is_due.notify_one();
+    } else if let Some(says) = known.own.says() {
+        service.note_use(&says);
+    }
+}
+
+/// Cuts what began with a certificate that stands no more. Whoever has another connects anew.
+fn cut_former(service: &Service) {
+    let standing: std::collections::BTreeSet<_> =
+        service.raft.machine.state().certificates().keys().copied().collect();
+    let stands = |certificate: &PeerCertificate| standing.contains(&certificate.serial);
+    service.connections.cut_certified(|certificate| !stands(certificate));
+}

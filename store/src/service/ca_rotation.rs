@@ -1,0 +1,186 @@
+//! The CA's rotation, as operators ask for it and see it, and as managers see it in use.
+//!
+//! Not here: making a CA (ca), what is accepted and when it goes on (state), what a manager shows and
+//! trusts (manager).
+//!
+//! Invariant: a certificate counts as in use only once somebody was authenticated by it here.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use link::Failure;
+use link::certificate::PeerCertificate;
+use proto::id::{MemberId, Serial};
+use proto::identity::Caller;
+use proto::limits::MOVES_MAX;
+use proto::{Kind, pb};
+use state::command::Command;
+use state::object::NodeState;
+use state::{CaPending, CaPhase, Refusal, State};
+use tokio::sync::Notify;
+
+use super::{Service, internal, mark, refused, root_keys};
+use crate::ca::{self, CaError};
+use crate::keys::KeyringError;
+
+/// How often a CA is made again when what it signs changes under the request.
+const TRIES_MAX: usize = 3;
+
+/// How many nodes and operators are named in an answer.
+const NAMED_MAX: usize = 100;
+
+/// Certificates of the CA that is rotated in that were seen in use at this manager, until the state
+/// has it.
+#[derive(Default)]
+pub(crate) struct Moves {
+    seen: Mutex<BTreeSet<Serial>>,
+    /// There is one more.
+    pub(crate) news: Notify,
+}
+
+impl Moves {
+    /// Those to tell the leader of.
+    pub(crate) fn pending(&self, state: &State) -> Vec<Serial> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|serial| state.certificate(*serial).is_some_and(|kept| state.is_move(kept)));
+        seen.iter().take(MOVES_MAX).copied().collect()
+    }
+}
+
+impl Service {
+    /// Somebody was authenticated by a certificate, or this manager presents it.
+    pub(crate) fn note_use(&self, certificate: &PeerCertificate) {
+        let is_news = {
+            let state = self.raft.machine.state();
+            let under_way = state.ca_rotations().rotation.is_some();
+            let kept = state.certificate(certificate.serial).filter(|_| under_way);
+            kept.is_some_and(|kept| state.is_move(kept))
+        };
+        if is_news {
+            let mut seen = self.moves.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if seen.insert(certificate.serial) {
+                self.moves.news.notify_one();
+            }
+        }
+    }
+
+    pub(super) async fn rotate_ca(
+        &self,
+        caller: Caller,
+        request: pb::RotateCaRequest,
+    ) -> Result<pb::RotateCaResponse, Failure> {
+        self.barrier().await?;
+        let mark = mark(&caller, &request.request_key, &request)?;
+        if request.drop_missing {
+            self.propose(caller, Some(mark), Command::DropFormerCa).await.map_err(with_hints)?;
+        } else {
+            self.begin_ca_rotation(caller, mark).await?;
+        }
+        Ok(pb::RotateCaResponse { number: self.raft.machine.state().ca_rotations().number })
+    }
+
+    async fn begin_ca_rotation(
+        &self,
+        caller: Caller,
+        mark: state::object::RequestMark,
+    ) -> Result<(), Failure> {
+        for _ in 0..TRIES_MAX {
+            let cluster = self.cluster()?;
+            let begin = ca::succeed(&self.keyring, &cluster, super::now());
+            let begin = begin.map_err(|error| match error {
+                CaError::Key(KeyringError::NoRoot) => root_keys::no_root_key(),
+                error => internal(&error),
+            })?;
+            let command = Command::BeginCaRotation(Box::new(begin));
+            match self.propose_raw(caller, Some(mark), command).await? {
+                Ok(_) => return Ok(()),
+                // A root key or a transit key was exchanged in between.
+                Err(Refusal::WrongRoot | Refusal::Stale { .. }) => {}
+                Err(refusal) => return Err(with_hints(refused(&refusal))),
+            }
+        }
+        Err(Failure::new(Kind::Unavailable, "the cluster's keys keep changing").hint("try again"))
+    }
+}
+
+fn with_hints(failure: Failure) -> Failure {
+    match failure.kind {
+        Kind::Precondition => failure
+            .hint("`secretctl cluster keys` shows how far it is")
+            .hint(
+                "who is gone for good is removed: `secretctl cluster member rm --lost`, `node rm`",
+            )
+            .hint("agents and operators can be left behind: `cluster rotate ca --drop-missing`"),
+        _ => failure,
+    }
+}
+
+fn digest(digest: &state::object::Digest) -> bytes::Bytes {
+    digest.0.to_vec().into()
+}
+
+/// The rotation that was asked for last; none if none was.
+pub(super) fn rotation(state: &State) -> Option<pb::CaRotation> {
+    let (rotations, cluster) = (state.ca_rotations(), state.cluster()?);
+    let number = rotations.number;
+    let present = digest(&cluster.authority.digest);
+    let Some(rotation) = &rotations.rotation else {
+        return rotations.former.as_ref().map(|former| pb::CaRotation {
+            number,
+            phase: pb::CaPhase::Complete.into(),
+            new_ca_digest: present,
+            old_ca_digest: digest(&former.digest),
+            began_at: former.began_at.0,
+            ended_at: former.dropped_at.0,
+            left_behind: former.left_behind,
+            ..pb::CaRotation::default()
+        });
+    };
+    let phase = match rotation.phase {
+        CaPhase::Managers => pb::CaPhase::Managers,
+        CaPhase::Clients => pb::CaPhase::Clients,
+    };
+    let CaPending { members, nodes, operators } = state.ca_rotation_pending();
+    Some(pb::CaRotation {
+        number,
+        phase: phase.into(),
+        new_ca_digest: digest(&rotation.authority.digest),
+        old_ca_digest: present,
+        began_at: rotation.began_at.0,
+        ended_at: 0,
+        left_behind: 0,
+        managers: members.iter().map(|id| manager(state, *id)).collect(),
+        nodes_left: nodes.len() as u64,
+        operators_left: operators.len() as u64,
+        nodes: nodes
+            .iter()
+            .take(NAMED_MAX)
+            .map(|id| {
+                let node = state.node(*id);
+                pb::CaStraggler {
+                    id: id.to_string(),
+                    name: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
+                    down: node.is_some_and(|node| node.state != NodeState::Ready),
+                }
+            })
+            .collect(),
+        operators: operators
+            .iter()
+            .take(NAMED_MAX)
+            .map(|id| pb::CaStraggler {
+                id: id.to_string(),
+                name: state.operator(*id).map(|one| one.name.to_string()).unwrap_or_default(),
+                down: false,
+            })
+            .collect(),
+    })
+}
+
+fn manager(state: &State, id: MemberId) -> pb::CaStraggler {
+    let node = state.member(id).and_then(|member| state.node(member.node_id));
+    pb::CaStraggler {
+        id: id.to_string(),
+        name: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
+        down: false,
+    }
+}
