@@ -2,14 +2,16 @@
 //!
 //! Without a context the one manager is the unix socket of this machine; with one, the managers of
 //! the context over TLS, the first that answers. A request without an answer is sent to the next
-//! manager under the same request key until the deadline; whoever answers stays first. Not here:
-//! what the calls mean.
+//! manager under the same request key until the deadline; whoever answers stays first. A manager of
+//! a CA that takes the place of the context's is noticed in the handshake; the context follows, in
+//! the same command. Not here: what the calls mean.
 //!
 //! Invariant: a request is built once, so every attempt carries the same request key.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
 use link::Failure;
@@ -20,6 +22,7 @@ use link::rpc::local_client::LocalClient;
 use link::tls::{self, Cluster, OwnCertificate};
 use proto::Kind;
 use proto::id::Incarnation;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -49,13 +52,19 @@ pub(crate) struct Manager {
     pub(crate) channel: Channel,
 }
 
+/// At least so far apart: looks at whether the context is to follow to another CA.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
 /// Managers, and what is known of their cluster.
 pub(crate) struct Connection {
-    managers: Vec<Manager>,
+    managers: RefCell<Vec<Manager>>,
     first: Cell<usize>,
     timeout: Duration,
-    trust: Trust,
-    context: Option<Stored>,
+    trust: RefCell<Trust>,
+    context: RefCell<Option<Stored>>,
+    /// Whether a manager was met whose CA takes the place of the context's.
+    bridged: RefCell<Option<watch::Receiver<bool>>>,
+    followed_at: Cell<Option<Instant>>,
 }
 
 /// What was chosen to talk to.
@@ -115,7 +124,8 @@ impl Connection {
 
     /// The one there is, for a call that cannot be tried again: of this machine.
     pub(crate) fn only(&self) -> Channel {
-        let manager = self.managers.first().expect("a connection has a manager");
+        let managers = self.managers.borrow();
+        let manager = managers.first().expect("a connection has a manager");
         manager.channel.clone()
     }
 
@@ -128,16 +138,17 @@ impl Connection {
         check_socket(path)?;
         let name = path.display().to_string();
         let manager = Manager { name, channel: dial::local_channel(path.to_owned()) };
-        Ok(Self {
-            managers: vec![manager],
-            first: Cell::new(0),
-            timeout,
-            trust: Trust::Kernel,
-            context: None,
-        })
+        Ok(Self::bare(vec![manager], timeout))
     }
 
     fn remote(stored: Stored, timeout: Duration) -> Result<Self, Error> {
+        let connection = Self::bare(Vec::new(), timeout);
+        connection.go_by(stored)?;
+        Ok(connection)
+    }
+
+    /// Talks by this context from now on.
+    fn go_by(&self, stored: Stored) -> Result<(), Error> {
         let ca = link::certificate::public_key_of(&stored.ca).map_err(|error| {
             Error::failed(Kind::Precondition, format!("context `{}` is damaged", stored.name))
                 .because(error.to_string())
@@ -149,29 +160,71 @@ impl Connection {
             incarnation: stored.incarnation(),
             subject: stored.says.identity.subject,
         };
-        let managers = channels(&stored)?;
-        Ok(Self { managers, first: Cell::new(0), timeout, trust, context: Some(stored) })
+        let (managers, bridged) = channels(&stored)?;
+        self.managers.replace(managers);
+        self.trust.replace(trust);
+        self.bridged.replace(Some(bridged));
+        self.context.replace(Some(stored));
+        Ok(())
+    }
+
+    /// Follows the cluster to another CA, if a manager showed one. What fails is tried again by the
+    /// next call, or the next command: the one that was asked for is done.
+    async fn follow_ca_if_met(&self) {
+        let is_bridged = self.bridged.borrow().as_ref().is_some_and(|seen| *seen.borrow());
+        if is_bridged {
+            self.follow_ca().await;
+        }
+    }
+
+    /// Follows the cluster to another CA, if operators are to, though no manager showed it: this
+    /// connection may be from before.
+    pub(crate) fn follow_ca(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            let is_recent = self.followed_at.get().is_some_and(|at| at.elapsed() < FOLLOW_EVERY);
+            let known =
+                self.context.borrow().as_ref().map(|one| (one.name.clone(), one.ca.clone()));
+            let Some((name, ca)) = known.filter(|_| !is_recent) else { return };
+            self.followed_at.set(Some(Instant::now()));
+            let kept = Contexts::of_user().and_then(|contexts| contexts.read(&name));
+            let Ok(mut kept) = kept else { return };
+            // Another process may have done it.
+            let has_moved = kept.ca != ca
+                || enroll::follow_ca(&mut kept, self.timeout)
+                    .await
+                    .is_ok_and(|has_moved| has_moved);
+            if has_moved {
+                drop(self.go_by(kept));
+            }
+        })
     }
 
     /// Only these managers: for enrolment, which has no context yet.
     pub(crate) fn bare(managers: Vec<Manager>, timeout: Duration) -> Self {
-        let first = Cell::new(0);
-        Self { managers, first, timeout, trust: Trust::Kernel, context: None }
+        Self {
+            managers: RefCell::new(managers),
+            first: Cell::new(0),
+            timeout,
+            trust: RefCell::new(Trust::Kernel),
+            context: RefCell::new(None),
+            bridged: RefCell::new(None),
+            followed_at: Cell::new(None),
+        }
     }
 
     /// What is known of the cluster.
-    pub(crate) const fn trust(&self) -> &Trust {
-        &self.trust
+    pub(crate) fn trust(&self) -> Trust {
+        self.trust.borrow().clone()
     }
 
     /// Whether this is the unix socket of this machine.
-    pub(crate) const fn is_local(&self) -> bool {
-        matches!(self.trust, Trust::Kernel)
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(*self.trust.borrow(), Trust::Kernel)
     }
 
     /// The cluster said which life it is in: a context remembers the highest, and refuses a lower.
     pub(crate) fn saw(&mut self, incarnation: Incarnation) -> Result<(), Error> {
-        let Some(stored) = &mut self.context else { return Ok(()) };
+        let Some(stored) = self.context.get_mut() else { return Ok(()) };
         if incarnation < stored.incarnation() {
             let (offered, seen) = (incarnation, stored.incarnation());
             return Err(crate::transit::TransitError::Earlier { offered, seen }.into());
@@ -186,7 +239,7 @@ impl Connection {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let deadline = Instant::now() + self.timeout;
-        let count = self.managers.len();
+        let count = self.managers.borrow().len();
         let share = self.timeout / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let mut pause = PAUSE;
         let mut failures: Vec<Attempt> = Vec::new();
@@ -195,7 +248,8 @@ impl Connection {
             let first = self.first.get();
             for offset in 0..count {
                 let index = (first + offset) % count;
-                let Some(manager) = self.managers.get(index) else { continue };
+                let manager = self.managers.borrow().get(index).cloned();
+                let Some(manager) = manager else { continue };
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
@@ -204,10 +258,11 @@ impl Connection {
                 match tokio::time::timeout(limit, call(manager.channel.clone())).await {
                     Ok(Ok(answer)) => {
                         self.first.set(index);
+                        self.follow_ca_if_met().await;
                         return Ok(answer.into_inner());
                     }
-                    Ok(Err(status)) => round.push(Attempt::failed(manager, status)?),
-                    Err(_) => round.push(Attempt::silent(manager, limit)),
+                    Ok(Err(status)) => round.push(Attempt::failed(&manager, status)?),
+                    Err(_) => round.push(Attempt::silent(&manager, limit)),
                 }
             }
             let all_locked =
@@ -248,6 +303,9 @@ impl Attempt {
         if let Some(because) = because {
             failure.because = Some(because);
         }
+        if failure.is_of_unknown_ca() {
+            return Err(left_behind(manager).into());
+        }
         if failure.kind.is_retryable() {
             Ok(Self { name: manager.name.clone(), failure, answered })
         } else {
@@ -260,6 +318,17 @@ impl Attempt {
         let failure = Failure::new(Kind::Timeout, format!("no answer within {waited}"));
         Self { name: manager.name.clone(), failure, answered: false }
     }
+}
+
+/// The context's certificate is of a CA that was dropped.
+fn left_behind(manager: &Manager) -> Failure {
+    let what = format!("the manager at {} does not know this context's CA any more", manager.name);
+    Failure::new(Kind::Unauthenticated, what)
+        .because("the cluster's CA was rotated, and the context was not used meanwhile")
+        .hint(
+            "enrol again: an admin runs `secretctl operator rm` and `operator add`; here `secretctl \
+             context rm`, then `context add` with the new token",
+        )
 }
 
 /// What to say when nobody did it: what a manager said goes before what the network did.
@@ -334,8 +403,9 @@ fn check_socket(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Channels to a context's managers, with its certificate.
-pub(crate) fn channels(stored: &Stored) -> Result<Vec<Manager>, Error> {
+/// Channels to a context's managers, with its certificate; and whether one was met whose CA takes
+/// the place of the context's.
+pub(crate) fn channels(stored: &Stored) -> Result<(Vec<Manager>, watch::Receiver<bool>), Error> {
     let unusable = |reason: &dyn std::error::Error| {
         Error::failed(Kind::Precondition, format!("context `{}` cannot be used", stored.name))
             .because(chain(reason))
@@ -348,10 +418,13 @@ pub(crate) fn channels(stored: &Stored) -> Result<Vec<Manager>, Error> {
     )
     .map_err(|error| unusable(&error))?;
     let cluster = Cluster { realm: stored.realm, incarnation: stored.incarnation() };
-    let config = tls::client_config(own, &stored.ca, cluster).map_err(|error| unusable(&error))?;
-    dial_all(&stored.facts.managers, |address| {
+    let (bridged, seen) = watch::channel(false);
+    let config = tls::noting_client_config(own, &stored.ca, cluster, bridged);
+    let config = config.map_err(|error| unusable(&error))?;
+    let managers = dial_all(&stored.facts.managers, |address| {
         dial::channel(address, config.clone(), Patience::CLIENT)
-    })
+    })?;
+    Ok((managers, seen))
 }
 
 /// A channel to each address, by `dial`.

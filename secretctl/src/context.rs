@@ -154,14 +154,20 @@ impl Stored {
         self.write_facts()
     }
 
-    /// Puts a renewed certificate in place of the old one.
+    /// Puts a renewed certificate in place of the old one, and the CA that signed it: that last, so
+    /// that a context which is cut off in between has one that its CA leads to.
     pub(crate) fn renew(
         &mut self,
         identity: OwnIdentity,
+        ca: CertificateDer<'static>,
         says: PeerCertificate,
         renew_at: Timestamp,
     ) -> Result<(), ContextError> {
         self.write_identity(&identity)?;
+        if ca != self.ca {
+            self.folder.replace(CA, PRIVATE_FILE_MODE, &ca).map_err(failed(&self.name))?;
+            self.ca = ca;
+        }
         self.identity = identity;
         self.says = says;
         self.facts.renew_at = renew_at.0;

@@ -10,9 +10,10 @@
 use std::time::Duration;
 
 use link::Failure;
-use link::certificate::{KeyPairDer, PeerCertificate, make_key_pair, public_key_of};
+use link::certificate::{KeyPairDer, PeerCertificate, is_signed_by, make_key_pair, public_key_of};
 use link::dial::{self, Patience};
 use link::tls;
+use link::trust;
 use proto::Kind;
 use proto::id::{Realm, Timestamp};
 use proto::identity::Role;
@@ -61,8 +62,7 @@ pub(crate) async fn enrol(
     };
     let enrolled = ask!(connection, enrolment.enroll_operator(request))?;
     let ca = enrolled.ca_certificate.to_vec();
-    let digest = public_key_of(&ca).map(|key| seal::digest_of(&key)).map_err(|_| unsound("ca"))?;
-    if !seal::equal(&digest, &token.ca_digest) {
+    if !trust::is_pinned(&ca, enrolled.authorities.as_ref(), &token.ca_digest) {
         return Err(unsound("its CA is not the one the token names"));
     }
     let says = checked(&enrolled, &pair, token.realm)?;
@@ -116,7 +116,7 @@ pub(crate) async fn renew_if_due(stored: &mut Stored, timeout: Duration) -> Resu
 }
 
 async fn renew(stored: &mut Stored, timeout: Duration) -> Result<(), Error> {
-    let connection = Connection::bare(channels(stored)?, timeout);
+    let connection = Connection::bare(channels(stored)?.0, timeout);
     let pair = make_key_pair().map_err(internal)?;
     let request =
         pb::RenewRequest { request_key: request_key(), public_key: pair.public.clone().into() };
@@ -125,9 +125,43 @@ async fn renew(stored: &mut Stored, timeout: Duration) -> Result<(), Error> {
     if says.identity.subject != stored.says.identity.subject {
         return Err(unsound("it names somebody else"));
     }
+    let pinned = public_key_of(&stored.ca).map(|key| seal::digest_of(&key));
+    let pinned = pinned.map_err(|_| unsound("the CA of the context is damaged"))?;
+    if !trust::is_pinned(&enrolled.ca_certificate, enrolled.authorities.as_ref(), &pinned) {
+        return Err(unsound("its CA does not take the place of the context's"));
+    }
     let certificate = CertificateDer::from(enrolled.certificate.to_vec());
     let identity = OwnIdentity { certificate, key: pair.private };
-    Ok(stored.renew(identity, says, renew_at(&says))?)
+    let ca = CertificateDer::from(enrolled.ca_certificate.to_vec());
+    Ok(stored.renew(identity, ca, says, renew_at(&says))?)
+}
+
+/// Follows the cluster to the CA that takes the place of the context's, once operators are to. Says
+/// whether the context has changed.
+///
+/// # Errors
+///
+/// If a manager does not answer, or what it answers is not that.
+pub(crate) async fn follow_ca(stored: &mut Stored, timeout: Duration) -> Result<bool, Error> {
+    let patience = timeout.min(PATIENCE_EARLY);
+    let status = |stored: &Stored| {
+        let connection = channels(stored).map(|(managers, _)| Connection::bare(managers, patience));
+        async move { ask!(connection?, control.get_cluster_status(pb::GetClusterStatusRequest {})) }
+    };
+    let rotation = status(stored).await?.ca_rotation.unwrap_or_default();
+    if rotation.phase() == pb::CaPhase::Managers {
+        return Ok(false);
+    }
+    // Another process that has the context does it.
+    let Some(_lock) = stored.lock() else { return Ok(false) };
+    let before = stored.ca.clone();
+    renew(stored, patience).await?;
+    if stored.ca == before {
+        return Ok(false);
+    }
+    // The cluster takes an operator for moved once the certificate is used.
+    status(stored).await?;
+    Ok(true)
 }
 
 fn checked(
@@ -145,6 +179,9 @@ fn checked(
     }
     if says.key_digest != seal::digest_of(&pair.public) {
         return Err(unsound("it is for another key"));
+    }
+    if !is_signed_by(certificate, &enrolled.ca_certificate) {
+        return Err(unsound("it is of another CA than is said"));
     }
     Ok(says)
 }

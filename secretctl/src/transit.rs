@@ -105,17 +105,19 @@ pub(crate) fn sender(
         .map_err(|error| parse(ParseError::new("public_key", error)))?;
     let principal = principal(&key.caller)
         .ok_or_else(|| parse(ParseError::new("caller", "not a principal")))?;
-    let ca = match trust {
+    let (ca, signature) = match trust {
         Trust::Kernel => {
             if !matches!(principal, Principal::Local { .. }) {
                 return Err(TransitError::Caller(key.caller));
             }
-            &key.ca_public_key[..]
+            (&key.ca_public_key[..], &key.signature)
         }
         Trust::Pinned { ca_public_key, realm: known, incarnation, subject } => {
-            if key.ca_public_key != ca_public_key {
-                return Err(TransitError::ForeignCa);
-            }
+            // While the CA is rotated, both sign.
+            let further = key.further.iter().map(|one| (&one.ca_public_key, &one.signature));
+            let mut all = std::iter::once((&key.ca_public_key, &key.signature)).chain(further);
+            let pinned = all.find(|(ca, _)| *ca == ca_public_key);
+            let (_, signature) = pinned.ok_or(TransitError::ForeignCa)?;
             if realm != *known {
                 return Err(TransitError::ForeignRealm);
             }
@@ -126,7 +128,7 @@ pub(crate) fn sender(
             if principal != Principal::Subject(*subject) {
                 return Err(TransitError::Caller(key.caller));
             }
-            ca_public_key
+            (&ca_public_key[..], signature)
         }
     };
     if public.id() != id {
@@ -138,7 +140,7 @@ pub(crate) fn sender(
         public_key: public.as_bytes(),
         not_after_ms: key.not_after,
     };
-    if !link::certificate::verify(ca, &announcement.encode(), &key.signature) {
+    if !link::certificate::verify(ca, &announcement.encode(), signature) {
         return Err(TransitError::Signature);
     }
     if key.not_after <= now.0 {
@@ -192,6 +194,7 @@ mod tests {
             signature: sign(&ca.private, &context.encode()).unwrap().into(),
             ca_public_key: ca.public.clone().into(),
             caller: caller.to_owned(),
+            further: Vec::new(),
         }
     }
 
@@ -210,6 +213,31 @@ mod tests {
         assert!(sender(announced(&ca, "local/0"), &Trust::Kernel, NOW).is_ok());
         let remote = announced(&ca, &subject().to_string());
         assert!(sender(remote, &pinned(&ca), NOW).is_ok());
+    }
+
+    #[test]
+    fn while_the_ca_is_rotated_the_signature_of_the_pinned_one_counts() {
+        let (old, new) = (make_key_pair().unwrap(), make_key_pair().unwrap());
+        let mut key = announced(&old, &subject().to_string());
+        assert_eq!(
+            sender(key.clone(), &pinned(&new), NOW).err(),
+            Some(TransitError::ForeignCa),
+            "the new one has not signed"
+        );
+        let context = Context::TransitAnnouncement {
+            realm: REALM,
+            transit_key_id: key.key_id.as_ref().try_into().unwrap(),
+            public_key: &key.public_key,
+            not_after_ms: key.not_after,
+        };
+        let signature = sign(&new.private, &context.encode()).unwrap().into();
+        let ca_public_key = new.public.clone().into();
+        key.further = vec![pb::CaSignature { ca_public_key, signature }];
+        assert!(sender(key.clone(), &pinned(&old), NOW).is_ok());
+        assert!(sender(key.clone(), &pinned(&new), NOW).is_ok());
+        // The other one's word for it is not.
+        key.further[0].signature = key.signature.clone();
+        assert_eq!(sender(key, &pinned(&new), NOW).err(), Some(TransitError::Signature));
     }
 
     #[test]

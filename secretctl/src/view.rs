@@ -6,6 +6,7 @@
 //! Invariant: fields are added, never renamed or removed.
 
 mod backup;
+mod ca_rotation;
 #[cfg(feature = "cluster")]
 mod demo;
 mod keys;
@@ -26,6 +27,7 @@ use serde::Serialize;
 pub(crate) use self::backup::{
     Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut, Restored,
 };
+pub(crate) use self::ca_rotation::CaRotation;
 #[cfg(feature = "cluster")]
 pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
@@ -479,6 +481,7 @@ pub(crate) struct Cluster {
     pub(crate) root_key_rotation: Option<RootRotation>,
     pub(crate) peers: Option<Peers>,
     pub(crate) unlock_key_readable: bool,
+    pub(crate) ca_rotation: Option<CaRotation>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -516,6 +519,7 @@ impl From<pb::ClusterStatus> for Cluster {
             root_key_rotation: status.root_rotation.map(Into::into),
             peers: status.peers.as_ref().map(Into::into),
             unlock_key_readable: status.unlock_key_readable,
+            ca_rotation: status.ca_rotation.map(Into::into),
         }
     }
 }

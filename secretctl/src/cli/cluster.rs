@@ -344,6 +344,32 @@ pub(crate) enum RotateCommand {
     /// Heals a root key that leaked, if who has it has no copy of the state of its time. Does not
     /// heal what was copied together: values keep their data keys, so only new values help.
     RootKey(RotateArgs),
+
+    /// Replace the CA, and every certificate with it
+    ///
+    /// The leader makes another CA, whose key the present one signs. Managers get certificates of it
+    /// first, then agents, as they are told over their sessions, and operators, whose contexts follow
+    /// when they are used. Tasks go on. When everybody has moved, the old CA is dropped: what it
+    /// signed is refused, join tokens of before included. It waits for managers, nodes and operators
+    /// that are away, and names them; until then another one is refused. Remove who is gone for good,
+    /// or leave agents and operators behind with `--drop-missing`.
+    ///
+    /// Heals a CA key that leaked. Does not heal what was read or changed with a certificate that
+    /// was made with it.
+    Ca(RotateCaArgs),
+}
+
+/// `cluster rotate ca`
+#[derive(Debug, Args)]
+pub(crate) struct RotateCaArgs {
+    #[command(flatten)]
+    pub(crate) rotation: RotateArgs,
+
+    /// Do not begin one: end the one in progress, whoever has not moved
+    ///
+    /// Nodes are removed and join anew then, operators enrol anew. Managers are never left behind.
+    #[arg(long)]
+    pub(crate) drop_missing: bool,
 }
 
 /// Options of a rotation.

@@ -377,6 +377,14 @@ secretctl cluster keys",
 secretctl cluster rotate root-key",
     ),
     (
+        "secretctl cluster rotate ca",
+        "\
+# Another CA; wait until everybody has moved and the old one is dropped
+secretctl cluster rotate ca
+# End it, though some nodes or operators are away
+secretctl cluster rotate ca --drop-missing",
+    ),
+    (
         "secretctl cluster keys",
         "\
 # Which keys there are, and whether anything is under an old one

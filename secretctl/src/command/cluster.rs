@@ -2,6 +2,7 @@
 //! `rotate` and what is about locking are beside.
 
 pub(super) mod backup;
+mod ca;
 mod compromised;
 mod keys;
 mod locking;

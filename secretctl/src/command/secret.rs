@@ -117,7 +117,7 @@ async fn transit_key(
 ) -> Result<(bytes::Bytes, seal::TransitSender), Error> {
     let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
     let (id, incarnation) = (key.key_id.clone(), Incarnation(key.incarnation));
-    let sender = transit::sender(key, connection.trust(), instant::now())?;
+    let sender = transit::sender(key, &connection.trust(), instant::now())?;
     connection.saw(incarnation)?;
     Ok((id, sender))
 }

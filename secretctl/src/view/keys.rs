@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::{hex, pb};
 use serde::Serialize;
 
-use super::{RootRotation, Unproved, at};
+use super::{CaRotation, RootRotation, Unproved, at};
 
 /// What the managers say of their keys, beside what the cluster recorded.
 #[derive(Serialize)]
@@ -16,6 +16,7 @@ pub(crate) struct ClusterKeys {
     /// Removed secrets that are not shredded yet.
     pub(crate) shredding: u64,
     pub(crate) root_key_rotation: Option<RootRotation>,
+    pub(crate) ca_rotation: Option<CaRotation>,
     pub(crate) members: Vec<MemberKeys>,
     /// Managers whose disks are to be treated as stolen.
     pub(crate) removed_without_proof: Vec<Unproved>,
@@ -182,6 +183,7 @@ impl From<pb::ClusterKeys> for ClusterKeys {
             },
             shredding: keys.shredding,
             root_key_rotation: keys.root_rotation.map(Into::into),
+            ca_rotation: keys.ca_rotation.map(Into::into),
             members,
             removed_without_proof: keys.removed_without_proof.into_iter().map(Into::into).collect(),
         }

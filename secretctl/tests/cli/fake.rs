@@ -109,6 +109,7 @@ impl Fake {
             incarnation: world.incarnation.0,
             not_after,
             manager_addresses: Vec::new(),
+            authorities: None,
         }
     }
 
@@ -648,6 +649,13 @@ impl Control for Fake {
         })
     }
 
+    async fn rotate_ca(
+        &self,
+        request: Request<pb::RotateCaRequest>,
+    ) -> Answer<pb::RotateCaResponse> {
+        self.answer(request, |world, _, request| world.rotate_ca(request.drop_missing))
+    }
+
     /// At each look one more member has finished.
     async fn get_cluster_keys(
         &self,
@@ -666,7 +674,9 @@ impl Control for Fake {
                 shredding: world.removed.iter().filter(|it| it.needs.is_some()).count() as u64,
                 root_rotation: world.root_rotation.clone(),
                 removed_without_proof: world.unproved.clone(),
+                ca_rotation: world.ca_rotation.clone(),
             };
+            world.go_on_with_the_ca();
             world.rotate_one();
             world.go_on_with_the_root();
             Ok(keys)

@@ -10,6 +10,7 @@
 )]
 
 mod backups;
+mod ca_rotation;
 #[cfg(feature = "cluster")]
 mod demo;
 mod failover;

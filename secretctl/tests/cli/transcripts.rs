@@ -188,6 +188,7 @@ fn happen(fake: &Fake, what: &str) {
             world.delivered.insert(node.to_owned(), secrets);
         }
         "silent" => world.silent = rest.split_whitespace().map(|id| id.parse().unwrap()).collect(),
+        "away" => world.away.push(rest.to_owned()),
         "damage" => {
             let (member, text) = rest.split_once(' ').unwrap();
             world.damage.insert(member.parse().unwrap(), text.to_owned());

@@ -81,6 +81,9 @@ pub(crate) struct World {
     pub(crate) rotated: BTreeMap<u64, u64>,
     /// The root key rotation that was asked for last, and who was removed without proof.
     pub(crate) root_rotation: Option<pb::RootRotation>,
+    pub(crate) ca_rotation: Option<pb::CaRotation>,
+    /// Nodes that do not follow to another CA.
+    pub(crate) away: Vec<String>,
     pub(crate) unproved: Vec<pb::UnprovedMember>,
     /// Whether managers unlock one another, who waits, and who should not have asked.
     pub(crate) peers: pb::PeersStatus,
@@ -274,6 +277,8 @@ impl World {
             peers: pb::PeersStatus { policy: pb::PeerPolicy::Off.into(), ..Default::default() },
             peers_refusal: String::new(),
             kept_unlock_key: None,
+            ca_rotation: None,
+            away: Vec::new(),
             unproved: Vec::new(),
             silent: Vec::new(),
             damage: BTreeMap::new(),
@@ -436,6 +441,7 @@ impl World {
             leader,
             term: 3,
             root_rotation: self.root_rotation.clone(),
+            ca_rotation: self.ca_rotation.clone(),
             applied_index: 41,
             answered_by: 1,
             members: self.members.clone(),
@@ -497,6 +503,7 @@ impl World {
             signature: sign(&signer.private, &context.encode()).unwrap().into(),
             ca_public_key: self.ca.public.clone().into(),
             caller: caller.to_string(),
+            further: Vec::new(),
         }
     }
 

@@ -11,12 +11,13 @@ use std::time::Duration;
 use proto::pb;
 
 use super::super::{Session, counted};
+use super::ca;
 use super::root_key;
 use crate::cli::{RotateArgs, RotateCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::table::{Card, Table};
-use crate::view::{Check, ClusterKeys, Held, MemberKeys, RootRotation};
+use crate::view::{CaRotation, Check, ClusterKeys, Held, MemberKeys, RootRotation};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -28,6 +29,7 @@ pub(super) async fn rotate(session: &Session, command: RotateCommand) -> Result<
     match command {
         RotateCommand::LogKey(args) => rotate_log_key(session, &args).await,
         RotateCommand::RootKey(args) => root_key::rotate(session, &args).await,
+        RotateCommand::Ca(args) => ca::rotate(session, &args).await,
     }
 }
 
@@ -181,6 +183,9 @@ fn receipt(keys: &ClusterKeys) -> String {
             writeln!(text, "waiting for {}: {waits_for}", named(member)).ok();
         }
     }
+    for who in keys.ca_rotation.iter().flat_map(CaRotation::stragglers) {
+        writeln!(text, "waiting for {who}: a certificate of the next CA, in use").ok();
+    }
     for member in &keys.removed_without_proof {
         let place = format!("manager {} ({}, {})", member.member, member.hostname, member.address);
         writeln!(text, "removed without proof: {place}: treat its disk as stolen").ok();
@@ -227,6 +232,7 @@ fn receipt(keys: &ClusterKeys) -> String {
     }
     let rotation = keys.root_key_rotation.as_ref();
     card.line("root key rotation", root_rotation(rotation));
+    card.line("CA rotation", ca_rotation(keys.ca_rotation.as_ref()));
     card.line("root key", keys.root_key.clone());
     card.line("transit key", keys.transit_key.clone());
     text.push_str(&card.render());
@@ -239,6 +245,15 @@ fn removed(count: u64) -> String {
 
 /// How far the root key's rotation is.
 pub(super) fn root_rotation(rotation: Option<&RootRotation>) -> String {
+    match rotation {
+        None => "none was asked for".to_owned(),
+        Some(one) if one.complete => format!("{}, complete", one.number),
+        Some(one) => format!("{}, in progress: {}", one.number, one.standing()),
+    }
+}
+
+/// How far the CA's rotation is.
+pub(super) fn ca_rotation(rotation: Option<&CaRotation>) -> String {
     match rotation {
         None => "none was asked for".to_owned(),
         Some(one) if one.complete => format!("{}, complete", one.number),

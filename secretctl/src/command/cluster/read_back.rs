@@ -22,7 +22,7 @@ use crate::{instant, transit, view};
 /// A connection to the transit key, and that key's id.
 async fn sender(connection: &Connection) -> Result<TransitSender, Error> {
     let key = ask!(connection, control.get_transit_key(pb::GetTransitKeyRequest {}))?;
-    Ok(transit::sender(key, connection.trust(), instant::now())?)
+    Ok(transit::sender(key, &connection.trust(), instant::now())?)
 }
 
 /// Has the cluster keep a key.

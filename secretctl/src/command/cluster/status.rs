@@ -6,7 +6,7 @@ use proto::Kind;
 use proto::id::Incarnation;
 use proto::pb;
 
-use super::super::{Session, counted};
+use super::super::{Session, counted, listed};
 use super::{keys, member_table};
 use crate::connection::{Connection, ask};
 use crate::error::Error;
@@ -184,6 +184,10 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
         card.line("root key", cluster.root_key_id.clone());
         if let Some(rotation) = cluster.root_key_rotation.as_ref().filter(|one| !one.complete) {
             card.line("root key rotation", keys::root_rotation(Some(rotation)));
+        }
+        if let Some(rotation) = cluster.ca_rotation.as_ref().filter(|one| !one.complete) {
+            card.line("CA rotation", keys::ca_rotation(Some(rotation)));
+            card.line("CA waits for", listed(&rotation.stragglers()));
         }
         card.line("transit key", cluster.transit_key_id.clone());
     }

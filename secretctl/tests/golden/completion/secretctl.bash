@@ -139,6 +139,9 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__member,set-address)
                 cmd="secretctl__subcmd__cluster__subcmd__member__subcmd__set__subcmd__address"
                 ;;
+            secretctl__subcmd__cluster__subcmd__rotate,ca)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__ca"
+                ;;
             secretctl__subcmd__cluster__subcmd__rotate,log-key)
                 cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key"
                 ;;
@@ -892,8 +895,34 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__rotate)
-            opts="-q -h --context --socket --timeout --json --quiet --help log-key root-key"
+            opts="-q -h --context --socket --timeout --json --quiet --help log-key root-key ca"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__rotate__subcmd__ca)
+            opts="-q -h --wait --no-wait --drop-missing --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
