@@ -172,6 +172,11 @@ impl Lab {
     /// Starts an agent on a node of that name.
     pub fn start_agent(&mut self, hostname: &str) -> usize {
         let token = self.token("agent");
+        self.start_agent_by(hostname, &token)
+    }
+
+    /// Starts an agent that joins with a token.
+    pub fn start_agent_by(&mut self, hostname: &str, token: &str) -> usize {
         let place = self.path().join(format!("a{}", self.agents.len() + 1));
         let name = format!("token{}", self.agents.len() + 1);
         let token = self.file(&name, token.as_bytes());
