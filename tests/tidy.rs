@@ -170,6 +170,10 @@ const EXPOSED: &[(&str, &str)] = &[
 /// Who holds or asks the keyring, where the root keys are open.
 const KEYRING: &[(&str, &str)] = &[
     ("store/src/ca/mod.rs", "the CA's key signs a certificate"),
+    (
+        "store/src/ca/rotation.rs",
+        "the CA's key signs the one that takes its place, and transit keys",
+    ),
     ("store/src/dispatcher/session.rs", "a data key is sealed to the session that may have it"),
     ("store/src/keys/keyring.rs", "the keyring itself"),
     ("store/src/keys/mod.rs", "its module"),
@@ -181,6 +185,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/roots/crash_tests.rs", "its tests"),
     ("store/src/roots/lead.rs", "the leader wraps keys anew"),
     ("store/src/service/backups.rs", "everything in a backup is wrapped anew"),
+    ("store/src/service/ca_rotation.rs", "another CA is made"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/mod.rs", "the service holds it"),
     ("store/src/service/read_back.rs", "an unlock key is kept, and read back"),
