@@ -49,7 +49,9 @@ pub(super) async fn go_on(
     printer.warning(&format!(
         "who had the key and a copy of a disk has the values of {known}: give them new ones"
     ));
-    printer.warning("the CA's key was in that copy, too, and is not replaced by this");
+    printer.warning(
+        "the CA's key was in that copy, too: `secretctl cluster rotate ca`, once this is done",
+    );
     printer.hint("docs/operations/rotate-unlock-key.md, *Somebody has a copy of a disk, too*");
     rotate(session, connection, Instant::now() + wait).await
 }
