@@ -151,10 +151,12 @@ impl State {
         }
     }
 
-    /// The CA that signs the next certificate of a role.
+    /// The CA that signs the next certificate of a role: of a manager, and its boot key, the next one
+    /// from the start.
     pub fn issuer(&self, role: Role) -> Option<&Authority> {
         let rotation = self.ca_rotations.rotation.as_ref();
-        let moves = |phase| phase == CaPhase::Clients || role == Role::Manager;
+        let is_managers = matches!(role, Role::Manager | Role::Boot);
+        let moves = |phase| phase == CaPhase::Clients || is_managers;
         let next = rotation.filter(|rotation| moves(rotation.phase)).map(|one| &one.authority);
         next.or_else(|| self.cluster.as_ref().map(|cluster| &cluster.authority))
     }

@@ -116,6 +116,7 @@ fn managers_move_first_and_then_everybody_else_and_the_old_ca_is_dropped_when_al
     assert_eq!(pending(&world), of(&[FOUNDER, second], &[], &[]));
     let issuer = |world: &World, role| world.state.issuer(role).unwrap().digest;
     assert_eq!(issuer(&world, Role::Manager), digest(5));
+    assert_eq!(issuer(&world, Role::Boot), digest(5));
     assert_eq!(issuer(&world, Role::Agent), OLD);
     assert_eq!(issuer(&world, Role::Operator), OLD);
     assert_eq!(world.state.pinned_authority().unwrap().digest, OLD);
