@@ -33,7 +33,19 @@ impl Vault {
     /// Holds these from now on, and nothing else. What is not among them is wiped as soon as
     /// nobody is opening it.
     pub(crate) fn hold(&self, held: Arc<HeldSecrets<Dek>>) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+        let secrets = held.len();
+        let before = {
+            let mut place = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *place, held)
+        };
+        drop(before);
+        let live = seal::live_secrets();
+        tracing::debug!(
+            secrets,
+            live.data_keys = live.data_keys,
+            live.values = live.values,
+            "secrets_held"
+        );
     }
 
     /// Drops everything.

@@ -154,7 +154,7 @@ macro_rules! key_pair {
             pub(crate) fn derive(seed: &$crate::key::KeyBytes) -> Self {
                 let (private, public) = $crate::hazmat::derive_key_pair(seed.bytes());
                 Self {
-                    bytes: $crate::key::KeyBytes::born(|bytes| bytes.copy_from_slice(&*private)),
+                    bytes: $crate::key::KeyBytes::born(|bytes| bytes.copy_from_slice(&**private)),
                     public: $public::of(&public),
                 }
             }

@@ -348,7 +348,7 @@ impl LockedKeyFile {
             &context,
             slot.sealed_file_key.as_bytes(),
         )?;
-        let file_key = FileKey::of(KeyBytes::born(|key| key.copy_from_slice(&*bytes)));
+        let file_key = FileKey::of(KeyBytes::born(|key| key.copy_from_slice(&**bytes)));
         if !hazmat::equal(&commitment(&file_key), &self.commitment) {
             return Err(OpenError);
         }

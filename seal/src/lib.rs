@@ -8,6 +8,7 @@ mod disk;
 mod hazmat;
 mod key;
 mod keyfile;
+mod live;
 mod passphrase;
 mod payload;
 mod peers;
@@ -38,6 +39,7 @@ pub use crate::keyfile::{
     Recipient, SLOTS_MAX, SlotKind, SlotPublicKey, SlotSecretKey, make_slot_seed,
     seal as seal_key_file,
 };
+pub use crate::live::{LiveSecrets, live_secrets};
 pub use crate::passphrase::{
     CostsError, NewPassphraseError, NoMemory, Passphrase, PassphraseCosts, PassphraseError,
     make_passphrase,

@@ -7,21 +7,23 @@
 //! Invariant: a DEK encrypts one payload, ever; there is no way to seal under a given one.
 
 use bytes::Bytes;
-use proto::id::{PayloadId, Realm};
+use proto::id::{KeyId, PayloadId, Realm};
 use proto::sealed::Ciphertext;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::hazmat;
-use crate::key::{KeyBytes, symmetric_key};
+use crate::key::KeyBytes;
+use crate::live::Live;
 use crate::plaintext::Plaintext;
 use crate::{OpenError, digest_of};
 
-symmetric_key!(
-    /// A data key: opens the one payload it was made with.
-    pub struct Dek,
-    "dek"
-);
+/// A data key: opens the one payload it was made with.
+pub struct Dek {
+    pub(crate) bytes: KeyBytes,
+    id: KeyId,
+    _live: Live,
+}
 
 /// A value that was encrypted and whose data key is not sealed to anybody yet. It can be sealed to
 /// the next transit key, too, should the first be retired meanwhile.
@@ -42,8 +44,12 @@ pub struct DekBundle {
 pub(crate) const BUNDLE_BYTES: usize = 64;
 
 impl DekBundle {
-    pub(crate) fn write(&self) -> Zeroizing<[u8; BUNDLE_BYTES]> {
-        let mut bytes = Zeroizing::new([0; BUNDLE_BYTES]);
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "what is returned by value leaves a copy on the stack"
+    )]
+    pub(crate) fn write(&self) -> Box<Zeroizing<[u8; BUNDLE_BYTES]>> {
+        let mut bytes = Box::new(Zeroizing::new([0; BUNDLE_BYTES]));
         let (dek, compare_tag) = bytes.split_at_mut(32);
         dek.copy_from_slice(self.dek.bytes.bytes());
         compare_tag.copy_from_slice(&self.compare_tag);
@@ -68,6 +74,20 @@ impl DekBundle {
 }
 
 impl Dek {
+    fn make() -> Self {
+        Self::of(KeyBytes::make())
+    }
+
+    pub(crate) fn of(bytes: KeyBytes) -> Self {
+        let id = bytes.id("dek");
+        Self { bytes, id, _live: Live::data_key() }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
+
     fn compare_tag(&self, value: &Plaintext) -> [u8; 32] {
         hazmat::hmac_sha256(self.bytes.derive(b"secretd/1 compare").bytes(), value.expose())
     }

@@ -13,6 +13,7 @@ use proto::sealed::{HEADER_BYTES, TAG_BYTES};
 use zeroize::Zeroizing;
 
 use crate::OpenError;
+use crate::live::Live;
 
 /// Bytes of the length before the value.
 const LENGTH_BYTES: usize = 4;
@@ -45,6 +46,7 @@ pub struct Plaintext {
     /// Header room, length, value, zeros, tag room.
     buffer: Zeroizing<Vec<u8>>,
     length: usize,
+    _live: Live,
 }
 
 /// Why a secret could not be read.
@@ -83,7 +85,7 @@ impl Plaintext {
         match length {
             0 => Err(ReadError::Empty),
             length if length > PAYLOAD_BYTES_MAX => Err(ReadError::TooLarge),
-            length => Ok(Self { buffer, length }),
+            length => Ok(Self { buffer, length, _live: Live::value() }),
         }
     }
 
@@ -102,7 +104,7 @@ impl Plaintext {
         let room = HEADER_BYTES + bucket(LENGTH_BYTES + length) + TAG_BYTES;
         let mut buffer = Zeroizing::new(vec![0; room]);
         fill(&mut buffer[VALUE_AT..VALUE_AT + length]);
-        Ok(Self { buffer, length })
+        Ok(Self { buffer, length, _live: Live::value() })
     }
 
     /// The secret. The one door: a search for `.expose()` is the audit.
@@ -137,7 +139,7 @@ impl Plaintext {
         let well_formed = (1..=PAYLOAD_BYTES_MAX).contains(&length)
             && frame.len() == bucket(LENGTH_BYTES + length)
             && padding.iter().all(|byte| *byte == 0);
-        if well_formed { Ok(Self { buffer, length }) } else { Err(OpenError) }
+        if well_formed { Ok(Self { buffer, length, _live: Live::value() }) } else { Err(OpenError) }
     }
 }
 

@@ -139,7 +139,7 @@ impl RootKey {
         bundle: &DekBundle,
     ) -> WrappedKey {
         let context = at.context(ciphertext_digest);
-        wrapped(hazmat::encrypt(self.deks.bytes(), self.id, &context, &[&*bundle.write()]))
+        wrapped(hazmat::encrypt(self.deks.bytes(), self.id, &context, &[&**bundle.write()]))
     }
 
     /// Unwraps a data key from its place in the state.
@@ -208,7 +208,7 @@ impl RootKey {
         let bytes =
             hazmat::decrypt_exact::<KEY_BYTES>(self.transit.bytes(), &context, key.as_bytes())?;
         let secret =
-            TransitSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&*bytes)));
+            TransitSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&**bytes)));
         if secret.public().id() == transit_key_id { Ok(secret) } else { Err(OpenError) }
     }
 }
@@ -308,7 +308,7 @@ impl Fetch {
         })?;
         let context = Context::RootKey { root_key_id }.encode();
         let bytes = hazmat::decrypt_exact::<KEY_BYTES>(key.bytes(), &context, sealed.as_bytes())?;
-        let root = RootKey::of(KeyBytes::born(|master| master.copy_from_slice(&*bytes)));
+        let root = RootKey::of(KeyBytes::born(|master| master.copy_from_slice(&**bytes)));
         if root.id == root_key_id { Ok(root) } else { Err(OpenError) }
     }
 }

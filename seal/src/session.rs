@@ -159,6 +159,6 @@ impl SessionReceiver {
             &delivery.context(ciphertext),
             sealed_dek.as_bytes(),
         )?;
-        Ok(Dek::of(KeyBytes::born(|dek| dek.copy_from_slice(&*bytes))))
+        Ok(Dek::of(KeyBytes::born(|dek| dek.copy_from_slice(&**bytes))))
     }
 }

@@ -137,7 +137,7 @@ impl TransitSender {
             self.wrapping_key.bytes(),
             self.wrapping_key_id,
             &context.encode(),
-            &[&*bundle.write()],
+            &[&**bundle.write()],
         );
         SealedPayload {
             payload_id: *payload_id,

@@ -11,6 +11,8 @@ const SLOTS: usize = 4_096;
 
 struct SlabMemory(Slab);
 
+static MEMORY: OnceLock<SlabMemory> = OnceLock::new();
+
 impl KeyMemory for SlabMemory {
     fn take(&self) -> Option<&'static mut [u8; 32]> {
         self.0.take()
@@ -27,7 +29,6 @@ impl KeyMemory for SlabMemory {
 ///
 /// If there is no memory at all.
 pub(crate) fn install() -> Result<Protection, SlabError> {
-    static MEMORY: OnceLock<SlabMemory> = OnceLock::new();
     if MEMORY.get().is_none() {
         let slab = Slab::allocate(SLOTS)?;
         // Another thread may have been quicker: its slab serves as well.
@@ -36,4 +37,9 @@ pub(crate) fn install() -> Result<Protection, SlabError> {
     let Some(memory) = MEMORY.get() else { return Ok(Protection::None) };
     seal::install_key_memory(memory);
     Ok(memory.0.protection())
+}
+
+/// Keys that still fit; none without a slab.
+pub(crate) fn free_slots() -> Option<usize> {
+    MEMORY.get().map(|memory| memory.0.available())
 }

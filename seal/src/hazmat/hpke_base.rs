@@ -12,7 +12,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use zeroize::Zeroizing;
 
-use super::KEY_BYTES;
+use super::{KEY_BYTES, stack};
 use crate::OpenError;
 
 type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
@@ -23,17 +23,24 @@ type Encapped = <X25519HkdfSha256 as Kem>::EncappedKey;
 const EXPORT_LABEL: &[u8] = b"secretd/1 wrapping key";
 
 /// `DeriveKeyPair(seed)` (RFC 9180 §7.1.3): the private and the public key of a 32-byte seed.
-pub(crate) fn derive_key_pair(seed: &[u8; KEY_BYTES]) -> (Zeroizing<[u8; KEY_BYTES]>, [u8; 32]) {
-    let (private, public) = X25519HkdfSha256::derive_keypair(seed);
-    let mut secret = Zeroizing::new([0; KEY_BYTES]);
-    private.write_exact(&mut *secret);
-    (secret, public.to_bytes().into())
+pub(crate) fn derive_key_pair(
+    seed: &[u8; KEY_BYTES],
+) -> (Box<Zeroizing<[u8; KEY_BYTES]>>, [u8; 32]) {
+    let mut secret = Box::new(Zeroizing::new([0; KEY_BYTES]));
+    let public = stack::wiped_deep(|| {
+        let (private, public) = X25519HkdfSha256::derive_keypair(seed);
+        private.write_exact(&mut **secret);
+        public.to_bytes().into()
+    });
+    (secret, public)
 }
 
 /// The public key of a private one.
 pub(crate) fn public_key_of(private: &[u8; KEY_BYTES]) -> [u8; 32] {
-    let private = PrivateKey::from_bytes(private).expect("every 32 bytes are an X25519 key");
-    X25519HkdfSha256::sk_to_pk(&private).to_bytes().into()
+    stack::wiped_deep(|| {
+        let private = PrivateKey::from_bytes(private).expect("every 32 bytes are an X25519 key");
+        X25519HkdfSha256::sk_to_pk(&private).to_bytes().into()
+    })
 }
 
 /// `SetupBaseS(pk, info)` then `Export`: the encapsulation to send and the wrapping key.
@@ -42,15 +49,17 @@ pub(crate) fn encapsulate(
     info: &[u8],
     wrapping_key: &mut [u8; KEY_BYTES],
 ) -> Result<[u8; 32], OpenError> {
-    let public = PublicKey::from_bytes(public).map_err(|_| OpenError)?;
-    let (encapped, context) = hpke::setup_sender::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeS::Base,
-        &public,
-        info,
-    )
-    .map_err(|_| OpenError)?;
-    context.export(EXPORT_LABEL, wrapping_key).map_err(|_| OpenError)?;
-    Ok(encapped.to_bytes().into())
+    stack::wiped_deep(|| {
+        let public = PublicKey::from_bytes(public).map_err(|_| OpenError)?;
+        let (encapped, context) = hpke::setup_sender::<
+            ChaCha20Poly1305,
+            HkdfSha256,
+            X25519HkdfSha256,
+        >(&OpModeS::Base, &public, info)
+        .map_err(|_| OpenError)?;
+        context.export(EXPORT_LABEL, wrapping_key).map_err(|_| OpenError)?;
+        Ok(encapped.to_bytes().into())
+    })
 }
 
 /// `SetupBaseR(enc, sk, info)` then `Export`: the wrapping key.
@@ -71,14 +80,16 @@ pub(super) fn receive_and_export(
     label: &[u8],
     exported: &mut [u8; KEY_BYTES],
 ) -> Result<(), OpenError> {
-    let private = PrivateKey::from_bytes(private).map_err(|_| OpenError)?;
-    let encapped = Encapped::from_bytes(encapsulated).map_err(|_| OpenError)?;
-    let context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeR::Base,
-        &private,
-        &encapped,
-        info,
-    )
-    .map_err(|_| OpenError)?;
-    context.export(label, exported).map_err(|_| OpenError)
+    stack::wiped_deep(|| {
+        let private = PrivateKey::from_bytes(private).map_err(|_| OpenError)?;
+        let encapped = Encapped::from_bytes(encapsulated).map_err(|_| OpenError)?;
+        let context = hpke::setup_receiver::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeR::Base,
+            &private,
+            &encapped,
+            info,
+        )
+        .map_err(|_| OpenError)?;
+        context.export(label, exported).map_err(|_| OpenError)
+    })
 }

@@ -3,11 +3,13 @@
 //! Nothing here leaves the crate. What the rest of the crate adds is which key, which context and
 //! which bytes; a reviewer of the mathematics reads this folder and `context.rs` alone.
 //!
-//! Invariant: no function takes a nonce; every encryption draws its own.
+//! Invariants: no function takes a nonce; every encryption draws its own. None leaves a key on the
+//! stack (`stack`).
 
 mod argon2id;
 mod gf256;
 mod hpke_base;
+mod stack;
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
@@ -52,9 +54,11 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 ///
 /// The input keys are uniform 32-byte keys, so the salt adds nothing.
 pub(crate) fn hkdf(key: &[u8; KEY_BYTES], info: &[u8], out: &mut [u8]) {
-    hkdf::Hkdf::<sha2::Sha256>::new(None, key)
-        .expand(info, out)
-        .expect("no output here is longer than 255 hashes");
+    stack::wiped(|| {
+        hkdf::Hkdf::<sha2::Sha256>::new(None, key)
+            .expand(info, out)
+            .expect("no output here is longer than 255 hashes");
+    });
 }
 
 /// HKDF-SHA256 (RFC 5869) of two keys: `out = Expand(Extract(salt, key), info)`.
@@ -74,10 +78,12 @@ pub(crate) fn hkdf_of_two(
 
 /// HMAC-SHA256 (RFC 2104).
 pub(crate) fn hmac_sha256(key: &[u8; KEY_BYTES], message: &[u8]) -> [u8; 32] {
-    let mut mac =
-        hmac::Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(message);
-    mac.finalize().into_bytes().into()
+    stack::wiped(|| {
+        let mut mac =
+            hmac::Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(message);
+        mac.finalize().into_bytes().into()
+    })
 }
 
 /// Equality in constant time.
@@ -93,10 +99,12 @@ fn xchacha_encrypt(
     aad: &[u8],
     buffer: &mut [u8],
 ) -> [u8; TAG_BYTES] {
-    XChaCha20Poly1305::new(key.into())
-        .encrypt_inout_detached(&XNonce::from(*nonce), aad, InOutBuf::from(buffer))
-        .expect("no plaintext here is near 256 GiB")
-        .into()
+    stack::wiped(|| {
+        XChaCha20Poly1305::new(key.into())
+            .encrypt_inout_detached(&XNonce::from(*nonce), aad, InOutBuf::from(buffer))
+            .expect("no plaintext here is near 256 GiB")
+            .into()
+    })
 }
 
 /// `decrypt[key, nonce, aad](buffer, tag)` in place.
@@ -107,14 +115,16 @@ fn xchacha_decrypt(
     buffer: &mut [u8],
     tag: &[u8; TAG_BYTES],
 ) -> Result<(), OpenError> {
-    XChaCha20Poly1305::new(key.into())
-        .decrypt_inout_detached(
-            &XNonce::from(*nonce),
-            aad,
-            InOutBuf::from(buffer),
-            &Tag::from(*tag),
-        )
-        .map_err(|_| OpenError)
+    stack::wiped(|| {
+        XChaCha20Poly1305::new(key.into())
+            .decrypt_inout_detached(
+                &XNonce::from(*nonce),
+                aad,
+                InOutBuf::from(buffer),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| OpenError)
+    })
 }
 
 /// `encrypt[key, context](buffer[HEADER_BYTES..len - TAG_BYTES])` in place.
@@ -187,15 +197,16 @@ pub(crate) fn encrypt(
     buffer
 }
 
-/// Opens a small ciphertext into exactly `N` bytes that are wiped on drop.
+/// Opens a small ciphertext into exactly `N` bytes that are wiped on drop, on the heap: returning
+/// them moves no secret.
 pub(crate) fn decrypt_exact<const N: usize>(
     key: &[u8; KEY_BYTES],
     context: &[u8],
     ciphertext: &[u8],
-) -> Result<Zeroizing<[u8; N]>, OpenError> {
+) -> Result<Box<Zeroizing<[u8; N]>>, OpenError> {
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
     let opened = decrypt_in_place(key, context, &mut buffer)?;
-    let mut out = Zeroizing::new([0; N]);
+    let mut out = Box::new(Zeroizing::new([0; N]));
     if opened.len() != N {
         return Err(OpenError);
     }

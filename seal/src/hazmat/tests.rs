@@ -107,7 +107,7 @@ fn hpke_agrees_with_rfc_9180() {
     let mut clamped = array("skRm");
     clamped[0] &= 0xf8;
     clamped[31] = clamped[31] & 0x7f | 0x40;
-    assert_eq!((*private, public), (clamped, array("pkRm")));
+    assert_eq!((**private, public), (clamped, array("pkRm")));
     assert_eq!(public_key_of(&private), public);
     for export in vector["exports"].as_array().unwrap() {
         let label = bytes(&export["exporter_context"]);

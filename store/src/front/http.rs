@@ -116,6 +116,15 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     page.gauge("secretd_sessions", "Agents' sessions held by this manager.", sessions);
     let connections = service.connections.count() as u64;
     page.gauge("secretd_connections", "Connections to this manager's port.", connections);
+    let live = seal::live_secrets();
+    let help = "Data keys in memory at this moment: each for the time of one wrap.";
+    page.gauge("secretd_live_data_keys", help, live.data_keys as u64);
+    let help = "Values in clear in memory at this moment: a manager never has any.";
+    page.gauge("secretd_live_values", help, live.values as u64);
+    if let Some(free) = crate::memory::free_slots() {
+        let help = "Keys that still fit into protected memory; more live in ordinary memory.";
+        page.gauge("secretd_key_memory_free", help, free as u64);
+    }
     let (autolock, behind) = service.locking_figures();
     let help = "1 if this manager cannot open its key file by itself after a restart.";
     page.gauge("secretd_autolock", help, u64::from(autolock));
