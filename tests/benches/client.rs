@@ -77,15 +77,27 @@ impl Connection {
     pub(crate) fn seal(&self, name: &str) -> (pb::CreateSecretRequest, std::time::Duration) {
         let began = Instant::now();
         let value = Plaintext::born(32, |bytes| bytes.fill(7)).unwrap();
+        let request = self.seal_value(name, value, || {});
+        (request, began.elapsed())
+    }
+
+    /// Seals a value for a create under that name; `meanwhile` runs while its data key is there.
+    pub(crate) fn seal_value(
+        &self,
+        name: &str,
+        value: Plaintext,
+        meanwhile: impl FnOnce(),
+    ) -> pb::CreateSecretRequest {
         let parsed: SecretName = name.parse().unwrap();
-        let payload = self.sender.seal(value, Operation::Create, &parsed.folded());
-        let request = pb::CreateSecretRequest {
+        let encrypted = self.sender.encrypt(value);
+        meanwhile();
+        let payload = self.sender.seal_key(&encrypted, Operation::Create, &parsed.folded());
+        pb::CreateSecretRequest {
             request_key: key(),
             name: name.to_owned(),
             payload: Some(payload.into()),
             ..pb::CreateSecretRequest::default()
-        };
-        (request, began.elapsed())
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{PROGRAMS, WIRE, assert_nowhere};
 const TEST: &str = "keys_are_in_the_slab_and_an_unlock_key_is_nowhere";
 
 /// Memory that remembers where keys were put, so that they can be looked for elsewhere.
-struct Places(Mutex<Vec<usize>>);
+pub(crate) struct Places(Mutex<Vec<usize>>);
 
 static PLACES: Places = Places(Mutex::new(Vec::new()));
 
@@ -37,8 +37,15 @@ impl KeyMemory for Places {
 }
 
 impl Places {
+    /// The one of this process, where its keys are from now on.
+    pub(crate) fn installed() -> &'static Self {
+        // By another test of this process, if not now.
+        seal::install_key_memory(&PLACES);
+        &PLACES
+    }
+
     /// Every key of this process that is not wiped yet, as the kernel shows it.
-    fn keys(&self) -> Vec<[u8; 32]> {
+    pub(crate) fn keys(&self) -> Vec<[u8; 32]> {
         let mut memory = File::open("/proc/self/mem").unwrap();
         let mut keys = Vec::new();
         for place in self.0.lock().unwrap().iter() {
@@ -71,7 +78,7 @@ fn keys_are_in_the_slab_and_an_unlock_key_is_nowhere() {
         return;
     }
     let _one = WIRE.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(seal::install_key_memory(&PLACES));
+    Places::installed();
     let wire = Wire::listen();
     let mut lab = Lab::new(PROGRAMS);
     "trace".clone_into(&mut lab.log);
@@ -86,9 +93,7 @@ fn keys_are_in_the_slab_and_an_unlock_key_is_nowhere() {
         let mut members = members.iter();
         members.all(|m| m["state"] == "voter" && m["key_file_generation"] == 1).then_some(())
     });
-    let protection = lab.members()[0]["memory_protection"].clone();
-    if protection != "memfd_secret" {
-        println!("{TEST}: skipped: keys lie in memory that root reads here ({protection})");
+    if !protects_keys(&lab, TEST) {
         return;
     }
     let made = lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
@@ -125,8 +130,17 @@ fn keys_are_in_the_slab_and_an_unlock_key_is_nowhere() {
     assert_eq!(search.bytes(&mut captured.as_slice(), "the wire"), Vec::<String>::new());
 }
 
-/// A manager's keys lie where not even root's tools read them.
-fn assert_slab_cannot_be_read(pid: u32) {
+/// Whether keys lie where root does not read them.
+pub(crate) fn protects_keys(lab: &Lab, test: &str) -> bool {
+    let protection = lab.members()[0]["memory_protection"].clone();
+    if protection != "memfd_secret" {
+        println!("{test}: skipped: keys lie in memory that root reads here ({protection})");
+    }
+    protection == "memfd_secret"
+}
+
+/// A program's keys lie where not even root's tools read them.
+pub(crate) fn assert_slab_cannot_be_read(pid: u32) {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let slabs: Vec<_> = maps.lines().filter(|line| line.contains("secretmem")).collect();
     assert!(!slabs.is_empty(), "process {pid} has its keys in memfd_secret(2)");

@@ -6,14 +6,19 @@
 //! and removed.
 //! Meanwhile and afterwards, with connections still open, the memory of every process of ours is
 //! searched, every file, and everything that went over the loopback. Each search must also find
-//! what was planted for it. Keys and cores: `keys`. Not here: nodes that were told to keep a value.
+//! what was planted for it. Keys and cores: `keys`; data keys, and values while others create fifty
+//! secrets a second: `data_keys`. Not here: nodes that were told to keep a value.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+#[path = "../benches/client.rs"]
+mod client;
+mod data_keys;
 mod keys;
+mod others;
 mod search;
 mod wire;
 
@@ -48,9 +53,7 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     let mut lab = Lab::new(PROGRAMS);
     LOG.clone_into(&mut lab.log);
     LOG.clone_into(&mut lab.agents_log);
-    lab.found();
-    lab.join();
-    lab.join();
+    let ports = found_with_metrics(&mut lab, 3);
     lab.agent("n1");
     lab.agent("n2");
     let ctl = lab.ctl();
@@ -70,6 +73,7 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     let task = processes().into_iter().find(|process| process.is(&sleep)).unwrap();
     let mounted = Path::new("/proc").join(task.pid.to_string()).join("root/run/secrets/canary");
     assert_eq!(std::fs::read(mounted).unwrap(), value);
+    assert!(held_by_agents(&lab).contains(&(1, 1)), "an agent holds its data key, and says so");
     assert_nowhere(&search, &lab, 1, "while its task runs");
 
     // The leader goes; the log keys change, and the root key.
@@ -92,6 +96,7 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
         (!processes().iter().any(|process| process.pid == task.pid)).then_some(())
     });
     assert_nowhere(&search, &lab, 0, "after it was removed");
+    assert_key_memory_is_empty(&lab, &ports);
 
     let captured = wire.end();
     assert!(captured.len() > 100_000, "{} bytes went over the loopback", captured.len());
@@ -100,6 +105,68 @@ fn a_value_is_in_its_tasks_filesystem_and_nowhere_else() {
     wire::send(&value);
     let found = search.bytes(&mut wire.end().as_slice(), "the wire");
     assert!(!found.is_empty(), "what is sent in clear is found among what is captured");
+}
+
+/// Managers of one cluster that show figures; gives the ports of these.
+fn found_with_metrics(lab: &mut Lab, count: usize) -> Vec<u16> {
+    let mut ports = Vec::new();
+    for number in 1..=count {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let join = (number > 1).then(|| (lab.token("manager"), lab.address()));
+        let index = lab.start_manager(&["--http", &format!("127.0.0.1:{port}")]);
+        let name = format!("m{number}");
+        match &join {
+            None => lab.ctl_of(index).ok(&["cluster", "init", "--hostname", &name]),
+            Some((token, address)) => {
+                let join = ["cluster", "join", "--token", token, "--hostname", &name, address];
+                lab.ctl_of(index).ok(&join)
+            }
+        };
+        ports.push(port);
+    }
+    ports
+}
+
+/// Secrets and data keys that each agent holds, by its last word.
+fn held_by_agents(lab: &Lab) -> Vec<(usize, usize)> {
+    let last = |log: &str| -> Option<(usize, usize)> {
+        let line = log.lines().rfind(|line| line.contains("secrets_held"))?;
+        let number = |name: &str| -> Option<usize> {
+            line.split(' ').find_map(|word| word.strip_prefix(name))?.parse().ok()
+        };
+        assert_eq!(number("live.values="), Some(0), "{line}");
+        Some((number("secrets=")?, number("live.data_keys=")?))
+    };
+    lab.agents.iter().filter_map(|agent| last(&agent.daemon.log())).collect()
+}
+
+/// Key memory, which cannot be read, holds no data key and no value: by the programs' own count. A
+/// manager never has a value, and data keys only for the time of a wrap.
+fn assert_key_memory_is_empty(lab: &Lab, ports: &[u16]) {
+    let figure = |port: &u16, name: &str| -> u64 {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", *port)).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut page).unwrap();
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} in {page}")).parse().unwrap()
+    };
+    for port in ports {
+        assert!(figure(port, "secretd_key_memory_free") > 0);
+        until("no data key is left", || {
+            (figure(port, "secretd_live_data_keys") == 0).then_some(())
+        });
+        assert_eq!(figure(port, "secretd_live_values"), 0);
+    }
+    until("no agent holds anything", || {
+        held_by_agents(lab).iter().all(|held| *held == (0, 0)).then_some(())
+    });
+    if keys::protects_keys(lab, TEST) {
+        let managers = lab.managers.iter().map(|manager| &manager.daemon);
+        for daemon in managers.chain(lab.agents.iter().map(|agent| &agent.daemon)) {
+            keys::assert_slab_cannot_be_read(daemon.pid());
+        }
+    }
 }
 
 /// Searches every process and every file of a laboratory in which so many tasks run, and which now
