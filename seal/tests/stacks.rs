@@ -120,7 +120,10 @@ static MAY: AtomicUsize = AtomicUsize::new(0);
 
 /// A key was used. Waits, touching no stack to speak of, until what that left was looked for.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a frame of its own would lie where copies are looked for")]
+#[expect(
+    clippy::inline_always,
+    reason = "a frame of its own would lie where copies are looked for"
+)]
 fn used() {
     let number = USED.fetch_add(1, Ordering::SeqCst) + 1;
     while MAY.load(Ordering::SeqCst) < number {

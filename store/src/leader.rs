@@ -6,6 +6,7 @@
 //! harm. Nothing is remembered here that a new leader could not work out again.
 
 mod shredding;
+mod transit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,8 @@ use state::{Change, Observed, Outcome, Scope};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::ca;
+#[cfg(test)]
+pub(crate) use self::transit::{TransitStep, transit_step};
 use crate::roots;
 use crate::service::{Service, describe, now};
 
@@ -542,20 +544,6 @@ impl Duty {
         tracing::info!(member = %id, "member_votes");
         self.propose(Command::SetMemberState { member: id, state: MemberState::Voter }).await;
         Ok(())
-    }
-
-    /// A transit key is a week old: a new one; the one before goes when it has ended.
-    async fn rotate_transit_key(&self) {
-        let Ok(cluster) = self.service.cluster() else { return };
-        let Some(current) = cluster.transit_keys.get(&cluster.current_transit) else { return };
-        if now().ms_since(current.created_at) < ca::TRANSIT_ROTATION_MS {
-            return;
-        }
-        let old = cluster.transit_keys.keys().find(|id| **id != cluster.current_transit);
-        if let Some(old) = old {
-            self.propose(Command::RetireTransitKey { id: *old }).await;
-        }
-        self.add_transit_key(&cluster).await;
     }
 
     /// Nobody is waited for any more, and no entry has said so: time went by.

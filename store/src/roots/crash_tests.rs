@@ -20,8 +20,10 @@ use state::object::Cluster;
 use state::{Phase, Refusal};
 
 use super::*;
+use crate::ca;
 use crate::disk::{Cut, SimulatedDisk};
 use crate::keys::AcceptedFor;
+use crate::leader::{TransitStep, transit_step};
 use crate::raft::Pool;
 use crate::raft::rotation::alone::{Alone, Keeper, ME, first_command, place, pool};
 
@@ -318,6 +320,84 @@ async fn a_key_that_is_not_announced_is_destroyed_and_one_that_may_be_is_kept() 
     assert!(again.advance().await.unwrap());
     assert_eq!((held(), serving.keyring.root_ids()), (vec![active], vec![active]));
     serving.alone.raft.shut_down().await;
+}
+
+/// Weeks after the cluster was founded.
+fn week(number: u64) -> Timestamp {
+    Timestamp(1_000 + number * ca::TRANSIT_ROTATION_MS)
+}
+
+impl Serving {
+    /// What a leader does for the transit key at a time.
+    async fn renew_transit_key(&self, now: Timestamp) {
+        while let Some(step) = transit_step(&self.cluster(), now) {
+            let command = match step {
+                TransitStep::Retire(id) => Command::RetireTransitKey { id },
+                TransitStep::Make => {
+                    let (cluster, root) = (self.cluster(), self.alone.keeper.root());
+                    let authority = self.keyring.ca_key(&cluster).unwrap();
+                    let made = ca::make_transit_key(cluster.realm, &root, &authority, now);
+                    let (id, key) = made.unwrap();
+                    Command::AddTransitKey { id, key }
+                }
+            };
+            self.put(command).await.unwrap();
+        }
+    }
+
+    /// The transit keys, newest first.
+    fn transit_keys(&self) -> Vec<(Timestamp, KeyId)> {
+        let cluster = self.cluster();
+        let keys = cluster.transit_keys.iter().map(|(id, key)| (key.created_at, *id));
+        let mut keys: Vec<_> = keys.collect();
+        keys.sort_unstable_by(|one, other| other.cmp(one));
+        assert_eq!(keys.first().map(|(_, id)| *id), Some(cluster.current_transit));
+        keys
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transit_key_rotation_cut_short_at_any_durable_step_is_gone_on_with() {
+    let (disk, pool) = (SimulatedDisk::new(), pool());
+    let keeper = Keeper::make(&disk);
+    let first = first_command(&keeper.root());
+    let serving = Serving::start(&disk, keeper, pool.clone()).await;
+    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+    serving.alone.propose(first).await;
+    serving.renew_transit_key(week(1)).await;
+    serving.create(0).await;
+    let before = serving.transit_keys();
+    disk.record_cuts(Arc::new(AtomicU64::new(1)));
+    serving.renew_transit_key(week(2)).await;
+    serving.create(1).await;
+    let cuts = disk.cuts();
+    assert_eq!(serving.transit_keys()[1], before[0], "the one of before stays for a week");
+    serving.assert_whole(2);
+    serving.alone.raft.shut_down().await;
+
+    let mut found = BTreeSet::new();
+    for cut in cuts {
+        for survivors in BTreeSet::from([0, cut.pending()]) {
+            let left = cut.disk(survivors);
+            let again = Serving::start(&left, Keeper::open(&left), pool.clone()).await;
+            again.alone.leads().await;
+            again.alone.raft.barrier().await.unwrap();
+            found.insert(match again.transit_keys()[..] {
+                [(at, _), _] if at == week(1) => "not begun",
+                [(at, _)] if at == week(1) => "one is retired",
+                [(at, _), _] if at == week(2) => "complete",
+                _ => "something else",
+            });
+            again.renew_transit_key(week(2)).await;
+            let keys = again.transit_keys();
+            assert_eq!((keys[0].0, keys[1]), (week(2), before[0]));
+            assert_eq!(keys.len(), 2);
+            again.create(2).await;
+            again.assert_whole(1);
+            again.alone.raft.shut_down().await;
+        }
+    }
+    assert_eq!(found, ["complete", "not begun", "one is retired"].into());
 }
 
 /// An operator who gives up while the leader writes the key has announced nothing.
