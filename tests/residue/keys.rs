@@ -133,10 +133,12 @@ fn keys_are_in_the_slab_and_an_unlock_key_is_nowhere() {
 /// Whether keys lie where root does not read them.
 pub(crate) fn protects_keys(lab: &Lab, test: &str) -> bool {
     let protection = lab.members()[0]["memory_protection"].clone();
-    if protection != "memfd_secret" {
-        println!("{test}: skipped: keys lie in memory that root reads here ({protection})");
+    let protects = protection == "memfd_secret";
+    if !protects {
+        let reason = format!("keys lie in memory that root reads ({protection})");
+        sys::require::skip(test, sys::require::Need::MemfdSecret, &reason);
     }
-    protection == "memfd_secret"
+    protects
 }
 
 /// A program's keys lie where not even root's tools read them.

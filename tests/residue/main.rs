@@ -149,7 +149,7 @@ fn assert_key_memory_is_empty(lab: &Lab, ports: &[u16]) {
         let mut page = String::new();
         std::io::Read::read_to_string(&mut stream, &mut page).unwrap();
         let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("{name} in {page}")).parse().unwrap()
+        value.expect(name).parse().unwrap()
     };
     for port in ports {
         assert!(figure(port, "secretd_key_memory_free") > 0);
