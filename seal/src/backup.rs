@@ -129,7 +129,7 @@ impl BackupCall<'_> {
         })?;
         let context = Context::RootKey { root_key_id }.encode();
         let bytes = hazmat::decrypt_exact::<KEY_BYTES>(key.bytes(), &context, sealed.as_bytes())?;
-        let root = RootKey::of(KeyBytes::born(|master| master.copy_from_slice(&*bytes)));
+        let root = RootKey::of(KeyBytes::born(|master| master.copy_from_slice(&**bytes)));
         if root.id() == root_key_id { Ok(BackupRoot(root)) } else { Err(OpenError) }
     }
 }

@@ -178,7 +178,7 @@ impl PeersHalf {
             hazmat::decapsulate(private.bytes(), encapsulation.key(), context, key)
         })?;
         let bytes = hazmat::decrypt_exact::<KEY_BYTES>(key.bytes(), context, sealed.as_bytes())?;
-        Ok(Self(KeyBytes::born(|half| half.copy_from_slice(&*bytes))))
+        Ok(Self(KeyBytes::born(|half| half.copy_from_slice(&**bytes))))
     }
 }
 

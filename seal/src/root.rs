@@ -236,7 +236,7 @@ impl RootKey {
         let bytes =
             hazmat::decrypt_exact::<KEY_BYTES>(self.peers.bytes(), &context, key.as_bytes())?;
         let secret =
-            PeerSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&*bytes)));
+            PeerSecretKey::from_private(KeyBytes::born(|key| key.copy_from_slice(&**bytes)));
         if secret.public().id() == peer_key_id { Ok(secret) } else { Err(OpenError) }
     }
 }

@@ -71,9 +71,11 @@ pub(crate) fn hkdf_of_two(
     info: &[u8],
     out: &mut [u8; KEY_BYTES],
 ) {
-    hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), key)
-        .expand(info, out)
-        .expect("one hash is not longer than 255");
+    stack::wiped(|| {
+        hkdf::Hkdf::<sha2::Sha256>::new(Some(salt), key)
+            .expand(info, out)
+            .expect("one hash is not longer than 255");
+    });
 }
 
 /// HMAC-SHA256 (RFC 2104).

@@ -226,7 +226,7 @@ async fn rotate_once(pool: Arc<Pool>) -> Run {
     serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
     serving.alone.propose(first).await;
     // The CA is rotated meanwhile: two more keys are wrapped.
-    let begin = crate::ca::succeed(&serving.keyring, &serving.cluster(), Timestamp(1)).unwrap();
+    let begin = ca::succeed(&serving.keyring, &serving.cluster(), Timestamp(1)).unwrap();
     serving.alone.propose(Command::BeginCaRotation(Box::new(begin))).await;
     assert_eq!(serving.state().authorities().count(), 2);
     for number in 0..BEFORE {
@@ -335,7 +335,7 @@ impl Serving {
                 TransitStep::Retire(id) => Command::RetireTransitKey { id },
                 TransitStep::Make => {
                     let (cluster, root) = (self.cluster(), self.alone.keeper.root());
-                    let authority = self.keyring.ca_key(&cluster).unwrap();
+                    let authority = self.keyring.ca_key(&cluster.authority).unwrap();
                     let made = ca::make_transit_key(cluster.realm, &root, &authority, now);
                     let (id, key) = made.unwrap();
                     Command::AddTransitKey { id, key }
