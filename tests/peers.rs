@@ -67,6 +67,7 @@ impl Cluster {
                 created_at: Timestamp(0),
                 not_after: Timestamp(u64::MAX),
                 signature: Blob::default(),
+                signatures: None,
             },
             recipients: vec![],
             payload_quota_bytes: 1 << 20,
@@ -81,6 +82,7 @@ impl Cluster {
                 issued_at: Timestamp(0),
                 not_after: Timestamp(u64::MAX),
                 revoked: false,
+                authority: None,
             },
             level_max: LEVEL,
         };

@@ -26,6 +26,7 @@ use tonic::Status;
 
 use crate::enrol::{self, Unanswered};
 use crate::identity::{Attempt, DataFolder, Identity, IdentityError, PATIENCE};
+use crate::machine;
 use crate::session::schedule::{Backoff, Random};
 
 /// How long managers are tried. Whoever starts the agent tries again.
@@ -113,6 +114,8 @@ async fn ask(
     managers: &[String],
 ) -> Result<pb::Enrolled, JoinError> {
     let config = tls::joiner_config(token.ca_digest, token.realm).map_err(JoinError::Tls)?;
+    // Once: a retry is the same request.
+    let machine = machine::of_this_process();
     let request = || pb::EnrollAgentRequest {
         request_key: attempt.request_key.as_bytes().to_vec().into(),
         token: Some(pb::TokenProof {
@@ -124,6 +127,7 @@ async fn ask(
         // A node of its own.
         node_id: String::new(),
         node_proof: bytes::Bytes::new(),
+        machine: Some(machine.clone()),
     };
     let deadline = Instant::now() + GIVE_UP_AFTER;
     let mut pauses = PAUSES;

@@ -33,6 +33,7 @@ mod identity;
 mod join;
 mod logging;
 pub mod logs;
+mod machine;
 mod memory;
 pub mod mount;
 pub mod output;

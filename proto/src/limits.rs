@@ -56,6 +56,14 @@ pub const CONSTRAINTS_MAX: usize = 64;
 /// Longest placement constraint, in bytes.
 pub const CONSTRAINT_BYTES_MAX: usize = 512;
 
+/// Longest name of an operating system or an architecture that an agent may give, in bytes: those
+/// that there are have a dozen.
+pub const PLATFORM_BYTES_MAX: usize = 64;
+
+/// Restarts within a window that a policy may allow: the time of each is kept in the task, and who
+/// restarts more often within a window means no bound.
+pub const RESTARTS_IN_WINDOW_MAX: u64 = 100;
+
 /// Replicas of one service.
 pub const REPLICAS_MAX: u64 = 10_000;
 

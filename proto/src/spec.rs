@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{SecretId, Version};
 use crate::limits::{
     ARGUMENTS_MAX, CONSTRAINT_BYTES_MAX, CONSTRAINTS_MAX, EXTENSION_BYTES_MAX, REFERENCES_MAX,
-    REPLICAS_MAX, SPEC_BYTES_MAX,
+    REPLICAS_MAX, RESTARTS_IN_WINDOW_MAX, SPEC_BYTES_MAX,
 };
 use crate::name::{Labels, SecretName, ServiceName, Target};
 
@@ -598,6 +598,10 @@ impl ServiceSpec {
         bound("the environment", task.env.len(), ARGUMENTS_MAX)?;
         bound("the number of constraints", task.placement.constraints.len(), CONSTRAINTS_MAX)?;
         bound("the number of extensions", self.extensions.len(), 8)?;
+        let restart = &task.restart;
+        if restart.window_ms > 0 && restart.attempts_max > RESTARTS_IN_WINDOW_MAX {
+            return Err(SpecError::Limit { what: "restarts within a window", limit: 100 });
+        }
         for extension in self.extensions.values() {
             bound("an extension", extension.0.len(), EXTENSION_BYTES_MAX)?;
         }
@@ -708,6 +712,15 @@ mod tests {
         assert!(replicas.check().is_ok());
         replicas.mode = Mode::Replicated(REPLICAS_MAX + 1);
         assert!(replicas.check().is_err());
+
+        let mut restarts = spec(vec![]);
+        restarts.task.restart.window_ms = 1;
+        restarts.task.restart.attempts_max = RESTARTS_IN_WINDOW_MAX;
+        assert!(restarts.check().is_ok());
+        restarts.task.restart.attempts_max += 1;
+        assert!(restarts.check().is_err());
+        restarts.task.restart.window_ms = 0;
+        assert!(restarts.check().is_ok(), "without a window no times are kept");
 
         let mut text = spec(vec![]);
         text.task.args = vec!["x".repeat(SPEC_BYTES_MAX)];

@@ -1,8 +1,9 @@
 //! Waiting until a service runs, and telling what it waits for.
 //!
 //! The rule is Docker's: every slot has a task of the current spec that runs, and it stays so for
-//! the spec's monitor time. A task that may not be restarted counts when it completed. Asked again
-//! every so often: the operators' calls have no watch. Not here: printing.
+//! the spec's monitor time. A task that may not be restarted counts when it completed. An update is
+//! through when the managers say so; one that was paused, or rolled back though nobody asked for it,
+//! is a failure. Asked again every so often: the operators' calls have no watch. Not here: printing.
 //!
 //! Invariant: nothing is told twice; an interrupt ends the waiting, not the service.
 
@@ -36,10 +37,22 @@ enum Standing {
     Failed { task: String, reason: String },
 }
 
+/// What a command asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// That what was declared runs.
+    Declared,
+    /// That what was declared before runs again.
+    RolledBack,
+}
+
 /// What there is to wait for.
 struct Watch<'a> {
     connection: &'a Connection,
     printer: Printer,
+    goal: Goal,
+    /// Why the managers roll back.
+    rolled_back: Option<String>,
     told: BTreeSet<String>,
     last: Option<Standing>,
 }
@@ -48,9 +61,11 @@ struct Watch<'a> {
 pub(crate) async fn wait(
     connection: &Connection,
     service_id: &str,
+    goal: Goal,
     printer: Printer,
 ) -> Result<(), Error> {
-    let mut watch = Watch { connection, printer, told: BTreeSet::new(), last: None };
+    let (told, last, rolled_back) = (BTreeSet::new(), None, None);
+    let mut watch = Watch { connection, printer, goal, rolled_back, told, last };
     tokio::select! {
         ended = watch.until_converged(service_id) => ended,
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(Some(format!(
@@ -74,15 +89,18 @@ impl Watch<'_> {
             let name = service.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default();
             let standing = standing(&service, &tasks);
             self.tell(&name, &tasks, &standing);
+            let update = service.update.clone();
+            let updating = self.follow(&name, update.as_ref())?;
             match &standing {
+                Standing::Converged if updating => {}
                 Standing::Converged => {
+                    // The managers have watched an update themselves.
                     let since = *since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= monitor(&service) {
-                        self.printer.progress(&format!("service {name} converged"));
-                        return Ok(());
+                    if update.is_some() || since.elapsed() >= monitor(&service) {
+                        return self.converged(&name);
                     }
                 }
-                Standing::Failed { task, reason } => {
+                Standing::Failed { task, reason } if !updating => {
                     return Err(Error::failed(
                         Kind::Precondition,
                         format!("task {task} ended and is not restarted"),
@@ -94,10 +112,58 @@ impl Watch<'_> {
                     ))
                     .into());
                 }
-                Standing::Running { .. } => since = None,
+                Standing::Running { .. } | Standing::Failed { .. } => since = None,
             }
             tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Follows the update that runs, or the last one; whether it runs.
+    fn follow(&mut self, name: &str, update: Option<&pb::UpdateStatus>) -> Result<bool, Error> {
+        let Some(update) = update else { return Ok(false) };
+        let paused = |what: &str| {
+            Err(Error::failed(Kind::Precondition, format!("{what} of service {name} is paused"))
+                .because(update.message.clone())
+                .hint(format!("see its tasks with `secretctl service ps --all {name}`"))
+                .hint(format!(
+                    "declare something better with `secretctl service update {name} …`, or go back \
+                     with `secretctl service rollback {name}`"
+                ))
+                .into())
+        };
+        match update.state() {
+            pb::UpdateState::Paused => paused("the update"),
+            pb::UpdateState::RollbackPaused => paused("the rollback"),
+            pb::UpdateState::RollbackStarted => {
+                if self.rolled_back.is_none() && self.goal == Goal::Declared {
+                    self.printer.progress(&format!("{name}: {}", update.message));
+                }
+                self.rolled_back = Some(update.message.clone());
+                Ok(true)
+            }
+            pb::UpdateState::Updating => Ok(true),
+            pb::UpdateState::RollbackCompleted => {
+                // It may have been over before it was seen.
+                self.rolled_back.get_or_insert_with(|| update.message.clone());
+                Ok(false)
+            }
+            pb::UpdateState::Completed => Ok(false),
+        }
+    }
+
+    /// Everything runs; whether it is what was asked for.
+    fn converged(&self, name: &str) -> Result<(), Error> {
+        if let (Some(why), Goal::Declared) = (&self.rolled_back, self.goal) {
+            return Err(Error::failed(
+                Kind::Precondition,
+                format!("service {name} was rolled back: what was declared before runs again"),
+            )
+            .because(why.clone())
+            .hint(format!("see the tasks that failed with `secretctl service ps --all {name}`"))
+            .into());
+        }
+        self.printer.progress(&format!("service {name} converged"));
+        Ok(())
     }
 
     /// Tells what changed: the count, why a task waits, how one ended.

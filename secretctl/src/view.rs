@@ -151,6 +151,64 @@ pub(crate) struct Restart {
     pub(crate) window_ms: u64,
 }
 
+/// How updates or rollbacks roll.
+#[derive(Serialize)]
+pub(crate) struct UpdateConfig {
+    pub(crate) parallelism: u64,
+    pub(crate) delay_ms: u64,
+    pub(crate) monitor_ms: u64,
+    pub(crate) order: &'static str,
+    pub(crate) failure_action: &'static str,
+    pub(crate) max_failure_ratio: f64,
+}
+
+impl From<pb::UpdateConfig> for UpdateConfig {
+    fn from(config: pb::UpdateConfig) -> Self {
+        Self {
+            parallelism: config.parallelism,
+            delay_ms: config.delay_ms,
+            monitor_ms: config.monitor_ms,
+            order: match config.order() {
+                pb::UpdateOrder::StopFirst => "stop-first",
+                pb::UpdateOrder::StartFirst => "start-first",
+            },
+            failure_action: match config.failure_action() {
+                pb::FailureAction::Pause => "pause",
+                pb::FailureAction::Continue => "continue",
+                pb::FailureAction::Rollback => "rollback",
+            },
+            max_failure_ratio: f64::from(config.failure_ratio_millionths_max) / 1e6,
+        }
+    }
+}
+
+/// The update or rollback that runs, or the last one.
+#[derive(Serialize)]
+pub(crate) struct UpdateStatus {
+    pub(crate) state: &'static str,
+    pub(crate) started_at: Option<String>,
+    pub(crate) completed_at: Option<String>,
+    pub(crate) message: String,
+}
+
+impl From<pb::UpdateStatus> for UpdateStatus {
+    fn from(status: pb::UpdateStatus) -> Self {
+        Self {
+            state: match status.state() {
+                pb::UpdateState::Updating => "updating",
+                pb::UpdateState::Paused => "paused",
+                pb::UpdateState::Completed => "completed",
+                pb::UpdateState::RollbackStarted => "rollback_started",
+                pb::UpdateState::RollbackPaused => "rollback_paused",
+                pb::UpdateState::RollbackCompleted => "rollback_completed",
+            },
+            started_at: at(status.started_at),
+            completed_at: at(status.completed_at),
+            message: status.message,
+        }
+    }
+}
+
 /// A service, and what its tasks are.
 #[derive(Serialize)]
 pub(crate) struct Service {
@@ -173,12 +231,19 @@ pub(crate) struct Service {
     pub(crate) restart: Option<Restart>,
     pub(crate) constraints: Vec<String>,
     pub(crate) replicas_per_node_max: u64,
+    pub(crate) spread_over: Vec<String>,
+    pub(crate) reserved_nano_cpus: u64,
+    pub(crate) reserved_memory_bytes: u64,
+    pub(crate) update_config: Option<UpdateConfig>,
+    pub(crate) rollback_config: Option<UpdateConfig>,
+    pub(crate) force_update: u64,
     pub(crate) logs: &'static str,
     pub(crate) created_at: Option<String>,
     pub(crate) updated_at: Option<String>,
     pub(crate) revision: u64,
     pub(crate) spec_revision: u64,
     pub(crate) has_previous_spec: bool,
+    pub(crate) update: Option<UpdateStatus>,
 }
 
 const UNKNOWN: &str = "unknown";
@@ -206,6 +271,7 @@ impl From<pb::ServiceInfo> for Service {
         let spec = info.spec.unwrap_or_default();
         let task = spec.task.unwrap_or_default();
         let placement = task.placement.unwrap_or_default();
+        let resources = task.resources.unwrap_or_default();
         let (mode, replicas) = match spec.mode {
             Some(pb::service_spec::Mode::Replicas(replicas)) => ("replicated", Some(replicas)),
             Some(pb::service_spec::Mode::Global(_)) => ("global", None),
@@ -236,12 +302,19 @@ impl From<pb::ServiceInfo> for Service {
             }),
             constraints: placement.constraints,
             replicas_per_node_max: placement.replicas_per_node_max,
+            spread_over: placement.spread_over,
+            reserved_nano_cpus: resources.reserved_nano_cpus,
+            reserved_memory_bytes: resources.reserved_memory_bytes,
+            update_config: spec.update.map(Into::into),
+            rollback_config: spec.rollback.map(Into::into),
+            force_update: task.force_update,
             logs: log_policy(task.logs),
             created_at: at(info.created_at),
             updated_at: at(info.updated_at),
             revision: info.revision,
             spec_revision: info.spec_revision,
             has_previous_spec: info.previous_spec.is_some(),
+            update: info.update.map(Into::into),
         }
     }
 }
@@ -390,6 +463,15 @@ impl From<pb::MemberInfo> for Member {
     }
 }
 
+/// What a node's agent said of its machine when it was admitted.
+#[derive(Serialize)]
+pub(crate) struct Machine {
+    pub(crate) nano_cpus: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) os: String,
+    pub(crate) architecture: String,
+}
+
 /// A machine.
 #[derive(Serialize)]
 pub(crate) struct Node {
@@ -406,6 +488,7 @@ pub(crate) struct Node {
     pub(crate) created_at: Option<String>,
     pub(crate) updated_at: Option<String>,
     pub(crate) revision: u64,
+    pub(crate) machine: Option<Machine>,
 }
 
 impl From<pb::NodeInfo> for Node {
@@ -432,6 +515,12 @@ impl From<pb::NodeInfo> for Node {
             created_at: at(info.created_at),
             updated_at: at(info.updated_at),
             revision: info.revision,
+            machine: info.machine.map(|machine| Machine {
+                nano_cpus: machine.nano_cpus,
+                memory_bytes: machine.memory_bytes,
+                os: machine.os,
+                architecture: machine.architecture,
+            }),
         }
     }
 }

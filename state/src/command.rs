@@ -28,8 +28,8 @@ use crate::boot::BootCommand;
 use crate::ca_rotation::BeginCaRotation;
 use crate::incarnation::BeginIncarnation;
 use crate::object::{
-    Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, NodeState,
-    OperatorRole, RequestMark, SlotRecipient, TransitKey,
+    Authority, Availability, Blob, Certificate, Digest, Machine, MemberState, NodeReport,
+    NodeState, OperatorRole, RequestMark, SlotRecipient, TransitKey,
 };
 use crate::read_back::ReadBackCommand;
 use crate::restore::RestoreCluster;
@@ -559,6 +559,9 @@ pub struct AdmitAgent {
     /// What the cluster stands by.
     #[n(6)]
     pub certificate: Certificate,
+    /// What it says of its machine, fixed from now on.
+    #[n(7)]
+    pub machine: Option<Machine>,
 }
 
 /// Admits a manager.

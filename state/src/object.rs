@@ -5,6 +5,7 @@
 //!
 //! Invariant: nothing here is secret in clear; keys stand wrapped, payloads sealed.
 
+mod machine;
 mod service;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,9 @@ use proto::identity::{Principal, Role, Subject};
 use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
 
-use crate::read_back::KeptUnlockKey;
-
+pub use self::machine::Machine;
 pub use self::service::{Place, ResolvedReference, Service, StatusChange, Task};
+use crate::read_back::KeptUnlockKey;
 
 /// Which request made an object: its caller, its key, the digest of what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -356,6 +357,9 @@ pub struct Node {
     /// What its agent says that differs from this record; shown, never used.
     #[n(10)]
     pub report: NodeReport,
+    /// What its agent said of the machine when it was admitted.
+    #[n(11)]
+    pub machine: Option<Machine>,
 }
 
 /// What an agent says of its machine: shown to people, never used to place tasks.

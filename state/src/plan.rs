@@ -84,15 +84,21 @@ fn belongs_on(service: &Service, id: NodeId, node: &Node) -> bool {
         && schedule::meets(&service.spec.task.placement, id, node)
 }
 
-/// How many tasks a service is to have: its replicas, or the nodes that a global one belongs on.
-pub fn places_wanted(state: &State, service: &Service) -> u64 {
-    match service.spec.mode {
-        Mode::Replicated(replicas) => replicas,
-        Mode::Global => {
-            let nodes = state.nodes.iter();
-            nodes.filter(|(id, node)| belongs_on(service, **id, node)).count() as u64
-        }
+/// How many tasks of what is declared a service is to have: its replicas, or the nodes that a global
+/// one belongs on. A paused node gets none: it counts if it has one.
+pub fn places_wanted(state: &State, id: ServiceId, service: &Service) -> u64 {
+    if let Mode::Replicated(replicas) = service.spec.mode {
+        return replicas;
     }
+    let tasks = state.tasks_of_service(id).filter(|(_, task)| {
+        task.is_live() && task.is_wanted() && task.spec_revision == service.spec_revision
+    });
+    let has: BTreeSet<_> = tasks.filter_map(|(_, task)| task.for_node).collect();
+    let nodes = state.nodes.iter().filter(|(id, node)| {
+        belongs_on(service, **id, node)
+            && (node.availability != Availability::Pause || has.contains(id))
+    });
+    nodes.count() as u64
 }
 
 impl<'a> Planner<'a> {

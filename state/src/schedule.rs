@@ -1,52 +1,51 @@
 //! Scheduling: which node a task goes to, and why none will do.
 //!
-//! A pipeline of filters, each of which can explain itself, then spread: the node with the fewest
-//! tasks of the service, then the fewest at all, then the lowest id. Only what is admitted or
-//! declared counts (id, role, labels, hostname, availability): nothing that an agent reports after
-//! its admission can widen what it is eligible for.
+//! A pipeline of filters, each of which can explain itself in Swarm's words, then spread: over the
+//! preferred labels, then the node with the fewest tasks of the service, then the fewest at all, then
+//! the lowest id. Only what is admitted or declared counts (id, role, labels, hostname, availability,
+//! the machine as it was admitted): nothing that an agent reports after its admission can widen what
+//! it is eligible for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use proto::id::{NodeId, ServiceId};
-use proto::spec::{Comparison, Constraint, Placement, RuntimeKind};
+use proto::spec::{Constraint, Placement, Resources, RuntimeKind};
 
 use crate::object::{Availability, Node, NodeState, Task};
 use crate::state::State;
 
-/// Why a node does not take a task: the first filter that refused.
+/// Why a node does not take a task: the first filter that refused, in the filters' order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Objection {
-    NoAgent,
-    NotReady,
-    Paused,
-    Draining,
-    Runtime(RuntimeName),
+    Unavailable(&'static str),
+    Resources,
+    Runtime(&'static str),
     Constraint(String),
-    Full(u64),
+    Full,
 }
 
-/// Ordered by name, so that explanations are stable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct RuntimeName(&'static str);
-
 impl Objection {
-    /// One clause of the explanation, for so many nodes.
-    fn explain(&self, nodes: usize) -> String {
-        let (s, is, has, lacks) =
-            if nodes == 1 { ("", "is", "has", "lacks") } else { ("s", "are", "have", "lack") };
+    /// The filter's own words, for so many nodes.
+    fn filter(&self, nodes: usize) -> String {
+        let s = if nodes == 1 { "" } else { "s" };
         match self {
-            Self::NoAgent => format!("{nodes} node{s} {has} no agent"),
-            Self::NotReady => format!("{nodes} node{s} {is} not ready"),
-            Self::Paused => format!("{nodes} node{s} {is} paused"),
-            Self::Draining => format!("{nodes} node{s} {is} draining"),
-            Self::Runtime(name) => format!("{nodes} node{s} {has} no {} runtime", name.0),
-            Self::Constraint(text) => match text.strip_prefix("label ") {
-                Some(label) => format!("{nodes} node{s} {lacks} label {label}"),
-                None => format!("{nodes} node{s} {is} not {text}"),
-            },
-            Self::Full(limit) => {
-                format!("{nodes} node{s} {has} the most replicas allowed ({limit})")
+            Self::Unavailable(_) => format!("{nodes} node{s} not available for new tasks"),
+            Self::Resources => format!("insufficient resources on {nodes} node{s}"),
+            Self::Runtime(name) => format!("no {name} runtime on {nodes} node{s}"),
+            Self::Constraint(_) => {
+                format!("scheduling constraints not satisfied on {nodes} node{s}")
             }
+            Self::Full => format!("max replicas per node limit exceed on {nodes} node{s}"),
+        }
+    }
+
+    /// What is particular to some of the nodes.
+    const fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(detail) => Some(detail),
+            Self::Constraint(constraint) => Some(constraint.as_str()),
+            Self::Resources | Self::Runtime(_) | Self::Full => None,
         }
     }
 }
@@ -56,18 +55,19 @@ impl Objection {
 pub(crate) struct Load {
     total: BTreeMap<NodeId, u64>,
     of_service: BTreeMap<(ServiceId, NodeId), u64>,
+    reserved: BTreeMap<NodeId, Resources>,
 }
 
 impl Load {
-    /// Counts the tasks that run or will.
+    /// Counts the tasks that run or will; what they reserve is theirs until they are over.
     pub(crate) fn of(state: &State) -> Self {
         let mut load = Self::default();
-        for task in state.tasks.values() {
-            if let Some(node) = task.node_id
-                && task.is_live()
-                && task.is_wanted()
-            {
+        for task in state.tasks.values().filter(|task| task.is_live()) {
+            let Some(node) = task.node_id else { continue };
+            if task.is_wanted() {
                 load.add(task, node);
+            } else {
+                load.reserve(task, node);
             }
         }
         load
@@ -76,6 +76,11 @@ impl Load {
     pub(crate) fn add(&mut self, task: &Task, node: NodeId) {
         *self.total.entry(node).or_default() += 1;
         *self.of_service.entry((task.service_id, node)).or_default() += 1;
+        self.reserve(task, node);
+    }
+
+    fn reserve(&mut self, task: &Task, node: NodeId) {
+        add_reserved(self.reserved.entry(node).or_default(), &task.spec.resources);
     }
 
     fn of_service(&self, service: ServiceId, node: NodeId) -> u64 {
@@ -85,24 +90,44 @@ impl Load {
     fn total(&self, node: NodeId) -> u64 {
         self.total.get(&node).copied().unwrap_or(0)
     }
+
+    /// What counts on one node for a task.
+    fn on(&self, service: ServiceId, node: NodeId) -> OnNode {
+        let reserved = self.reserved.get(&node).copied().unwrap_or_default();
+        OnNode { of_service: self.of_service(service, node), reserved }
+    }
+}
+
+fn add_reserved(sum: &mut Resources, resources: &Resources) {
+    sum.reserved_nano_cpus = sum.reserved_nano_cpus.saturating_add(resources.reserved_nano_cpus);
+    sum.reserved_memory_bytes =
+        sum.reserved_memory_bytes.saturating_add(resources.reserved_memory_bytes);
+}
+
+/// What is on a node already.
+#[derive(Default)]
+struct OnNode {
+    /// Tasks of the service.
+    of_service: u64,
+    /// What all tasks reserve.
+    reserved: Resources,
 }
 
 /// What a node's record says under a constraint's key; none for a label it lacks or an unknown key.
 fn value_of(key: &str, id: NodeId, node: &Node) -> Option<String> {
+    let machine = node.machine.as_ref();
     match key {
         "node.id" => Some(id.to_string()),
         "node.hostname" => Some(node.hostname.to_string()),
         "node.role" => Some(if node.member.is_some() { "manager" } else { "worker" }.into()),
-        _ => node.labels.value(key.strip_prefix("node.labels.")?).map(str::to_owned),
+        "node.platform.os" => machine.map(|machine| machine.os.clone()),
+        "node.platform.arch" => machine.map(|machine| machine.architecture.clone()),
+        _ => label_of(key, node).map(str::to_owned),
     }
 }
 
-fn describe(constraint: &Constraint) -> String {
-    let value = constraint.value();
-    match (constraint.key().strip_prefix("node.labels."), constraint.comparison()) {
-        (Some(label), Comparison::Equal) => format!("label {label}={value}"),
-        _ => constraint.to_string(),
-    }
+fn label_of<'a>(key: &str, node: &'a Node) -> Option<&'a str> {
+    node.labels.value(key.strip_prefix("node.labels.")?)
 }
 
 /// The first constraint that a node does not satisfy.
@@ -117,28 +142,45 @@ pub(crate) fn meets(placement: &Placement, id: NodeId, node: &Node) -> bool {
     unmet(placement, id, node).is_none()
 }
 
+/// Whether a node has what a task needs beside what is reserved on it. A node of which nobody knows
+/// what it has takes only tasks that need nothing.
+fn has_room(node: &Node, needed: &Resources, reserved: &Resources) -> bool {
+    if *needed == Resources::default() {
+        return true;
+    }
+    let mut sum = *reserved;
+    add_reserved(&mut sum, needed);
+    node.machine.as_ref().is_some_and(|machine| {
+        sum.reserved_nano_cpus <= machine.nano_cpus
+            && sum.reserved_memory_bytes <= machine.memory_bytes
+    })
+}
+
 /// The filters, in order.
-fn objection(task: &Task, id: NodeId, node: &Node, of_service: u64) -> Option<Objection> {
-    if !node.has_agent {
-        return Some(Objection::NoAgent);
+fn objection(task: &Task, id: NodeId, node: &Node, on_node: &OnNode) -> Option<Objection> {
+    let unavailable = match (node.has_agent, node.state, node.availability) {
+        (false, _, _) => Some("without an agent"),
+        (_, NodeState::Unknown, _) => Some("not seen yet"),
+        (_, NodeState::Down, _) => Some("down"),
+        (_, _, Availability::Pause) => Some("paused"),
+        (_, _, Availability::Drain) => Some("draining"),
+        (true, NodeState::Ready, Availability::Active) => None,
+    };
+    if let Some(why) = unavailable {
+        return Some(Objection::Unavailable(why));
     }
-    if node.state != NodeState::Ready {
-        return Some(Objection::NotReady);
-    }
-    match node.availability {
-        Availability::Active => {}
-        Availability::Pause => return Some(Objection::Paused),
-        Availability::Drain => return Some(Objection::Draining),
+    if !has_room(node, &task.spec.resources, &on_node.reserved) {
+        return Some(Objection::Resources);
     }
     if task.spec.runtime != RuntimeKind::Process {
-        return Some(Objection::Runtime(RuntimeName(task.spec.runtime.as_str())));
+        return Some(Objection::Runtime(task.spec.runtime.as_str()));
     }
     let placement = &task.spec.placement;
     if let Some(constraint) = unmet(placement, id, node) {
-        return Some(Objection::Constraint(describe(constraint)));
+        return Some(Objection::Constraint(constraint.to_string()));
     }
     let limit = placement.replicas_per_node_max;
-    (limit > 0 && of_service >= limit).then_some(Objection::Full(limit))
+    (limit > 0 && on_node.of_service >= limit).then_some(Objection::Full)
 }
 
 /// Whether the scheduler could choose this node for this task, by the state alone.
@@ -146,32 +188,67 @@ pub(crate) fn fits(state: &State, task: &Task, id: NodeId, node: &Node) -> bool 
     if task.for_node.is_some_and(|wanted| wanted != id) {
         return false;
     }
-    let others = state.tasks_of_node(id).filter(|(_, other)| {
-        other.service_id == task.service_id && other.is_live() && other.is_wanted()
-    });
-    objection(task, id, node, others.count() as u64).is_none()
+    let mut on_node = OnNode::default();
+    for (_, other) in state.tasks_of_node(id).filter(|(_, other)| other.is_live()) {
+        let counts = other.service_id == task.service_id && other.is_wanted();
+        on_node.of_service += u64::from(counts);
+        add_reserved(&mut on_node.reserved, &other.spec.resources);
+    }
+    objection(task, id, node, &on_node).is_none()
 }
 
 /// The node for a task, or why there is none.
 pub(crate) fn place(state: &State, task: &Task, load: &Load) -> Result<NodeId, String> {
     let mut objections: BTreeMap<Objection, usize> = BTreeMap::new();
-    let mut best: Option<(u64, u64, NodeId)> = None;
+    let mut fitting = Vec::new();
     let for_this = |id: &NodeId| task.for_node.is_none_or(|wanted| wanted == *id);
     for (id, node) in state.nodes().iter().filter(|(id, _)| for_this(id)) {
-        let of_service = load.of_service(task.service_id, *id);
-        if let Some(objection) = objection(task, *id, node, of_service) {
-            *objections.entry(objection).or_default() += 1;
-        } else {
-            let candidate = (of_service, load.total(*id), *id);
-            best = Some(best.map_or(candidate, |best| best.min(candidate)));
+        match objection(task, *id, node, &load.on(task.service_id, *id)) {
+            Some(objection) => *objections.entry(objection).or_default() += 1,
+            None => fitting.push((*id, &**node)),
         }
     }
-    if let Some((_, _, id)) = best {
-        return Ok(id);
+    let rank = |id: NodeId| (load.of_service(task.service_id, id), load.total(id), id);
+    let mut all: Vec<_> = state.nodes().iter().map(|(id, node)| (*id, &**node)).collect();
+    for preference in &task.spec.placement.spread_over {
+        // The value with the fewest tasks of the service on all of its nodes, full ones included;
+        // those that lack the label are a value of their own (Swarm's rule).
+        let value = |node: &Node| label_of(preference, node).unwrap_or_default().to_owned();
+        let mut tasks: BTreeMap<String, u64> = BTreeMap::new();
+        for (id, node) in &all {
+            *tasks.entry(value(node)).or_default() += load.of_service(task.service_id, *id);
+        }
+        let count = |node: &Node| tasks.get(&value(node)).copied().unwrap_or(0);
+        let best = fitting.iter().min_by_key(|(id, node)| (count(node), rank(*id)));
+        let Some(best) = best.map(|(_, node)| value(node)) else { break };
+        fitting.retain(|(_, node)| value(node) == best);
+        all.retain(|(_, node)| value(node) == best);
     }
+    let best = fitting.into_iter().map(|(id, _)| id).min_by_key(|id| rank(*id));
+    best.ok_or_else(|| explain(&objections))
+}
+
+/// Why no node takes the task: each filter in Swarm's words, then what is particular.
+fn explain(objections: &BTreeMap<Objection, usize>) -> String {
     if objections.is_empty() {
-        return Err("no suitable node: the cluster has no nodes".into());
+        return "no suitable node (the cluster has none)".into();
     }
-    let clauses = objections.iter().map(|(objection, nodes)| objection.explain(*nodes));
-    Err(format!("no suitable node: {}", clauses.collect::<Vec<_>>().join(", ")))
+    let all: Vec<_> = objections.iter().collect();
+    let filters = all.chunk_by(|(one, _), (other, _)| {
+        std::mem::discriminant(*one) == std::mem::discriminant(*other)
+    });
+    let clauses = filters.filter_map(|filter| {
+        let nodes = filter.iter().map(|(_, nodes)| **nodes).sum();
+        let mut clause = filter.first()?.0.filter(nodes);
+        for (position, (objection, nodes)) in filter.iter().enumerate() {
+            let Some(detail) = objection.detail() else { continue };
+            clause.push_str(if position == 0 { ": " } else { ", " });
+            if filter.len() > 1 {
+                write!(clause, "{nodes} ").ok();
+            }
+            clause.push_str(detail);
+        }
+        Some(clause)
+    });
+    format!("no suitable node ({})", clauses.collect::<Vec<_>>().join("; "))
 }

@@ -266,7 +266,8 @@ fn a_pending_task_says_why() {
     assert_eq!(task.status.state, TaskState::Pending);
     assert_eq!(
         task.status.message,
-        "no suitable node: 1 node has no agent, 1 node is draining, 2 nodes lack label zone=eu"
+        "no suitable node (2 nodes not available for new tasks: 1 draining, 1 without an agent; \
+         scheduling constraints not satisfied on 2 nodes: node.labels.zone==eu)"
     );
     // A node that fits appears.
     let fit = world.add_node(4, &[("zone", "EU")]);
@@ -463,6 +464,7 @@ fn tokens_admit_their_role_once_before_they_expire() {
             hostname: format!("host-{n}").parse().unwrap(),
             serial: Serial::from_bytes([n; 16]),
             certificate: certificate(Subject::Agent(node_id(n))),
+            machine: None,
         })
     };
     let refused = |world: &mut World, command| {
@@ -505,6 +507,7 @@ fn a_hostname_is_taken_once() {
             hostname: "NODE-1".parse().unwrap(),
             serial: Serial::from_bytes([7; 16]),
             certificate: certificate(Subject::Agent(node_id(7))),
+            machine: None,
         }))
         .outcome;
     assert_eq!(kind(&refused), Some(Kind::Exists));

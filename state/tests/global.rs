@@ -79,7 +79,7 @@ fn it_follows_the_nodes() {
 }
 
 fn places(world: &World, id: ServiceId) -> u64 {
-    places_wanted(&world.state, world.state.service(id).unwrap())
+    places_wanted(&world.state, id, world.state.service(id).unwrap())
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_paused_node_keeps_what_it_has_and_gets_nothing_new() {
     let (mut world, id) = global(|_| ());
     set(&mut world, 1, Some(Availability::Pause), None);
     let kept = world.wanted(id);
-    assert_eq!(nodes(&world, id), of(&[1, 2]));
+    assert_eq!((nodes(&world, id), places(&world, id)), (of(&[1, 2]), 2));
     // An update goes past it, and is done.
     world.update_service(id, |spec| spec.task.force_update = 1);
     world.go_on();
@@ -142,6 +142,7 @@ fn a_paused_node_keeps_what_it_has_and_gets_nothing_new() {
         tasks.iter().find(|(_, t)| t.for_node == Some(node_id(n))).unwrap().0
     };
     let now = world.wanted(id);
+    assert_eq!(places(&world, id), 1, "what it keeps is not what is declared");
     assert_eq!(on(&now, 1), on(&kept, 1));
     assert_ne!(on(&now, 2), on(&kept, 2));
     // A task that ends there is not replaced.

@@ -14,6 +14,7 @@ mod fixtures;
 mod global;
 mod incarnation;
 mod log_keys;
+mod placement;
 mod properties;
 mod read_back;
 mod restarts;

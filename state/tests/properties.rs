@@ -85,6 +85,7 @@ fn spec_of(n: u8, replicas: u8, secrets: &[u8]) -> proto::spec::ServiceSpec {
         config.delay_ms = u64::from(n) * 20;
         config.monitor_ms = 40;
     }
+    spec.task.resources.reserved_nano_cpus = u64::from(n) * 700_000_000;
     spec
 }
 
@@ -272,6 +273,12 @@ fn least_privilege(state: &State) {
 
 /// By what was admitted and what operators declared, the node fits the task.
 fn placed_as_declared(state: &State) {
+    for (id, node) in state.nodes() {
+        let on_node = state.tasks_of_node(*id).filter(|(_, task)| task.is_live());
+        let reserved: u64 = on_node.map(|(_, task)| task.spec.resources.reserved_nano_cpus).sum();
+        let has = node.machine.as_ref().map_or(0, |machine| machine.nano_cpus);
+        assert!(reserved <= has, "{reserved} of {has} on {id}");
+    }
     for task in state.tasks().values().filter(|t| t.is_live()) {
         let Some(node) = task.node_id.and_then(|id| state.node(id)) else { continue };
         for constraint in &task.spec.placement.constraints {

@@ -168,9 +168,15 @@ fn a_failure_pauses_and_the_next_declaration_goes_on() {
 
 #[test]
 fn a_paused_update_that_is_declared_again_goes_on() {
-    let (mut world, id) = running(2, |_| ());
+    let (mut world, id) = running(3, |_| ());
     world.update_service(id, bad);
     world.go_on();
+    let previous = world.state.service(id).unwrap().previous_spec.clone();
+    world.update_service(id, |_| ());
+    assert_eq!(update(&world, id).state, UpdateState::Updating);
+    assert_eq!(world.state.service(id).unwrap().previous_spec, previous, "it can still go back");
+    world.go_on();
+    assert_eq!(update(&world, id).state, UpdateState::Paused);
     world.update_service(id, |spec| spec.update.failure_action = FailureAction::Continue);
     assert_eq!(update(&world, id).state, UpdateState::Updating);
     world.go_on();

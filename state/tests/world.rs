@@ -17,7 +17,7 @@ use state::command::{
     NodeStatuses,
 };
 use state::object::{
-    Authority, Blob, Certificate, Digest, NodeState, RequestMark, Task, TransitKey,
+    Authority, Blob, Certificate, Digest, Machine, NodeState, RequestMark, Task, TransitKey,
 };
 use state::{Applied, BootKey, NewGeneration, Plan, Scope, SnapshotReader, State, apply, plan};
 
@@ -73,6 +73,16 @@ pub(crate) fn new_generation(n: u8) -> NewGeneration {
         public_key: Blob(vec![n; 34].into()),
         wrapped_key: WrappedKey::new(sealed(ROOT, n, 32)).unwrap(),
     }
+}
+
+/// Machines of these tests have four processors and 1 GiB; from 100 on, nobody knows.
+pub(crate) fn machine_of(n: u8) -> Option<Machine> {
+    (n < 100).then(|| Machine {
+        nano_cpus: 4_000_000_000,
+        memory_bytes: 1 << 30,
+        os: "linux".into(),
+        architecture: if n < 50 { "x86_64".into() } else { "aarch64".into() },
+    })
 }
 
 pub(crate) struct World {
@@ -199,6 +209,16 @@ impl World {
 
     /// An agent that was admitted and is in touch.
     pub(crate) fn add_node(&mut self, n: u8, labels: &[(&str, &str)]) -> NodeId {
+        self.add_node_with(n, labels, |_| ())
+    }
+
+    /// One whose machine is another.
+    pub(crate) fn add_node_with(
+        &mut self,
+        n: u8,
+        labels: &[(&str, &str)],
+        change: impl FnOnce(&mut Machine),
+    ) -> NodeId {
         let token = CreateToken {
             id: TokenId::from_entropy([n; 17]),
             role: Role::Agent,
@@ -208,6 +228,10 @@ impl World {
         };
         self.did(Command::CreateToken(token));
         let id = node_id(n);
+        let mut machine = machine_of(n);
+        if let Some(machine) = &mut machine {
+            change(machine);
+        }
         self.did(Command::AdmitAgent(AdmitAgent {
             token_id: TokenId::from_entropy([n; 17]),
             hash: Digest([n; 32]),
@@ -216,6 +240,7 @@ impl World {
             hostname: format!("node-{n}").parse().unwrap(),
             serial: Serial::from_bytes([n; 16]),
             certificate: certificate(Subject::Agent(id)),
+            machine,
         }));
         let label_add: BTreeMap<String, String> =
             labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();

@@ -136,7 +136,8 @@ pub(crate) async fn ask_as_an_operator(
             request_key: key(), spec: Some(spec())
         });
         "Control.UpdateService": update_service(pb::UpdateServiceRequest {
-            request_key: key(), service: service(), revision: 1, spec: Some(spec())
+            request_key: key(), service: service(), revision: 1, spec: Some(spec()),
+            rollback: false
         });
         "Control.RemoveService": remove_service(pb::RemoveServiceRequest {
             request_key: key(), service: service()

@@ -163,6 +163,7 @@ async fn the_manager_that_the_token_names_gets_its_secret() {
     let seen = seen.lock().unwrap();
     assert_eq!((seen.connections, seen.requests.len()), (1, 1));
     assert_eq!(seen.requests[0].token.as_ref().unwrap().secret, SECRET.to_vec());
+    assert_eq!(seen.requests[0].machine, Some(machine::of_this_process()));
 }
 
 #[tokio::test]

@@ -136,6 +136,31 @@ pub struct TaskSpec {
     #[prost(string, repeated, tag = "16")]
     pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateStatus {
+    #[prost(enumeration = "UpdateState", tag = "1")]
+    pub state: i32,
+    #[prost(uint64, tag = "2")]
+    pub started_at: u64,
+    /// 0: not yet
+    #[prost(uint64, tag = "3")]
+    pub completed_at: u64,
+    /// for people, in Swarm's words
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+}
+/// What a machine is, as its agent says when it is admitted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Machine {
+    #[prost(uint64, tag = "1")]
+    pub nano_cpus: u64,
+    #[prost(uint64, tag = "2")]
+    pub memory_bytes: u64,
+    #[prost(string, tag = "3")]
+    pub os: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub architecture: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServiceSpec {
     #[prost(string, tag = "1")]
@@ -547,6 +572,45 @@ impl UpdateOrder {
         match value {
             "UPDATE_ORDER_STOP_FIRST" => Some(Self::StopFirst),
             "UPDATE_ORDER_START_FIRST" => Some(Self::StartFirst),
+            _ => None,
+        }
+    }
+}
+/// Where an update or rollback of a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UpdateState {
+    Updating = 0,
+    Paused = 1,
+    Completed = 2,
+    RollbackStarted = 3,
+    RollbackPaused = 4,
+    RollbackCompleted = 5,
+}
+impl UpdateState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Updating => "UPDATE_STATE_UPDATING",
+            Self::Paused => "UPDATE_STATE_PAUSED",
+            Self::Completed => "UPDATE_STATE_COMPLETED",
+            Self::RollbackStarted => "UPDATE_STATE_ROLLBACK_STARTED",
+            Self::RollbackPaused => "UPDATE_STATE_ROLLBACK_PAUSED",
+            Self::RollbackCompleted => "UPDATE_STATE_ROLLBACK_COMPLETED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UPDATE_STATE_UPDATING" => Some(Self::Updating),
+            "UPDATE_STATE_PAUSED" => Some(Self::Paused),
+            "UPDATE_STATE_COMPLETED" => Some(Self::Completed),
+            "UPDATE_STATE_ROLLBACK_STARTED" => Some(Self::RollbackStarted),
+            "UPDATE_STATE_ROLLBACK_PAUSED" => Some(Self::RollbackPaused),
+            "UPDATE_STATE_ROLLBACK_COMPLETED" => Some(Self::RollbackCompleted),
             _ => None,
         }
     }
@@ -964,6 +1028,9 @@ pub struct UpdateServiceRequest {
     pub revision: u64,
     #[prost(message, optional, tag = "4")]
     pub spec: ::core::option::Option<ServiceSpec>,
+    /// back to the previous spec; `spec` is absent then
+    #[prost(bool, tag = "5")]
+    pub rollback: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemoveServiceRequest {
@@ -1011,6 +1078,9 @@ pub struct ServiceInfo {
     pub running_tasks: u64,
     #[prost(uint64, tag = "9")]
     pub desired_tasks: u64,
+    /// absent: nothing was rolled out since the last change
+    #[prost(message, optional, tag = "10")]
+    pub update: ::core::option::Option<UpdateStatus>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTasksRequest {
@@ -1102,6 +1172,9 @@ pub struct NodeInfo {
     pub agent_version: ::prost::alloc::string::String,
     #[prost(uint64, tag = "13")]
     pub certificate_not_after: u64,
+    /// absent: its agent did not say
+    #[prost(message, optional, tag = "14")]
+    pub machine: ::core::option::Option<Machine>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateNodeRequest {
@@ -2159,6 +2232,9 @@ pub struct EnrollAgentRequest {
     /// signature by that manager's certificate key, over the context `same node`
     #[prost(bytes = "bytes", tag = "6")]
     pub node_proof: ::prost::bytes::Bytes,
+    /// what the scheduler counts on from then on
+    #[prost(message, optional, tag = "7")]
+    pub machine: ::core::option::Option<Machine>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrollManagerRequest {

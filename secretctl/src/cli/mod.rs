@@ -11,6 +11,7 @@ mod cluster;
 mod demo;
 mod node;
 mod operator;
+mod quantity;
 mod secret;
 pub(crate) mod sections;
 mod service;
@@ -32,7 +33,8 @@ pub(crate) use node::{AvailabilityArg, NodeCommand, UpdateArgs};
 pub(crate) use operator::{ContextAddArgs, ContextCommand, OperatorCommand, RoleArg};
 pub(crate) use secret::{CreateArgs, RmArgs, SecretCommand};
 pub(crate) use service::{
-    LogsArg, LogsArgs, ModeArg, PsArgs, RestartArg, ScaleArgs, ServiceCommand, ServiceCreateArgs,
+    FailureArg, LogsArg, LogsArgs, ModeArg, OrderArg, PsArgs, RestartArg, RollbackArgs,
+    RollbackFailureArg, ScaleArgs, ServiceCommand, ServiceCreateArgs, ServiceUpdateArgs, SpecArgs,
 };
 
 use crate::instant;

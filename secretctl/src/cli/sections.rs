@@ -115,6 +115,9 @@ secretctl service create --name web --replicas 2 --secret db_password \\
 # A secret under another name, for another user's eyes
 secretctl service create --name proxy --user proxy \\
     --secret source=tls_key,target=server.key,uid=33,mode=0400 -- /usr/bin/proxy
+# One task on every node that has a label
+secretctl service create --name backup --mode global \\
+    --constraint node.labels.disk==ssd -- /usr/bin/backup
 # A command that runs once
 secretctl service create --name migrate --restart-condition none --secret db_password \\
     -- /usr/bin/migrate",
@@ -141,6 +144,21 @@ secretctl service logs --follow --since 10m web
 secretctl service logs --tail 20 --timestamps web",
     ),
     ("secretctl service rm", "secretctl service rm web proxy"),
+    (
+        "secretctl service update",
+        "\
+# Another secret in the place of one, two tasks at a time, back if it fails
+secretctl service update web --secret-rm db_password \\
+    --secret-add source=db_password_2,target=db_password \\
+    --update-parallelism 2 --update-failure-action rollback
+# Another command
+secretctl service update web -- /usr/bin/web --verbose
+# Every task anew, though nothing changed
+secretctl service update web --force
+# Go on with an update that is paused
+secretctl service update web",
+    ),
+    ("secretctl service rollback", "secretctl service rollback web"),
     (
         "secretctl service scale",
         "\

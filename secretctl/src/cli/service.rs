@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::parse_label;
+use super::quantity::{parse_bytes, parse_cpus, parse_preference, parse_ratio};
 use crate::instant;
 use crate::reference::SecretOption;
 
@@ -59,6 +60,20 @@ pub(crate) enum ServiceCommand {
     ///
     /// Waits until they do.
     Scale(ScaleArgs),
+
+    /// Change a service
+    ///
+    /// What concerns its tasks is rolled out: as many at a time as `--update-parallelism` says, each
+    /// watched for a while. A label, the number of replicas or how updates roll restart nothing; a
+    /// changed constraint only tasks that do not fit it. Prints the service's name and waits until
+    /// the update is through; what it waits for is told on standard error. An interrupt ends the
+    /// waiting, not the update. Exits with 1 if the update was paused or rolled back.
+    Update(Box<ServiceUpdateArgs>),
+
+    /// Go back to what was declared before the last change
+    ///
+    /// A second time undoes it. Rolls as the `--rollback-…` options of the restored declaration say.
+    Rollback(RollbackArgs),
 }
 
 /// `service create`
@@ -76,11 +91,7 @@ pub(crate) struct ServiceCreateArgs {
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretOption>,
 
-    /// How many tasks; 1 unless given
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) replicas: Option<u64>,
-
-    /// So many tasks anywhere, or one on every node
+    /// So many tasks anywhere, or one on every node that fits
     #[arg(long, value_enum, default_value = "replicated")]
     pub(crate) mode: ModeArg,
 
@@ -88,9 +99,9 @@ pub(crate) struct ServiceCreateArgs {
     #[arg(long, value_name = "CONSTRAINT")]
     pub(crate) constraint: Vec<String>,
 
-    /// At most so many tasks on one node; 0 is without bound
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(crate) replicas_max_per_node: u64,
+    /// Spread tasks over the values of a node label: spread=node.labels.KEY; may be repeated
+    #[arg(long, value_name = "PREFERENCE", value_parser = parse_preference)]
+    pub(crate) placement_pref: Vec<String>,
 
     /// An environment variable, KEY=VALUE; may be repeated
     ///
@@ -103,48 +114,8 @@ pub(crate) struct ServiceCreateArgs {
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = parse_label)]
     pub(crate) label: Vec<(String, String)>,
 
-    /// Who runs the command: name, uid, or user:group
-    #[arg(long, short, value_name = "USER", default_value = "", hide_default_value = true)]
-    pub(crate) user: String,
-
-    /// The working directory
-    #[arg(long, short, value_name = "DIR", default_value = "", hide_default_value = true)]
-    pub(crate) workdir: String,
-
-    /// The signal that asks a task to stop; SIGTERM unless given
-    #[arg(long, value_name = "SIGNAL", default_value = "", hide_default_value = true)]
-    pub(crate) stop_signal: String,
-
-    /// How long it may take to stop; 10s unless given
-    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
-    pub(crate) stop_grace_period: Option<Duration>,
-
-    /// When a task that ended is replaced
-    #[arg(long, value_enum, default_value = "any")]
-    pub(crate) restart_condition: RestartArg,
-
-    /// How long to wait before it is
-    #[arg(long, value_name = "DURATION", default_value = "5s",
-          value_parser = instant::parse_duration)]
-    pub(crate) restart_delay: Duration,
-
-    /// How often it is, within the window; 0 is without bound
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub(crate) restart_max_attempts: u64,
-
-    /// The time in which attempts count; 0s is for ever
-    #[arg(long, value_name = "DURATION", default_value = "0s",
-          value_parser = instant::parse_duration)]
-    pub(crate) restart_window: Duration,
-
-    /// How long a new task must stay up to count
-    #[arg(long, value_name = "DURATION", default_value = "5s",
-          value_parser = instant::parse_duration)]
-    pub(crate) update_monitor: Duration,
-
-    /// Where the tasks' output is kept on their nodes
-    #[arg(long, value_enum, default_value = "files")]
-    pub(crate) logs: LogsArg,
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
 
     /// Do not wait until the tasks run
     #[arg(long, short)]
@@ -155,13 +126,203 @@ pub(crate) struct ServiceCreateArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// What `service create` declares and `service update` changes, as it is given.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SpecArgs {
+    /// How many tasks; 1 unless given
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) replicas: Option<u64>,
+
+    /// At most so many tasks on one node; 0 is without bound
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) replicas_max_per_node: Option<u64>,
+
+    /// Processors to keep free for each task, such as 0.5
+    ///
+    /// It goes only where they are; nothing keeps it from taking more.
+    #[arg(long, value_name = "NUMBER", value_parser = parse_cpus)]
+    pub(crate) reserve_cpu: Option<u64>,
+
+    /// Memory to keep free for each task, such as 512m or 2g
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(crate) reserve_memory: Option<u64>,
+
+    /// Who runs the command: name, uid, or user:group
+    #[arg(long, short, value_name = "USER")]
+    pub(crate) user: Option<String>,
+
+    /// The working directory
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+
+    /// The signal that asks a task to stop; SIGTERM unless given
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+
+    /// How long it may take to stop; 10s unless given
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) stop_grace_period: Option<Duration>,
+
+    /// When a task that ended is replaced; any unless given
+    #[arg(long, value_enum)]
+    pub(crate) restart_condition: Option<RestartArg>,
+
+    /// How long to wait before it is; 5s unless given
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) restart_delay: Option<Duration>,
+
+    /// How often it is, within the window; 0 is without bound
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) restart_max_attempts: Option<u64>,
+
+    /// The time before its end in which attempts count; 0s is for ever
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) restart_window: Option<Duration>,
+
+    /// Where the tasks' output is kept on their nodes; files unless given
+    #[arg(long, value_enum)]
+    pub(crate) logs: Option<LogsArg>,
+
+    /// How many tasks an update replaces at a time; 0 is all, 1 unless given
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) update_parallelism: Option<u64>,
+
+    /// How long to wait between them
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) update_delay: Option<Duration>,
+
+    /// Which of the two tasks is alone for a moment; stop-first unless given
+    #[arg(long, value_enum, value_name = "ORDER")]
+    pub(crate) update_order: Option<OrderArg>,
+
+    /// How long a new task must stay up to count; 5s unless given
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) update_monitor: Option<Duration>,
+
+    /// What a new task that fails does to the update; pause unless given
+    #[arg(long, value_enum, value_name = "ACTION")]
+    pub(crate) update_failure_action: Option<FailureArg>,
+
+    /// Which part of the tasks may fail, from 0 to 1
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
+    pub(crate) update_max_failure_ratio: Option<u32>,
+
+    /// How many tasks a rollback replaces at a time; 0 is all, 1 unless given
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) rollback_parallelism: Option<u64>,
+
+    /// How long a rollback waits between them
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) rollback_delay: Option<Duration>,
+
+    /// A rollback's order; stop-first unless given
+    #[arg(long, value_enum, value_name = "ORDER")]
+    pub(crate) rollback_order: Option<OrderArg>,
+
+    /// How long a task must stay up after a rollback; 5s unless given
+    #[arg(long, value_name = "DURATION", value_parser = instant::parse_duration)]
+    pub(crate) rollback_monitor: Option<Duration>,
+
+    /// What a task that fails does to a rollback; pause unless given
+    #[arg(long, value_enum, value_name = "ACTION")]
+    pub(crate) rollback_failure_action: Option<RollbackFailureArg>,
+
+    /// Which part of the tasks may fail in a rollback, from 0 to 1
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio)]
+    pub(crate) rollback_max_failure_ratio: Option<u32>,
+}
+
+/// `service update`
+#[derive(Debug, Args)]
+pub(crate) struct ServiceUpdateArgs {
+    /// Name or id
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+
+    /// Use one more secret, as `service create --secret` takes it; may be repeated
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) secret_add: Vec<SecretOption>,
+
+    /// Use a secret no more, by its name or id; may be repeated
+    ///
+    /// Together with `--secret-add` of the same name it changes how the secret is mounted.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret_rm: Vec<String>,
+
+    /// Set an environment variable, KEY=VALUE; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) env_add: Vec<String>,
+
+    /// Remove an environment variable; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) env_rm: Vec<String>,
+
+    /// Set a label of the service, KEY=VALUE; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) label_add: Vec<(String, String)>,
+
+    /// Remove a label of the service; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub(crate) label_rm: Vec<String>,
+
+    /// One more constraint; may be repeated
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub(crate) constraint_add: Vec<String>,
+
+    /// Remove a constraint; may be repeated
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub(crate) constraint_rm: Vec<String>,
+
+    /// One more preference, spread=node.labels.KEY; may be repeated
+    #[arg(long, value_name = "PREFERENCE", value_parser = parse_preference)]
+    pub(crate) placement_pref_add: Vec<String>,
+
+    /// Remove a preference; may be repeated
+    #[arg(long, value_name = "PREFERENCE", value_parser = parse_preference)]
+    pub(crate) placement_pref_rm: Vec<String>,
+
+    /// The arguments after the program, in one text; quotes keep words together
+    #[arg(long, value_name = "TEXT", conflicts_with = "command", allow_hyphen_values = true)]
+    pub(crate) args: Option<String>,
+
+    /// Replace every task though nothing changes for it
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Go back to what was declared before, as `service rollback` does
+    #[arg(long)]
+    pub(crate) rollback: bool,
+
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+
+    /// Do not wait until the update is through
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+
+    /// Another command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `service rollback`
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// Name or id
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+
+    /// Do not wait until the rollback is through
+    #[arg(long, short)]
+    pub(crate) detach: bool,
+}
+
 /// So many tasks, or one on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ModeArg {
     /// As many as `--replicas` says
     Replicated,
-    /// One on every node that fits: managers of this version refuse it
-    #[value(hide = true)]
+    /// One on every node that fits, as nodes come and go
     Global,
 }
 
@@ -174,6 +335,35 @@ pub(crate) enum RestartArg {
     OnFailure,
     /// Never
     None,
+}
+
+/// Which of the two tasks is alone for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum OrderArg {
+    /// The old one stops before the new one starts
+    StopFirst,
+    /// The new one runs before the old one stops
+    StartFirst,
+}
+
+/// What a failure does to an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum FailureArg {
+    /// It stops and waits for an operator
+    Pause,
+    /// It goes on
+    Continue,
+    /// It goes back to what was declared before
+    Rollback,
+}
+
+/// What a failure does to a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RollbackFailureArg {
+    /// It stops and waits for an operator
+    Pause,
+    /// It goes on
+    Continue,
 }
 
 /// Where output is kept.

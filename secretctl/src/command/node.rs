@@ -91,6 +91,12 @@ fn card(node: view::Node) -> String {
     card.line("labels", labels(&node.labels));
     card.line("agent", if node.has_agent { node.agent_version } else { "none".into() });
     card.line("agent says", node.message);
+    if let Some(machine) = node.machine {
+        let processors = machine.nano_cpus / 1_000_000_000;
+        let memory = machine.memory_bytes >> 20;
+        card.line("platform", format!("{}/{}", machine.os, machine.architecture));
+        card.line("machine", format!("{processors} processors, {memory} MiB"));
+    }
     if let Some(member) = node.member {
         card.line("manager", format!("member {} at {}, {manager}", member.id, member.address));
     }

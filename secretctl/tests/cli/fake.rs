@@ -230,24 +230,7 @@ impl Control for Fake {
         &self,
         request: Request<pb::UpdateServiceRequest>,
     ) -> Answer<pb::ServiceInfo> {
-        self.answer(request, |world, _, request| {
-            let id = world.find_service(&request.service)?;
-            let info = world.services.get_mut(&id).unwrap();
-            if info.revision != request.revision {
-                return Err(Failure::new(Kind::Conflict, "revision conflict"));
-            }
-            info.previous_spec = info.spec.take();
-            if let Some(pb::service_spec::Mode::Replicas(replicas)) =
-                request.spec.as_ref().unwrap().mode
-            {
-                info.desired_tasks = replicas;
-            }
-            info.spec = request.spec;
-            info.revision += 1;
-            let info = info.clone();
-            world.make_tasks(&id);
-            Ok(info)
-        })
+        self.answer(request, |world, _, request| world.update_service(request))
     }
 
     async fn remove_service(
@@ -280,7 +263,13 @@ impl Control for Fake {
     ) -> Answer<pb::ServiceInfo> {
         self.answer(request, |world, _, request| {
             let id = world.find_service(&request.service)?;
-            Ok(world.services[&id].clone())
+            let info = world.services.get_mut(&id).unwrap();
+            if info.update.is_some()
+                && let Some(next) = world.updates.pop_front()
+            {
+                info.update = Some(next);
+            }
+            Ok(info.clone())
         })
     }
 

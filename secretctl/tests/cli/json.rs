@@ -54,9 +54,10 @@ fn shapes_are_stable() {
     let services = json(&place, &["service", "ls"], b"");
     assert_eq!(
         fields(&services[0]),
-        "args command constraints created_at desired_tasks dir env has_previous_spec id labels \
-         logs mode name replicas replicas_per_node_max restart revision running_tasks runtime \
-         secrets spec_revision stop_grace_ms stop_signal updated_at user"
+        "args command constraints created_at desired_tasks dir env force_update has_previous_spec \
+         id labels logs mode name replicas replicas_per_node_max reserved_memory_bytes \
+         reserved_nano_cpus restart revision rollback_config running_tasks runtime secrets \
+         spec_revision spread_over stop_grace_ms stop_signal update update_config updated_at user"
     );
     assert_eq!(fields(&services[0]["secrets"][0]), "gid id mode name pinned_version target uid");
     assert_eq!(services[0]["secrets"][0]["mode"], "0440");
@@ -70,7 +71,7 @@ fn shapes_are_stable() {
     assert_eq!(
         fields(&nodes[0]),
         "agent_version availability certificate_not_after created_at has_agent hostname id labels \
-         member message revision state updated_at"
+         machine member message revision state updated_at"
     );
     let status = json(&place, &["cluster", "status"], b"");
     assert_eq!(

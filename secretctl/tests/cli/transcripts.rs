@@ -133,6 +133,26 @@ fn words(text: &str) -> Vec<String> {
     words.split_off(1)
 }
 
+/// One moment of a task, as `STATE:MESSAGE`.
+fn step(text: &str) -> (proto::task::TaskState, String) {
+    let (state, message) = text.split_once(':').unwrap_or((text, ""));
+    let known = proto::task::TaskState::ALL;
+    let state = known.into_iter().find(|known| known.as_str() == state).unwrap();
+    (state, message.to_owned())
+}
+
+/// One moment of an update, as `STATE:MESSAGE`.
+fn update(text: &str) -> pb::UpdateStatus {
+    let (state, message) = text.split_once(':').unwrap();
+    let name = format!("UPDATE_STATE_{}", state.to_uppercase());
+    pb::UpdateStatus {
+        state: pb::UpdateState::from_str_name(&name).unwrap().into(),
+        started_at: 1_000,
+        completed_at: 0,
+        message: message.to_owned(),
+    }
+}
+
 /// How a manager's next call goes wrong.
 fn fault(text: &str) -> Fault {
     let (kind, message) = text.split_once(' ').unwrap_or((text, "something went wrong"));
@@ -215,14 +235,10 @@ fn happen(fake: &Fake, what: &str) {
             hints: vec!["start it".into()],
         }),
         "fault" => world.faults.push_back(fault(rest)),
-        "script" => {
-            let step = |step: &str| {
-                let (state, message) = step.split_once(':').unwrap_or((step, ""));
-                let known = proto::task::TaskState::ALL;
-                let state = known.into_iter().find(|known| known.as_str() == state).unwrap();
-                (state, message.to_owned())
-            };
-            world.script = rest.split("; ").map(step).collect();
+        "script" => world.script = rest.split("; ").map(step).collect(),
+        "update" => {
+            world.updates = rest.split("; ").map(update).collect();
+            world.services.values_mut().for_each(|info| info.update = None);
         }
         "prints" => {
             let (stream, line) = rest.split_once(' ').unwrap();

@@ -62,6 +62,8 @@ pub(crate) struct World {
     /// The states that tasks go through, one at each look.
     pub(crate) script: Vec<(TaskState, String)>,
     pub(crate) steps: BTreeMap<String, usize>,
+    /// What becomes of the next update of a service, one for each look at it.
+    pub(crate) updates: VecDeque<pb::UpdateStatus>,
     pub(crate) nodes: BTreeMap<String, pb::NodeInfo>,
     pub(crate) delivered: BTreeMap<String, Vec<String>>,
     pub(crate) members: Vec<pb::MemberInfo>,
@@ -259,6 +261,7 @@ impl World {
             tasks: Vec::new(),
             script: vec![(TaskState::Assigned, String::new()), (TaskState::Running, String::new())],
             steps: BTreeMap::new(),
+            updates: VecDeque::new(),
             nodes: BTreeMap::new(),
             delivered: BTreeMap::new(),
             members: Vec::new(),
@@ -635,6 +638,39 @@ impl World {
         self.services.insert(id.clone(), info);
         self.make_tasks(&id);
         Ok(pb::CreateServiceResponse { id, warnings: Vec::new() })
+    }
+
+    /// Declares a service anew, or goes back; a change of its tasks replaces all of them at once.
+    pub(crate) fn update_service(
+        &mut self,
+        request: pb::UpdateServiceRequest,
+    ) -> Result<pb::ServiceInfo, Failure> {
+        let id = self.find_service(&request.service)?;
+        let update = self.updates.pop_front();
+        let info = self.services.get_mut(&id).unwrap();
+        if info.revision != request.revision {
+            return Err(Failure::new(Kind::Conflict, "revision conflict"));
+        }
+        assert_eq!(request.rollback, request.spec.is_none(), "a rollback has no spec");
+        let Some(spec) = request.spec.or_else(|| info.previous_spec.clone()) else {
+            let name = &info.spec.as_ref().unwrap().name;
+            let what = format!("service {name} does not have a previous spec");
+            return Err(Failure::new(Kind::Precondition, what));
+        };
+        if let Some(pb::service_spec::Mode::Replicas(replicas)) = spec.mode {
+            info.desired_tasks = replicas;
+        }
+        let before = info.spec.replace(spec.clone()).unwrap();
+        info.revision += 1;
+        info.update = update;
+        if before.task != spec.task {
+            info.spec_revision = info.revision;
+            self.tasks.retain(|task| task.service_id != id);
+        }
+        info.previous_spec = Some(before);
+        let info = info.clone();
+        self.make_tasks(&id);
+        Ok(info)
     }
 
     /// A task for each slot that has none.

@@ -55,6 +55,7 @@ impl Context<'_> {
             updated_at: self.now,
             revision: self.revision(),
             report: NodeReport::default(),
+            machine: None,
         };
         let member = Member {
             node_id: init.node_id,

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use proto::id::{NodeId, OperatorId, Serial, TokenId};
 use proto::identity::{Caller, Role, Subject};
-use proto::limits::{CERTIFICATES_MAX, MANAGERS_MAX, NODES_MAX, OPERATORS_MAX, TOKENS_MAX};
+use proto::limits::{
+    CERTIFICATES_MAX, MANAGERS_MAX, NODES_MAX, OPERATORS_MAX, PLATFORM_BYTES_MAX, TOKENS_MAX,
+};
 use proto::name::{Hostname, Labels};
 
+use super::task::truncate;
 use super::{Applying, Context};
 use crate::command::{AddOperator, AdmitAgent, AdmitManager, CreateToken};
 use crate::object::{
@@ -121,6 +124,7 @@ impl Context<'_> {
             updated_at: self.now,
             revision: self.revision(),
             report: NodeReport::default(),
+            machine: None,
         }
     }
 
@@ -145,6 +149,11 @@ impl Context<'_> {
         self.room_for_certificate(&admit.certificate)?;
         self.use_token(admit.token_id, &admit.hash, Role::Agent)?;
         node.has_agent = true;
+        node.machine = admit.machine.map(|mut machine| {
+            truncate(&mut machine.os, PLATFORM_BYTES_MAX);
+            truncate(&mut machine.architecture, PLATFORM_BYTES_MAX);
+            machine
+        });
         node.revision = self.revision();
         self.state.put_node(admit.node_id, node);
         self.put_certificate(admit.serial, admit.certificate);

@@ -83,9 +83,12 @@ impl Context<'_> {
             let again = service.previous_spec.as_ref().filter(|before| same_tasks(before, &spec));
             again.and(service.previous_spec_revision).unwrap_or_else(|| self.revision())
         };
-        service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
-        service.previous_spec_revision = Some(declared);
-        service.spec_revision = spec_revision;
+        // Who declares the same once more, to go on with an update, can still go back.
+        if service.spec != spec {
+            service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+            service.previous_spec_revision = Some(declared);
+            service.spec_revision = spec_revision;
+        }
         self.declare(id, service, UpdateState::Updating, "update in progress");
         Ok((Outcome::Service { id }, ObjectId::Service(id)))
     }

@@ -12,7 +12,7 @@ use proto::name::Hostname;
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
 use proto::{Kind, pb};
 use state::command::{AdmitAgent, AdmitManager, Command};
-use state::object::{Authority, Digest};
+use state::object::{Authority, Digest, Machine};
 use state::{Outcome, Refusal, Standing};
 
 use super::members::check_address;
@@ -125,7 +125,9 @@ impl Service {
     ) -> Result<pb::Enrolled, Failure> {
         let token = self.presented(request.token.as_ref())?;
         let caller = Caller::Token { id: token.id };
-        let mark = mark(&caller, &request.request_key, &request)?;
+        // An agent that was started again meanwhile may count its processors anew.
+        let asked = pb::EnrollAgentRequest { machine: None, ..request.clone() };
+        let mark = mark(&caller, &request.request_key, &asked)?;
         let hostname: Hostname =
             text("hostname", &request.hostname).map_err(|error| parse_failure(&error))?;
         let same_node = !request.node_id.is_empty();
@@ -143,6 +145,12 @@ impl Service {
             hostname,
             serial: issued.serial,
             certificate: issued.record.clone(),
+            machine: request.machine.map(|machine| Machine {
+                nano_cpus: machine.nano_cpus,
+                memory_bytes: machine.memory_bytes,
+                os: machine.os,
+                architecture: machine.architecture,
+            }),
         };
         match self.propose(caller, Some(mark), Command::AdmitAgent(admit)).await? {
             // For a retry the node is the one of the first time.

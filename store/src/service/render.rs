@@ -3,13 +3,12 @@
 use proto::convert::EnumField as _;
 use proto::id::{MemberId, NodeId, SecretId, ServiceId, TaskId};
 use proto::pb;
-use proto::spec::Mode;
 use proto::task::{DesiredState, TaskState, TaskStatus};
-use state::State;
 use state::object::{
     Availability, Member, MemberState, Node, NodeState, Secret, Service, StatusChange, Task,
     VersionState,
 };
+use state::{State, UpdateState, UpdateStatus};
 
 use super::releases::since;
 use crate::keys::recipients::unlock_key_at;
@@ -44,10 +43,6 @@ pub(super) fn service(state: &State, id: ServiceId, service: &Service) -> pb::Se
     let running = state.tasks_of_service(id).filter(|(_, task)| {
         task.desired == DesiredState::Running && task.status.state == TaskState::Running
     });
-    let desired_tasks = match service.spec.mode {
-        Mode::Replicated(replicas) => replicas,
-        Mode::Global => state.nodes().values().filter(|node| node.has_agent).count() as u64,
-    };
     pb::ServiceInfo {
         id: id.to_string(),
         spec: Some(service.spec.clone().into()),
@@ -57,7 +52,25 @@ pub(super) fn service(state: &State, id: ServiceId, service: &Service) -> pb::Se
         revision: service.revision.0,
         spec_revision: service.spec_revision.0,
         running_tasks: running.count() as u64,
-        desired_tasks,
+        desired_tasks: state::places_wanted(state, id, service),
+        update: service.update.as_ref().map(update),
+    }
+}
+
+fn update(update: &UpdateStatus) -> pb::UpdateStatus {
+    let update_state = match update.state {
+        UpdateState::Updating => pb::UpdateState::Updating,
+        UpdateState::Paused => pb::UpdateState::Paused,
+        UpdateState::Completed => pb::UpdateState::Completed,
+        UpdateState::RollbackStarted => pb::UpdateState::RollbackStarted,
+        UpdateState::RollbackPaused => pb::UpdateState::RollbackPaused,
+        UpdateState::RollbackCompleted => pb::UpdateState::RollbackCompleted,
+    };
+    pb::UpdateStatus {
+        state: update_state.into(),
+        started_at: update.started_at.0,
+        completed_at: update.completed_at.map_or(0, |at| at.0),
+        message: update.message.clone(),
     }
 }
 
@@ -74,13 +87,15 @@ fn status(id: TaskId, change: &StatusChange, task: &Task) -> pb::TaskStatus {
 }
 
 pub(super) fn task(state: &State, id: TaskId, task: &Task) -> pb::TaskInfo {
-    let node = task.node_id.and_then(|id| state.node(id));
+    // A global service's task has its node from the start.
+    let node_id = task.node_id.or(task.for_node);
+    let node = node_id.and_then(|id| state.node(id));
     pb::TaskInfo {
         id: id.to_string(),
         service_id: task.service_id.to_string(),
         service_name: task.service_name.to_string(),
         slot: task.slot,
-        node_id: task.node_id.map(|id| id.to_string()).unwrap_or_default(),
+        node_id: node_id.map(|id| id.to_string()).unwrap_or_default(),
         node_hostname: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
         desired_state: task.desired.number(),
         status: Some(status(id, &task.status, task)),
@@ -124,6 +139,12 @@ pub(super) fn node(state: &State, id: NodeId, node: &Node) -> pb::NodeInfo {
         message: node.report.message.clone(),
         agent_version: node.report.agent_version.clone(),
         certificate_not_after: newest.unwrap_or(0),
+        machine: node.machine.as_ref().map(|machine| pb::Machine {
+            nano_cpus: machine.nano_cpus,
+            memory_bytes: machine.memory_bytes,
+            os: machine.os.clone(),
+            architecture: machine.architecture.clone(),
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use link::Failure;
 use proto::id::{Revision, ServiceId};
 use proto::identity::Caller;
-use proto::spec::{Mode, RuntimeKind, ServiceSpec};
+use proto::spec::{RuntimeKind, ServiceSpec};
 use proto::{Kind, pb};
 use state::Outcome;
 use state::command::Command;
@@ -13,10 +13,6 @@ use super::{Service, lookup, mark, parse_failure, render};
 
 /// What the native front refuses though state would take it.
 fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
-    if spec.mode == Mode::Global {
-        return Err(Failure::new(Kind::Unimplemented, "global services are not supported yet")
-            .hint("declare a replicated service; `max replicas per node` spreads it"));
-    }
     let task = &spec.task;
     if task.runtime == RuntimeKind::Process && task.command.is_empty() {
         return Err(Failure::new(Kind::Invalid, "a service needs a command to run")
@@ -63,18 +59,31 @@ impl Service {
     ) -> Result<pb::ServiceInfo, Failure> {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
-        let spec = request
-            .spec
-            .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
-        let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
-        check_native(&spec)?;
         let id = {
             let state = self.raft.machine.state();
             lookup::service(&state, &request.service)?.0
         };
         let revision = Revision(request.revision);
-        let command = Command::UpdateService { id, revision, spec: Box::new(spec) };
-        self.propose(caller, Some(mark), command).await?;
+        let command = if request.rollback {
+            if request.spec.is_some() {
+                return Err(Failure::new(Kind::Invalid, "a rollback takes no spec"));
+            }
+            Command::RollBackService { id, revision }
+        } else {
+            let spec = request
+                .spec
+                .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
+            let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
+            check_native(&spec)?;
+            Command::UpdateService { id, revision, spec: Box::new(spec) }
+        };
+        self.propose(caller, Some(mark), command).await.map_err(|failure| {
+            let nothing_before = request.rollback && failure.kind == Kind::Precondition;
+            if !nothing_before {
+                return failure;
+            }
+            failure.hint("declare what is wanted: `secretctl service update`")
+        })?;
         let state = self.raft.machine.state();
         let (id, service) = lookup::service(&state, id.as_str())?;
         Ok(render::service(&state, id, service))

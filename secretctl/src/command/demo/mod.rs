@@ -213,7 +213,8 @@ impl Demo<'_, '_> {
             if let Mounting::Impossible(reason) = &self.mounting {
                 return folder::run(self.cluster, reason).await;
             }
-            progress::wait(&connection, &service.id, self.printer).await?;
+            progress::wait(&connection, &service.id, progress::Goal::Declared, self.printer)
+                .await?;
             output(&connection, &service.id).await
         };
         let said = tokio::time::timeout(PATIENCE, Box::pin(said)).await;

@@ -241,8 +241,14 @@ _secretctl() {
             secretctl__subcmd__service,rm)
                 cmd="secretctl__subcmd__service__subcmd__rm"
                 ;;
+            secretctl__subcmd__service,rollback)
+                cmd="secretctl__subcmd__service__subcmd__rollback"
+                ;;
             secretctl__subcmd__service,scale)
                 cmd="secretctl__subcmd__service__subcmd__scale"
+                ;;
+            secretctl__subcmd__service,update)
+                cmd="secretctl__subcmd__service__subcmd__update"
                 ;;
             *)
                 ;;
@@ -2253,7 +2259,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service)
-            opts="-q -h --context --socket --timeout --json --quiet --help create ls ps inspect logs rm scale"
+            opts="-q -h --context --socket --timeout --json --quiet --help create ls ps inspect logs rm scale update rollback"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2279,7 +2285,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service__subcmd__create)
-            opts="-e -l -u -w -d -q -h --name --secret --replicas --mode --constraint --replicas-max-per-node --env --label --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --update-monitor --logs --detach --context --socket --timeout --json --quiet --help"
+            opts="-e -l -u -w -d -q -h --name --secret --mode --constraint --placement-pref --env --label --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2293,19 +2299,15 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --replicas)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --mode)
-                    COMPREPLY=($(compgen -W "replicated" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "replicated global" -- "${cur}"))
                     return 0
                     ;;
                 --constraint)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --replicas-max-per-node)
+                --placement-pref)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2322,6 +2324,22 @@ _secretctl() {
                     return 0
                     ;;
                 -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replicas-max-per-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reserve-cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reserve-memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2365,12 +2383,56 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --logs)
+                    COMPREPLY=($(compgen -W "files memory none" -- "${cur}"))
+                    return 0
+                    ;;
+                --update-parallelism)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --update-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --update-order)
+                    COMPREPLY=($(compgen -W "stop-first start-first" -- "${cur}"))
+                    return 0
+                    ;;
                 --update-monitor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --logs)
-                    COMPREPLY=($(compgen -W "files memory none" -- "${cur}"))
+                --update-failure-action)
+                    COMPREPLY=($(compgen -W "pause continue rollback" -- "${cur}"))
+                    return 0
+                    ;;
+                --update-max-failure-ratio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-parallelism)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-order)
+                    COMPREPLY=($(compgen -W "stop-first start-first" -- "${cur}"))
+                    return 0
+                    ;;
+                --rollback-monitor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-failure-action)
+                    COMPREPLY=($(compgen -W "pause continue" -- "${cur}"))
+                    return 0
+                    ;;
+                --rollback-max-failure-ratio)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --context)
@@ -2534,6 +2596,32 @@ _secretctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        secretctl__subcmd__service__subcmd__rollback)
+            opts="-d -q -h --detach --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         secretctl__subcmd__service__subcmd__scale)
             opts="-d -q -h --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -2541,6 +2629,184 @@ _secretctl() {
                 return 0
             fi
             case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__service__subcmd__update)
+            opts="-u -w -d -q -h --secret-add --secret-rm --env-add --env-rm --label-add --label-rm --constraint-add --constraint-rm --placement-pref-add --placement-pref-rm --args --force --rollback --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --secret-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --secret-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --constraint-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --constraint-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --placement-pref-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --placement-pref-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replicas-max-per-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reserve-cpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reserve-memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --workdir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-grace-period)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart-condition)
+                    COMPREPLY=($(compgen -W "any on-failure none" -- "${cur}"))
+                    return 0
+                    ;;
+                --restart-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart-max-attempts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart-window)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --logs)
+                    COMPREPLY=($(compgen -W "files memory none" -- "${cur}"))
+                    return 0
+                    ;;
+                --update-parallelism)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --update-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --update-order)
+                    COMPREPLY=($(compgen -W "stop-first start-first" -- "${cur}"))
+                    return 0
+                    ;;
+                --update-monitor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --update-failure-action)
+                    COMPREPLY=($(compgen -W "pause continue rollback" -- "${cur}"))
+                    return 0
+                    ;;
+                --update-max-failure-ratio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-parallelism)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-order)
+                    COMPREPLY=($(compgen -W "stop-first start-first" -- "${cur}"))
+                    return 0
+                    ;;
+                --rollback-monitor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rollback-failure-action)
+                    COMPREPLY=($(compgen -W "pause continue" -- "${cur}"))
+                    return 0
+                    ;;
+                --rollback-max-failure-ratio)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -123,41 +123,63 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_s
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l timeout -d 'How long to go on trying when no manager answers' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -l json -d 'Print JSON, errors too'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -s q -l quiet -d 'Print ids only, and no progress'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "create" -d 'Run a command on nodes, with secrets mounted'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "ls" -d 'List services'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "ps" -d 'List the tasks of services'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "inspect" -d 'Show what is known of services'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "logs" -d 'Show what the tasks of a service print'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "rm" -d 'Stop and remove services'
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale" -f -a "scale" -d 'Change how many tasks services run'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "create" -d 'Run a command on nodes, with secrets mounted'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "ls" -d 'List services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "ps" -d 'List the tasks of services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "inspect" -d 'Show what is known of services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "logs" -d 'Show what the tasks of a service print'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "rm" -d 'Stop and remove services'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "scale" -d 'Change how many tasks services run'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "update" -d 'Change a service'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "rollback" -d 'Go back to what was declared before the last change'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'The service\'s name: one DNS label, up to 63 characters' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas -d 'How many tasks; 1 unless given' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node' -r -f -a "replicated\t'As many as `--replicas` says'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node that fits' -r -f -a "replicated\t'As many as `--replicas` says'
+global\t'One on every node that fits, as nodes come and go'"
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l constraint -d 'Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l placement-pref -d 'Spread tasks over the values of a node label: spread=node.labels.KEY; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s e -l env -d 'An environment variable, KEY=VALUE; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas -d 'How many tasks; 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l reserve-cpu -d 'Processors to keep free for each task, such as 0.5' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l reserve-memory -d 'Memory to keep free for each task, such as 512m or 2g' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s u -l user -d 'Who runs the command: name, uid, or user:group' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s w -l workdir -d 'The working directory' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l stop-signal -d 'The signal that asks a task to stop; SIGTERM unless given' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l stop-grace-period -d 'How long it may take to stop; 10s unless given' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-condition -d 'When a task that ended is replaced' -r -f -a "any\t'However it ended'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-condition -d 'When a task that ended is replaced; any unless given' -r -f -a "any\t'However it ended'
 on-failure\t'When it failed'
 none\t'Never'"
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-delay -d 'How long to wait before it is' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-delay -d 'How long to wait before it is; 5s unless given' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-max-attempts -d 'How often it is, within the window; 0 is without bound' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-window -d 'The time in which attempts count; 0s is for ever' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-monitor -d 'How long a new task must stay up to count' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l logs -d 'Where the tasks\' output is kept on their nodes' -r -f -a "files\t'In two rotated files of 8 MiB'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l restart-window -d 'The time before its end in which attempts count; 0s is for ever' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l logs -d 'Where the tasks\' output is kept on their nodes; files unless given' -r -f -a "files\t'In two rotated files of 8 MiB'
 memory\t'In memory'
 none\t'Nowhere'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-parallelism -d 'How many tasks an update replaces at a time; 0 is all, 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-delay -d 'How long to wait between them' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-order -d 'Which of the two tasks is alone for a moment; stop-first unless given' -r -f -a "stop-first\t'The old one stops before the new one starts'
+start-first\t'The new one runs before the old one stops'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-monitor -d 'How long a new task must stay up to count; 5s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-failure-action -d 'What a new task that fails does to the update; pause unless given' -r -f -a "pause\t'It stops and waits for an operator'
+continue\t'It goes on'
+rollback\t'It goes back to what was declared before'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l update-max-failure-ratio -d 'Which part of the tasks may fail, from 0 to 1' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-parallelism -d 'How many tasks a rollback replaces at a time; 0 is all, 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-delay -d 'How long a rollback waits between them' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-order -d 'A rollback\'s order; stop-first unless given' -r -f -a "stop-first\t'The old one stops before the new one starts'
+start-first\t'The new one runs before the old one stops'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-monitor -d 'How long a task must stay up after a rollback; 5s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-failure-action -d 'What a task that fails does to a rollback; pause unless given' -r -f -a "pause\t'It stops and waits for an operator'
+continue\t'It goes on'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l rollback-max-failure-ratio -d 'Which part of the tasks may fail in a rollback, from 0 to 1' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l timeout -d 'How long to go on trying when no manager answers' -r
@@ -208,6 +230,67 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l secret-add -d 'Use one more secret, as `service create --secret` takes it; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l secret-rm -d 'Use a secret no more, by its name or id; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l env-add -d 'Set an environment variable, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l env-rm -d 'Remove an environment variable; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l label-add -d 'Set a label of the service, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l label-rm -d 'Remove a label of the service; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l constraint-add -d 'One more constraint; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l constraint-rm -d 'Remove a constraint; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l placement-pref-add -d 'One more preference, spread=node.labels.KEY; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l placement-pref-rm -d 'Remove a preference; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l args -d 'The arguments after the program, in one text; quotes keep words together' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l replicas -d 'How many tasks; 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l reserve-cpu -d 'Processors to keep free for each task, such as 0.5' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l reserve-memory -d 'Memory to keep free for each task, such as 512m or 2g' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -s u -l user -d 'Who runs the command: name, uid, or user:group' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -s w -l workdir -d 'The working directory' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l stop-signal -d 'The signal that asks a task to stop; SIGTERM unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l stop-grace-period -d 'How long it may take to stop; 10s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l restart-condition -d 'When a task that ended is replaced; any unless given' -r -f -a "any\t'However it ended'
+on-failure\t'When it failed'
+none\t'Never'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l restart-delay -d 'How long to wait before it is; 5s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l restart-max-attempts -d 'How often it is, within the window; 0 is without bound' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l restart-window -d 'The time before its end in which attempts count; 0s is for ever' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l logs -d 'Where the tasks\' output is kept on their nodes; files unless given' -r -f -a "files\t'In two rotated files of 8 MiB'
+memory\t'In memory'
+none\t'Nowhere'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-parallelism -d 'How many tasks an update replaces at a time; 0 is all, 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-delay -d 'How long to wait between them' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-order -d 'Which of the two tasks is alone for a moment; stop-first unless given' -r -f -a "stop-first\t'The old one stops before the new one starts'
+start-first\t'The new one runs before the old one stops'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-monitor -d 'How long a new task must stay up to count; 5s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-failure-action -d 'What a new task that fails does to the update; pause unless given' -r -f -a "pause\t'It stops and waits for an operator'
+continue\t'It goes on'
+rollback\t'It goes back to what was declared before'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l update-max-failure-ratio -d 'Which part of the tasks may fail, from 0 to 1' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-parallelism -d 'How many tasks a rollback replaces at a time; 0 is all, 1 unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-delay -d 'How long a rollback waits between them' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-order -d 'A rollback\'s order; stop-first unless given' -r -f -a "stop-first\t'The old one stops before the new one starts'
+start-first\t'The new one runs before the old one stops'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-monitor -d 'How long a task must stay up after a rollback; 5s unless given' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-failure-action -d 'What a task that fails does to a rollback; pause unless given' -r -f -a "pause\t'It stops and waits for an operator'
+continue\t'It goes on'"
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback-max-failure-ratio -d 'Which part of the tasks may fail in a rollback, from 0 to 1' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l force -d 'Replace every task though nothing changes for it'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l rollback -d 'Go back to what was declared before, as `service rollback` does'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -s d -l detach -d 'Do not wait until the update is through'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s d -l detach -d 'Do not wait until the rollback is through'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l timeout -d 'How long to go on trying when no manager answers' -r

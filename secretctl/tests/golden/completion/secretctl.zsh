@@ -212,30 +212,50 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--name=[The service'\''s name\: one DNS label, up to 63 characters]:NAME:_default' \
 '*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated]:SECRET:_default' \
-'--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
-'--mode=[So many tasks anywhere, or one on every node]:MODE:((replicated\:"As many as \`--replicas\` says"))' \
+'--mode=[So many tasks anywhere, or one on every node that fits]:MODE:((replicated\:"As many as \`--replicas\` says"
+global\:"One on every node that fits, as nodes come and go"))' \
 '*--constraint=[Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated]:CONSTRAINT:_default' \
-'--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
+'*--placement-pref=[Spread tasks over the values of a node label\: spread=node.labels.KEY; may be repeated]:PREFERENCE:_default' \
 '*-e+[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*--env=[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
+'--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
+'--reserve-cpu=[Processors to keep free for each task, such as 0.5]:NUMBER:_default' \
+'--reserve-memory=[Memory to keep free for each task, such as 512m or 2g]:BYTES:_default' \
 '-u+[Who runs the command\: name, uid, or user\:group]:USER:_default' \
 '--user=[Who runs the command\: name, uid, or user\:group]:USER:_default' \
 '-w+[The working directory]:DIR:_default' \
 '--workdir=[The working directory]:DIR:_default' \
 '--stop-signal=[The signal that asks a task to stop; SIGTERM unless given]:SIGNAL:_default' \
 '--stop-grace-period=[How long it may take to stop; 10s unless given]:DURATION:_default' \
-'--restart-condition=[When a task that ended is replaced]:RESTART_CONDITION:((any\:"However it ended"
+'--restart-condition=[When a task that ended is replaced; any unless given]:RESTART_CONDITION:((any\:"However it ended"
 on-failure\:"When it failed"
 none\:"Never"))' \
-'--restart-delay=[How long to wait before it is]:DURATION:_default' \
+'--restart-delay=[How long to wait before it is; 5s unless given]:DURATION:_default' \
 '--restart-max-attempts=[How often it is, within the window; 0 is without bound]:NUMBER:_default' \
-'--restart-window=[The time in which attempts count; 0s is for ever]:DURATION:_default' \
-'--update-monitor=[How long a new task must stay up to count]:DURATION:_default' \
-'--logs=[Where the tasks'\'' output is kept on their nodes]:LOGS:((files\:"In two rotated files of 8 MiB"
+'--restart-window=[The time before its end in which attempts count; 0s is for ever]:DURATION:_default' \
+'--logs=[Where the tasks'\'' output is kept on their nodes; files unless given]:LOGS:((files\:"In two rotated files of 8 MiB"
 memory\:"In memory"
 none\:"Nowhere"))' \
+'--update-parallelism=[How many tasks an update replaces at a time; 0 is all, 1 unless given]:NUMBER:_default' \
+'--update-delay=[How long to wait between them]:DURATION:_default' \
+'--update-order=[Which of the two tasks is alone for a moment; stop-first unless given]:ORDER:((stop-first\:"The old one stops before the new one starts"
+start-first\:"The new one runs before the old one stops"))' \
+'--update-monitor=[How long a new task must stay up to count; 5s unless given]:DURATION:_default' \
+'--update-failure-action=[What a new task that fails does to the update; pause unless given]:ACTION:((pause\:"It stops and waits for an operator"
+continue\:"It goes on"
+rollback\:"It goes back to what was declared before"))' \
+'--update-max-failure-ratio=[Which part of the tasks may fail, from 0 to 1]:RATIO:_default' \
+'--rollback-parallelism=[How many tasks a rollback replaces at a time; 0 is all, 1 unless given]:NUMBER:_default' \
+'--rollback-delay=[How long a rollback waits between them]:DURATION:_default' \
+'--rollback-order=[A rollback'\''s order; stop-first unless given]:ORDER:((stop-first\:"The old one stops before the new one starts"
+start-first\:"The new one runs before the old one stops"))' \
+'--rollback-monitor=[How long a task must stay up after a rollback; 5s unless given]:DURATION:_default' \
+'--rollback-failure-action=[What a task that fails does to a rollback; pause unless given]:ACTION:((pause\:"It stops and waits for an operator"
+continue\:"It goes on"))' \
+'--rollback-max-failure-ratio=[Which part of the tasks may fail in a rollback, from 0 to 1]:RATIO:_default' \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
@@ -336,6 +356,86 @@ _arguments "${_arguments_options[@]}" : \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
 '*::scales -- How many tasks of which service:_default' \
+&& ret=0
+;;
+(update)
+_arguments "${_arguments_options[@]}" : \
+'*--secret-add=[Use one more secret, as \`service create --secret\` takes it; may be repeated]:SECRET:_default' \
+'*--secret-rm=[Use a secret no more, by its name or id; may be repeated]:NAME:_default' \
+'*--env-add=[Set an environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--env-rm=[Remove an environment variable; may be repeated]:KEY:_default' \
+'*--label-add=[Set a label of the service, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label-rm=[Remove a label of the service; may be repeated]:KEY:_default' \
+'*--constraint-add=[One more constraint; may be repeated]:CONSTRAINT:_default' \
+'*--constraint-rm=[Remove a constraint; may be repeated]:CONSTRAINT:_default' \
+'*--placement-pref-add=[One more preference, spread=node.labels.KEY; may be repeated]:PREFERENCE:_default' \
+'*--placement-pref-rm=[Remove a preference; may be repeated]:PREFERENCE:_default' \
+'()--args=[The arguments after the program, in one text; quotes keep words together]:TEXT:_default' \
+'--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
+'--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
+'--reserve-cpu=[Processors to keep free for each task, such as 0.5]:NUMBER:_default' \
+'--reserve-memory=[Memory to keep free for each task, such as 512m or 2g]:BYTES:_default' \
+'-u+[Who runs the command\: name, uid, or user\:group]:USER:_default' \
+'--user=[Who runs the command\: name, uid, or user\:group]:USER:_default' \
+'-w+[The working directory]:DIR:_default' \
+'--workdir=[The working directory]:DIR:_default' \
+'--stop-signal=[The signal that asks a task to stop; SIGTERM unless given]:SIGNAL:_default' \
+'--stop-grace-period=[How long it may take to stop; 10s unless given]:DURATION:_default' \
+'--restart-condition=[When a task that ended is replaced; any unless given]:RESTART_CONDITION:((any\:"However it ended"
+on-failure\:"When it failed"
+none\:"Never"))' \
+'--restart-delay=[How long to wait before it is; 5s unless given]:DURATION:_default' \
+'--restart-max-attempts=[How often it is, within the window; 0 is without bound]:NUMBER:_default' \
+'--restart-window=[The time before its end in which attempts count; 0s is for ever]:DURATION:_default' \
+'--logs=[Where the tasks'\'' output is kept on their nodes; files unless given]:LOGS:((files\:"In two rotated files of 8 MiB"
+memory\:"In memory"
+none\:"Nowhere"))' \
+'--update-parallelism=[How many tasks an update replaces at a time; 0 is all, 1 unless given]:NUMBER:_default' \
+'--update-delay=[How long to wait between them]:DURATION:_default' \
+'--update-order=[Which of the two tasks is alone for a moment; stop-first unless given]:ORDER:((stop-first\:"The old one stops before the new one starts"
+start-first\:"The new one runs before the old one stops"))' \
+'--update-monitor=[How long a new task must stay up to count; 5s unless given]:DURATION:_default' \
+'--update-failure-action=[What a new task that fails does to the update; pause unless given]:ACTION:((pause\:"It stops and waits for an operator"
+continue\:"It goes on"
+rollback\:"It goes back to what was declared before"))' \
+'--update-max-failure-ratio=[Which part of the tasks may fail, from 0 to 1]:RATIO:_default' \
+'--rollback-parallelism=[How many tasks a rollback replaces at a time; 0 is all, 1 unless given]:NUMBER:_default' \
+'--rollback-delay=[How long a rollback waits between them]:DURATION:_default' \
+'--rollback-order=[A rollback'\''s order; stop-first unless given]:ORDER:((stop-first\:"The old one stops before the new one starts"
+start-first\:"The new one runs before the old one stops"))' \
+'--rollback-monitor=[How long a task must stay up after a rollback; 5s unless given]:DURATION:_default' \
+'--rollback-failure-action=[What a task that fails does to a rollback; pause unless given]:ACTION:((pause\:"It stops and waits for an operator"
+continue\:"It goes on"))' \
+'--rollback-max-failure-ratio=[Which part of the tasks may fail in a rollback, from 0 to 1]:RATIO:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--force[Replace every task though nothing changes for it]' \
+'--rollback[Go back to what was declared before, as \`service rollback\` does]' \
+'-d[Do not wait until the update is through]' \
+'--detach[Do not wait until the update is through]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':service -- Name or id:_default' \
+'*::command -- Another command and its arguments:_default' \
+&& ret=0
+;;
+(rollback)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-d[Do not wait until the rollback is through]' \
+'--detach[Do not wait until the rollback is through]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':service -- Name or id:_default' \
 && ret=0
 ;;
         esac
@@ -1726,6 +1826,8 @@ _secretctl__subcmd__service_commands() {
 'logs:Show what the tasks of a service print' \
 'rm:Stop and remove services' \
 'scale:Change how many tasks services run' \
+'update:Change a service' \
+'rollback:Go back to what was declared before the last change' \
     )
     _describe -t commands 'secretctl service commands' commands "$@"
 }
@@ -1759,10 +1861,20 @@ _secretctl__subcmd__service__subcmd__rm_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl service rm commands' commands "$@"
 }
+(( $+functions[_secretctl__subcmd__service__subcmd__rollback_commands] )) ||
+_secretctl__subcmd__service__subcmd__rollback_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service rollback commands' commands "$@"
+}
 (( $+functions[_secretctl__subcmd__service__subcmd__scale_commands] )) ||
 _secretctl__subcmd__service__subcmd__scale_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl service scale commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__service__subcmd__update_commands] )) ||
+_secretctl__subcmd__service__subcmd__update_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl service update commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_secretctl" ]; then
