@@ -239,6 +239,7 @@ fn a_certificate_of_a_ca_that_is_not_trusted_is_not_put_down() {
         hostname: "node-40".parse().unwrap(),
         serial: serial(40),
         certificate: Certificate { authority: Some(OLD), ..certificate(agent(40)) },
+        machine: None,
     });
     assert_eq!(reason(&mut world, admit), other);
 }
@@ -262,6 +263,7 @@ fn admit(n: u8, authority: Digest, by: u8) -> Command {
         hostname: format!("node-{n}").parse().unwrap(),
         serial: serial(n),
         certificate: Certificate { authority: Some(authority), ..certificate(agent(n)) },
+        machine: None,
     })
 }
 

@@ -26,3 +26,4 @@ mod shredding;
 mod slots;
 mod swarm_locking;
 mod unlock_kills;
+mod updates;

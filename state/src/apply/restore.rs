@@ -91,6 +91,7 @@ impl Context<'_> {
                 updated_at: now,
                 revision,
                 report: NodeReport::default(),
+                machine: None,
             },
         };
         self.state.put_node(node_id, node);
