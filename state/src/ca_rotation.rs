@@ -233,7 +233,8 @@ impl State {
     pub fn asks_by_former_ca(&self, id: MemberId) -> bool {
         let rotations = &self.ca_rotations;
         let under_way = rotations.rotation.as_ref().map(|rotation| rotation.began_at);
-        let began_at = under_way.or(rotations.former.as_ref().map(|former| former.began_at));
+        let began_at =
+            under_way.or_else(|| rotations.former.as_ref().map(|former| former.began_at));
         let mut generations = self.boot.member(id).into_iter().flat_map(MemberBoot::generations);
         began_at.is_some_and(|began_at| generations.any(|one| one.staged_at <= began_at))
     }

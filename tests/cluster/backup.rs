@@ -237,16 +237,92 @@ fn empty(data: &Path) {
     }
 }
 
-/// Starts the first manager on an empty folder, at the address that agents know, and restores there.
-fn restore(lab: &mut Lab, address: &str, keeper: &Keeper, file: &Path, options: &[&str]) -> Value {
-    let place = file.to_str().unwrap().to_owned();
-    let words = ["cluster", "restore", &place, "--identity", keeper.path(), "--hostname", "m1"];
-    let listen = lab.managers[0].daemon.arguments();
-    let at = listen.iter().position(|word| word == "--listen").unwrap();
-    listen[at + 1] = address.to_owned();
+/// Starts the first manager on an empty folder, at the address that agents know.
+fn start_at(lab: &mut Lab, address: &str) {
+    let words = lab.managers[0].daemon.arguments();
+    let at = words.iter().position(|word| word == "--listen").unwrap();
+    address.clone_into(&mut words[at + 1]);
     lab.managers[0].daemon.start_again();
     lab.await_socket(0);
-    lab.ctl_of(0).json(&[&words[..], options].concat())
+}
+
+fn restoring<'a>(keeper: &'a Keeper, file: &'a Path) -> [&'a str; 5] {
+    ["cluster", "restore", file.to_str().unwrap(), "--identity", keeper.path()]
+}
+
+/// Whatever cannot be opened to its end leaves the manager as it was.
+fn assert_damaged_changes_nothing(lab: &Lab, keeper: &Keeper, file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() - 40;
+    let cut_off = lab.file("cut.age", &bytes[..middle]);
+    bytes[middle] ^= 1;
+    let changed = lab.file("changed.age", &bytes);
+    for bad in [&cut_off, &changed] {
+        let why = lab.ctl_of(0).refused(REFUSED, &restoring(keeper, bad), b"");
+        assert!(why.contains("the backup cannot be used"), "{why}");
+    }
+    let foreign = Keeper::new(lab, "foreign");
+    let why = lab.ctl_of(0).refused(REFUSED, &restoring(&foreign, file), b"");
+    assert!(why.contains("encrypted to other recipients"), "{why}");
+    assert!(!lab.managers[0].data.join("keys").exists(), "nothing was restored");
+}
+
+/// The agent finds the restored cluster, and its task never noticed.
+fn assert_agent_carries_on(lab: &Lab, task: &Value, restored: &Value) {
+    lab.await_node("n1", "ready");
+    lab.file("again", b"");
+    let said = output(lab, "web", 2);
+    assert_eq!(said, "started\nvalue of then\n", "it was not restarted");
+    let now = lab.await_tasks("web", 1, "running").remove(0);
+    assert_eq!(now["id"], task["id"]);
+    // What it gets from now on is what was backed up: of the secret that was removed, too.
+    witness(lab, "new", "again-2", "kept");
+    lab.await_tasks("new", 1, "running");
+    lab.file("again-2", b"");
+    let said = output(lab, "new", 2);
+    assert!(said.contains(std::str::from_utf8(CANARY).unwrap()), "{said}");
+    let rm = lab.ctl().json(&["service", "rm", "new"]);
+    assert_eq!(rm.as_array().unwrap().len(), 1);
+    until("nobody uses it", || (lab.ctl().run(&["rm", "kept"]).status == 0).then_some(()));
+    let known = lab.ctl().json(&["ls", "--removed"]);
+    assert_eq!(ids(&known[0]["backups"]), [restored["backup"].as_str().unwrap()]);
+}
+
+/// A token of before admits nobody; one of now does.
+fn assert_tokens_of_now_admit(lab: &mut Lab, address: &str, old_token: &str) {
+    lab.managers[2].daemon.start_again();
+    lab.await_socket(2);
+    let join = |lab: &Lab, token: &str| {
+        let words = ["cluster", "join", "--token", token, "--hostname", "m3", address];
+        lab.ctl_of(2).run(&words)
+    };
+    let ran = join(lab, old_token);
+    assert!(ran.status != 0 && ran.stderr.contains("token"), "{}", ran.stderr);
+    let token = lab.ctl_of(0).ok(&["cluster", "join-token", "manager", "--quiet"]);
+    let ran = join(lab, token.trim());
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    until("it votes", || {
+        let status = lab.ctl_of(0).json(&["cluster", "status"]);
+        let members = status["members"].as_array()?;
+        (members.len() == 2 && members.iter().all(|m| m["state"] == "voter")).then_some(())
+    });
+}
+
+/// One of before that comes back stays away, at this start and at every later one.
+fn assert_dead_stay_away(lab: &mut Lab, copy: &Path) {
+    std::fs::remove_dir_all(&lab.managers[1].data).unwrap();
+    copy_folder(copy, &lab.managers[1].data);
+    for _ in 0..2 {
+        lab.managers[1].daemon.start_again();
+        let ended = lab.managers[1].daemon.wait();
+        assert_eq!(ended.code(), Some(77), "{}", lab.managers[1].daemon.log());
+    }
+    let log = lab.managers[1].daemon.log();
+    assert!(log.contains("belongs to incarnation 1; the cluster is now 2"), "{log}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
 #[test]
@@ -275,47 +351,18 @@ fn a_cluster_comes_back_from_its_backup_and_its_agent_carries_on() {
     for manager in &mut lab.managers {
         manager.daemon.kill();
     }
-    let mut cp = Command::new("cp");
-    assert!(cp.arg("-a").arg(&lab.managers[1].data).arg(&copy).status().unwrap().success());
+    copy_folder(&lab.managers[1].data, &copy);
     for manager in &lab.managers {
         empty(&manager.data);
     }
 
     // Damaged files change nothing; then it is the cluster of then, in another life.
-    let bad = lab.path().join("bad.age");
-    let mut bytes = std::fs::read(&file).unwrap();
-    let middle = bytes.len() - 40;
-    bytes[middle] ^= 1;
-    std::fs::write(&bad, &bytes).unwrap();
-    let listen = lab.managers[0].daemon.arguments();
-    let at = listen.iter().position(|word| word == "--listen").unwrap();
-    listen[at + 1].clone_from(&address);
-    lab.managers[0].daemon.start_again();
-    lab.await_socket(0);
-    let words = |file: &Path| {
-        ["cluster", "restore", file.to_str().unwrap(), "--identity", keeper.path()]
-            .map(ToOwned::to_owned)
-    };
-    let refused = |lab: &Lab, words: &[String]| {
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
-        lab.ctl_of(0).refused(REFUSED, &words, b"")
-    };
-    let why = refused(&lab, &words(&bad));
-    assert!(why.contains("the backup cannot be used"), "{why}");
-    std::fs::write(&bad, &std::fs::read(&file).unwrap()[..middle]).unwrap();
-    let why = refused(&lab, &words(&bad));
-    assert!(why.contains("the backup cannot be used"), "{why}");
-    let foreign = Keeper::new(&lab, "foreign");
-    let mut with_foreign = words(&file);
-    with_foreign[4] = foreign.path().to_owned();
-    let why = refused(&lab, &with_foreign);
-    assert!(why.contains("encrypted to other recipients"), "{why}");
-    assert!(!lab.managers[0].data.join("keys").exists(), "nothing was restored");
-    lab.managers[0].daemon.stop();
-
-    let restored = restore(&mut lab, &address, &keeper, &file, &[]);
+    start_at(&mut lab, &address);
+    assert_damaged_changes_nothing(&lab, &keeper, &file);
+    let words = restoring(&keeper, &file);
+    let restored = lab.ctl_of(0).json(&[&words[..], &["--hostname", "m1"]].concat());
     assert_eq!(restored["incarnation"], 2);
-    let why = refused(&lab, &words(&file));
+    let why = lab.ctl_of(0).refused(REFUSED, &words, b"");
     assert!(why.contains("part of a cluster already"), "{why}");
     let status = lab.ctl_of(0).json(&["cluster", "status"]);
     assert_eq!(status["members"].as_array().unwrap().len(), 1, "{status}");
@@ -325,53 +372,9 @@ fn a_cluster_comes_back_from_its_backup_and_its_agent_carries_on() {
     let names = lab.ctl().ok(&["ls"]);
     assert!(names.contains("kept") && !names.contains("lost"), "{names}");
 
-    // The agent finds it, and its task never noticed.
-    lab.await_node("n1", "ready");
-    lab.file("again", b"");
-    let said = output(&lab, "web", 2);
-    assert_eq!(said, "started\nvalue of then\n", "it was not restarted");
-    let now = lab.await_tasks("web", 1, "running").remove(0);
-    assert_eq!(now["id"], task["id"]);
-    // What it gets from now on is what was backed up: of the secret that was removed, too.
-    witness(&lab, "new", "again-2", "kept");
-    lab.await_tasks("new", 1, "running");
-    lab.file("again-2", b"");
-    let said = output(&lab, "new", 2);
-    assert!(said.contains(std::str::from_utf8(CANARY).unwrap()), "{said}");
-    let rm = lab.ctl().json(&["service", "rm", "new"]);
-    assert_eq!(rm.as_array().unwrap().len(), 1);
-    until("nobody uses it", || (lab.ctl().run(&["rm", "kept"]).status == 0).then_some(()));
-    let known = lab.ctl().json(&["ls", "--removed"]);
-    assert_eq!(ids(&known[0]["backups"]), [restored["backup"].as_str().unwrap()]);
-
-    // A token of before admits nobody; one of now does.
-    lab.managers[2].daemon.start_again();
-    lab.await_socket(2);
-    let join = |lab: &Lab, token: &str| {
-        let words = ["cluster", "join", "--token", token, "--hostname", "m3", &address];
-        lab.ctl_of(2).run(&words)
-    };
-    let ran = join(&lab, &old_token);
-    assert!(ran.status != 0 && ran.stderr.contains("token"), "{}", ran.stderr);
-    let token = lab.ctl_of(0).ok(&["cluster", "join-token", "manager", "--quiet"]);
-    let ran = join(&lab, token.trim());
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    until("it votes", || {
-        let status = lab.ctl_of(0).json(&["cluster", "status"]);
-        let members = status["members"].as_array()?;
-        (members.len() == 2 && members.iter().all(|m| m["state"] == "voter")).then_some(())
-    });
-
-    // One of before that comes back stays away, at this start and at every later one.
-    std::fs::remove_dir_all(&lab.managers[1].data).unwrap();
-    std::fs::rename(&copy, &lab.managers[1].data).unwrap();
-    for _ in 0..2 {
-        lab.managers[1].daemon.start_again();
-        let ended = lab.managers[1].daemon.wait();
-        assert_eq!(ended.code(), Some(77), "{}", lab.managers[1].daemon.log());
-    }
-    let log = lab.managers[1].daemon.log();
-    assert!(log.contains("belongs to incarnation 1; the cluster is now 2"), "{log}");
+    assert_agent_carries_on(&lab, &task, &restored);
+    assert_tokens_of_now_admit(&mut lab, &address, &old_token);
+    assert_dead_stay_away(&mut lab, &copy);
     // It restarts like any other.
     lab.managers[0].daemon.stop();
     lab.managers[0].daemon.start_again();

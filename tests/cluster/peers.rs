@@ -299,10 +299,10 @@ fn a_sealed_boot_file_needs_its_key() {
         seal::BootFile::is_sealed(&file).then_some(())
     });
     // A thief has the disk, and not what the key is in.
-    let elsewhere = lab.path().join("in-the-tpm");
-    std::fs::rename(&key, &elsewhere).unwrap();
+    let folder = sys::file::Folder::open(lab.path()).unwrap();
+    folder.rename("boot-key", "in-the-tpm").unwrap();
     kill_and_start(&mut lab, index);
     await_refusal(&lab, index, "boot-key");
-    std::fs::rename(&elsewhere, &key).unwrap();
+    folder.rename("in-the-tpm", "boot-key").unwrap();
     await_unlocked_by(&lab, index, "peers");
 }

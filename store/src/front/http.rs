@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Serving, Stage};
+use crate::service::Service;
 
 /// Serves the port until `stop`.
 pub(crate) async fn serve(
@@ -116,23 +117,7 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     page.gauge("secretd_sessions", "Agents' sessions held by this manager.", sessions);
     let connections = service.connections.count() as u64;
     page.gauge("secretd_connections", "Connections to this manager's port.", connections);
-    let live = seal::live_secrets();
-    let help = "Data keys in memory at this moment: each for the time of one wrap.";
-    page.gauge("secretd_live_data_keys", help, live.data_keys as u64);
-    let help = "Values in clear in memory at this moment: a manager never has any.";
-    page.gauge("secretd_live_values", help, live.values as u64);
-    if let Some(free) = crate::memory::free_slots() {
-        let help = "Keys that still fit into protected memory; more live in ordinary memory.";
-        page.gauge("secretd_key_memory_free", help, free as u64);
-    }
-    let (autolock, behind) = service.locking_figures();
-    let help = "1 if this manager cannot open its key file by itself after a restart.";
-    page.gauge("secretd_autolock", help, u64::from(autolock));
-    let help = "Changes of the locking that this manager's key file has not followed.";
-    page.gauge("secretd_key_file_behind", help, behind);
-    let slot = format!("slot=\"{}\"", service.local.unlocked_by);
-    let help = "1 for the slot that opened this manager's key file.";
-    page.one("secretd_unlocked_by", "gauge", help, &[(slot, 1)]);
+    write_keys(page, service);
     {
         let state = raft.machine.state();
         for (what, count) in [
@@ -166,6 +151,27 @@ fn write_serving(page: &mut Page, serving: &Serving) {
     let seconds: Vec<_> =
         parts.iter().map(|(part, done)| (label(part), done.total.as_secs_f64())).collect();
     page.one("secretd_create_parts_seconds_total", "counter", "Time spent on them.", &seconds);
+}
+
+/// What there is of keys, and how they are locked.
+fn write_keys(page: &mut Page, service: &Service) {
+    let live = seal::live_secrets();
+    let help = "Data keys in memory at this moment: each for the time of one wrap.";
+    page.gauge("secretd_live_data_keys", help, live.data_keys as u64);
+    let help = "Values in clear in memory at this moment: a manager never has any.";
+    page.gauge("secretd_live_values", help, live.values as u64);
+    if let Some(free) = crate::memory::free_slots() {
+        let help = "Keys that still fit into protected memory; more live in ordinary memory.";
+        page.gauge("secretd_key_memory_free", help, free as u64);
+    }
+    let (autolock, behind) = service.locking_figures();
+    let help = "1 if this manager cannot open its key file by itself after a restart.";
+    page.gauge("secretd_autolock", help, u64::from(autolock));
+    let help = "Changes of the locking that this manager's key file has not followed.";
+    page.gauge("secretd_key_file_behind", help, behind);
+    let slot = format!("slot=\"{}\"", service.local.unlocked_by);
+    let help = "1 for the slot that opened this manager's key file.";
+    page.one("secretd_unlocked_by", "gauge", help, &[(slot, 1)]);
 }
 
 #[cfg(test)]

@@ -118,6 +118,12 @@ impl Running {
             fatal: ends_with(shared.events.clone()),
         })
         .await?;
+        let local = LocalFacts {
+            memory_protection: shared.protection.clone(),
+            unlocked_by: by.as_str().into(),
+            brought,
+            incarnation: cluster.incarnation,
+        };
         let connections = Connections::new();
         let service = Arc::new(Service {
             roots: Roots::new(raft.clone(), keyring.clone(), keys.clone()),
@@ -134,12 +140,7 @@ impl Running {
             disk: DiskRoom::default(),
             figures: Figures::default(),
             moves: Moves::default(),
-            local: LocalFacts {
-                memory_protection: shared.protection.clone(),
-                unlocked_by: by.as_str().into(),
-                brought,
-                incarnation: cluster.incarnation,
-            },
+            local,
         });
         let stop_duties = CancellationToken::new();
         let stop_port = CancellationToken::new();
@@ -154,8 +155,7 @@ impl Running {
 
         let duties = TaskTracker::new();
         duties.spawn(leader::duties(service.clone(), inbox.clone(), stop_duties.clone()));
-        follow_keys(&duties, &service, &outbox, &stop_duties);
-        duties.spawn(turn::follow(turning(&manager, &service)?, stop_duties.clone()));
+        follow_keys(&duties, &service, &outbox, &stop_duties, turning(&manager, &service)?);
         duties.spawn(report::report(service.clone(), outbox, inbox, stop_duties.clone()));
         duties.spawn(dispatcher.clone().follow_changes());
         duties.spawn(dispatcher.watch_quorum());
@@ -172,10 +172,7 @@ impl Running {
         let stage = Stage::new(shared.phase.subscribe());
         let stopped = stop_port.clone().cancelled_owned();
         let server = tokio::spawn(serve_remote(stage, accepted, stopped));
-        tracing::info!(
-            member = %owner.disk.member, node.id = %owner.node_id, listen = bound,
-            address = serving.address, unlocked_by = by.as_str(), "manager_serving"
-        );
+        tell(&owner, &serving, &bound);
         Ok(Self { serving, server, duties, stop_duties, stop_port })
     }
 
@@ -201,6 +198,14 @@ impl Running {
     }
 }
 
+fn tell(owner: &KeyFileOwner, serving: &Serving, bound: &str) {
+    tracing::info!(
+        member = %owner.disk.member, node.id = %owner.node_id, listen = bound,
+        address = serving.address, unlocked_by = serving.service.local.unlocked_by,
+        "manager_serving"
+    );
+}
+
 /// What turning needs of a manager.
 fn turning(manager: &Manager, service: &Arc<Service>) -> Result<Turning, ManagerError> {
     let shared = &manager.0;
@@ -219,7 +224,9 @@ fn follow_keys(
     service: &Arc<Service>,
     outbox: &Arc<Outbox>,
     stop: &CancellationToken,
+    turning: Turning,
 ) {
+    duties.spawn(turn::follow(turning, stop.clone()));
     duties.spawn(reseal::follow(service.clone(), outbox.clone(), stop.clone()));
     duties.spawn(rotate_root::follow(service.clone(), outbox.clone(), stop.clone()));
     duties.spawn(rotate::keep_log_key(service.clone(), stop.clone()));
