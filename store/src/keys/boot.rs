@@ -105,6 +105,16 @@ impl BootPlace {
         Ok(folder.remove(name)?)
     }
 
+    /// Removes what a power cut left of replacing it.
+    pub(crate) fn remove_leftovers(&self) -> Result<(), BootFileError> {
+        match self.place() {
+            Ok((folder, name)) => Ok(folder.remove_unfinished(name)?),
+            // Another mount may not be there yet.
+            Err(BootFileError::File(error)) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn place(&self) -> Result<(Folder, &str), BootFileError> {
         let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let name = self.path.file_name().and_then(OsStr::to_str);
@@ -133,6 +143,11 @@ impl AddressBook {
 
     pub(crate) fn remove(folder: &Folder) -> Result<(), FileError> {
         folder.remove_if_there(BOOK)
+    }
+
+    /// Removes what a power cut left of replacing it.
+    pub(crate) fn remove_leftovers(folder: &Folder) -> Result<(), FileError> {
+        folder.remove_unfinished(BOOK)
     }
 
     fn to_text(&self) -> String {
@@ -185,6 +200,9 @@ mod tests {
         assert!(matches!(place.read(), Err(BootFileError::Damaged { .. })));
         place.remove().unwrap();
         place.remove().unwrap();
+        folder.replace(".boot.new", PRIVATE_FILE_MODE, b"half of one").unwrap();
+        place.remove_leftovers().unwrap();
+        assert!(!folder.path().join(".boot.new").exists());
         assert!(place.read().unwrap().is_none());
     }
 

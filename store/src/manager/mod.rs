@@ -200,6 +200,8 @@ pub async fn run(mut options: Options) -> Result<(), ManagerError> {
     incarnation::check_not_superseded(&folder)?;
     incarnation::settle(&folder)?;
     KeyFile::new(folder.try_clone()?, options.unlock_seed.clone()).remove_leftovers()?;
+    BootPlace::new(options.boot_file.clone(), None).remove_leftovers()?;
+    AddressBook::remove_leftovers(&folder)?;
     loop {
         let (events, mut happened) = mpsc::unbounded_channel();
         let (phase, seen) = watch::channel(Phase::Starting);
