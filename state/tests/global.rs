@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::id::{NodeId, ServiceId};
 use proto::spec::{Mode, ServiceSpec};
 use proto::task::TaskState;
-use state::command::{Command, UpdateNode};
+use state::command::{Command, Step, UpdateNode};
 use state::object::{Availability, NodeState};
-use state::{UpdateState, places_wanted};
+use state::{Outcome, UpdateState, places_wanted};
 
 use crate::world::*;
 
@@ -182,4 +182,23 @@ fn its_history_is_kept_for_each_node() {
     }
     let of_node = world.state.tasks_of_service(id).filter(|(_, t)| t.for_node == Some(node_id(1)));
     assert!(of_node.count() <= proto::limits::HISTORY_MAX + 1);
+}
+
+#[test]
+fn a_task_of_one_node_goes_to_no_other() {
+    let (mut world, id) = global(|spec| spec.task.restart.delay_ms = 1_000_000);
+    let (task, at) = world.wanted(id).remove(0);
+    world.report(at.node_id.unwrap(), task, TaskState::Failed);
+    world.settle();
+    let (next, waiting) =
+        world.wanted(id).into_iter().find(|(_, task)| task.node_id.is_none()).unwrap();
+    let place = |world: &mut World, n: u8| {
+        let node_revision = world.state.node(node_id(n)).unwrap().revision;
+        let revision = waiting.revision;
+        let step = Step::AssignTask { id: next, revision, node_id: node_id(n), node_revision };
+        world.did(Command::Plan(vec![step])).outcome
+    };
+    let own = if waiting.for_node == Some(node_id(1)) { 1 } else { 2 };
+    assert_eq!(place(&mut world, 3 - own), Ok(Outcome::Steps { applied: 0, stale: 1 }));
+    assert_eq!(place(&mut world, own), Ok(Outcome::Steps { applied: 1, stale: 0 }));
 }
