@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(error(&foreign), "its key is not the one that its head names");
         assert_eq!(error(b"-----BEGIN something"), BackupError::NotABackup.to_string());
         let mut long = MAGIC.to_vec();
-        long.extend_from_slice(&(HEAD_BYTES_MAX as u32 + 1).to_be_bytes());
+        long.extend_from_slice(&u32::try_from(HEAD_BYTES_MAX + 1).unwrap().to_be_bytes());
         assert_eq!(error(&long), "its head is too long");
     }
 }

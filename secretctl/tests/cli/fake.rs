@@ -289,7 +289,7 @@ impl Control for Fake {
         Pin<Box<dyn futures_util::Stream<Item = Result<pb::BackupPiece, Status>> + Send>>;
 
     async fn back_up(&self, request: Request<pb::BackUpRequest>) -> Answer<Self::BackUpStream> {
-        let pieces = self.answer(request, |world, _, request| world.back_up(request))?;
+        let pieces = self.answer(request, |world, _, request| Ok(world.back_up(request)))?;
         Ok(Response::new(Box::pin(stream::iter(pieces.into_inner()))))
     }
 

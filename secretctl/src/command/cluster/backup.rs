@@ -61,10 +61,16 @@ pub(super) async fn run(session: &Session, args: BackupArgs) -> Result<(), Error
     } else {
         Lock::to(&args.recipients)?
     };
-    let target = Target::at(&file, session.printer)?;
+    let mut target = Target::at(&file, session.printer)?;
+    // Before a manager is asked: the work of a passphrase would hold the connection up.
+    let sealing = target.writer().and_then(|writer| lock.begin(writer)).map_err(|error| {
+        Error::failed(Kind::Precondition, "the backup could not be written")
+            .because(error.to_string())
+            .hint("no backup was made")
+    })?;
     let mut connection = session.connect().await?;
     tokio::select! {
-        taken = take(session, &mut connection, lock, target, &file) => taken,
+        taken = take(session, &mut connection, sealing, target, &file) => taken,
         // What was begun is removed: whoever drops the target does that.
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(Some(
             "no backup was written; one may be recorded: `secretctl cluster backup ls`".into(),
@@ -174,8 +180,8 @@ fn not_whole(error: &BackupError) -> Error {
 async fn take(
     session: &Session,
     connection: &mut Connection,
-    lock: Lock,
-    mut target: Target,
+    mut file: Sealing<Box<dyn Write>>,
+    target: Target,
     name: &Path,
 ) -> Result<(), Error> {
     let secret = BackupSecretKey::make();
@@ -196,12 +202,8 @@ async fn take(
     (head.encapsulation, head.sealed_root_key) = (bytes::Bytes::new(), bytes::Bytes::new());
 
     let mut passing = Passing::of(&head);
-    let begun = target.writer().and_then(|writer| lock.begin(writer)).and_then(|mut file| {
-        backup_file::begin(&mut file, &head, &root)?;
-        Ok(file)
-    });
+    backup_file::begin(&mut file, &head, &root).map_err(|error| not_written(&error))?;
     drop(root);
-    let mut file: Sealing<Box<dyn Write>> = begun.map_err(|error| not_written(&error))?;
     while let Some(piece) = next(&mut pieces).await? {
         let pb::backup_piece::Piece::Copy(piece) = piece else {
             return Err(not_whole(&BackupError::Damaged("it has two heads")));

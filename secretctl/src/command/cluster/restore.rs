@@ -20,7 +20,7 @@ use super::backup::open::{Opened, damaged};
 use super::locking;
 use crate::backup_file::BackupError;
 use crate::cli::RestoreArgs;
-use crate::connection::{Connection, local};
+use crate::connection::{Connection, ask, local};
 use crate::error::Error;
 use crate::view;
 
@@ -39,14 +39,10 @@ struct Call {
 }
 
 pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Error> {
-    let connection = Connection::own_machine(&session.global)?;
-    // A manager that cannot take it says so before a passphrase is asked for.
-    let status = pb::GetLocalStatusRequest {};
-    let status = crate::connection::ask!(connection, local.get_local_status(status))?;
-    if status.phase != "empty" {
-        return Err(not_empty(&status.phase));
-    }
+    check_empty(session).await?;
     let mut opened = Opened::at(&args.file, args.identity.as_deref())?;
+    // A connection of its own: one that was open while somebody typed would have been closed.
+    let connection = Connection::own_machine(&session.global)?;
     let key = args.autolock.then(UnlockKey::make);
     let options = pb::RestoreOptions {
         advertise_address: args.advertise_address,
@@ -61,6 +57,14 @@ pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Erro
         ))),
     };
     tell(session, &opened, restored, key.as_ref())
+}
+
+/// A manager that cannot take a backup says so before a passphrase is asked for.
+async fn check_empty(session: &Session) -> Result<(), Error> {
+    let connection = Connection::own_machine(&session.global)?;
+    let request = pb::GetLocalStatusRequest {};
+    let status = ask!(connection, local.get_local_status(request))?;
+    if status.phase == "empty" { Ok(()) } else { Err(not_empty(&status.phase)) }
 }
 
 fn not_empty(phase: &str) -> Error {
