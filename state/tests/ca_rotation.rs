@@ -9,8 +9,8 @@ use proto::sealed::WrappedKey;
 use state::command::{AdmitAgent, Command, CreateToken, Rewrap};
 use state::object::{Authority, Blob, Certificate, Digest, OperatorRole, TransitKey};
 use state::{
-    BeginCaRotation, CaPending, CaPhase, Outcome, Phase, Refusal, SnapshotReader, Standing, State,
-    Wrapped, wrap_digest,
+    BeginCaRotation, BootCommand, CaPending, CaPhase, Outcome, PeerPolicy, Phase, Refusal,
+    SnapshotReader, Standing, State, Wrapped, wrap_digest,
 };
 
 use crate::log_keys::join;
@@ -535,4 +535,33 @@ proptest! {
             prop_assert_eq!(bytes_of(&reader.finish().unwrap()), bytes_of(state));
         }
     }
+}
+
+/// A locked manager asks its peers with a certificate, too: one of the CA that goes would be refused
+/// when it is needed.
+#[test]
+fn a_manager_that_its_peers_may_open_has_turned_before_the_old_ca_is_dropped() {
+    let mut world = World::founded();
+    world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
+    let stage = |world: &mut World, held, n| {
+        let made_of = Box::new(new_generation(n));
+        world.did(BootCommand::Stage { member: FOUNDER, held, made_of });
+        let generation = world.state.index();
+        world.did(BootCommand::Acknowledge { member: FOUNDER, generation });
+        generation
+    };
+    let held = stage(&mut world, None, 3);
+    assert!(!world.state.asks_by_former_ca(FOUNDER), "there is one CA");
+    world.did(begin(OLD, 5, &[TRANSIT]));
+    let founder = manager(&world, FOUNDER);
+    issue(&mut world, 20, founder, Some(digest(5)));
+    world.did(Command::NoteMoves(vec![serial(20)]));
+    assert_eq!(pending(&world).members, [FOUNDER], "its boot key is of the CA that goes");
+    assert!(world.state.asks_by_former_ca(FOUNDER));
+    world.now += 1;
+    stage(&mut world, Some(held), 4);
+    assert_eq!(pending(&world).members, []);
+    world.did(Command::NoteMoves(vec![]));
+    assert_eq!(phase(&world), None, "that was all there was to wait for");
+    assert!(!world.state.asks_by_former_ca(FOUNDER));
 }

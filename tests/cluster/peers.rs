@@ -280,6 +280,13 @@ fn the_slot_outlives_changes_of_the_locking_and_of_root_keys() {
     assert_eq!(generation(&lab.managers[index].data), before, "it is its own");
     kill_and_start(&mut lab, index);
     await_unlocked_by(&lab, index, "peers");
+
+    // A boot key is certified by the CA that there is: managers turn before the old one is dropped.
+    let before = await_turned(&lab, index, before.as_ref());
+    ctl.ok(&["cluster", "rotate", "ca"]);
+    assert_ne!(generation(&lab.managers[index].data), Some(before), "it turned");
+    kill_and_start(&mut lab, index);
+    await_unlocked_by(&lab, index, "peers");
 }
 
 /// A boot file under a key that lies elsewhere, in a TPM say, is of no use without that.

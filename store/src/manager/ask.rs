@@ -38,24 +38,17 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// for signs of life for as long as an election takes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a request came to nothing.
-enum Refused {
-    /// Another time, or another manager, may do better.
-    ForNow(String),
-    /// Nothing becomes of it.
-    ForGood(String),
-}
-
-impl Refused {
-    fn reason(&self) -> &str {
-        match self {
-            Self::ForNow(reason) | Self::ForGood(reason) => reason,
-        }
-    }
+/// Why a request came to nothing. Another time, or another manager, may do better: who answers may
+/// itself have been removed, and says of this manager what the others say of it.
+struct Refused {
+    reason: String,
+    /// Whether the answer was that somebody was removed, which is likelier to be why than what else
+    /// there is.
+    evicted: bool,
 }
 
 fn for_now(error: impl std::fmt::Display) -> Refused {
-    Refused::ForNow(error.to_string())
+    Refused { reason: error.to_string(), evicted: false }
 }
 
 /// What is asked with, read anew for each request.
@@ -80,7 +73,7 @@ impl Manager {
                 Ok(()) => return,
                 Err(refused) => refused,
             };
-            let reason = refused.reason();
+            let reason = refused.reason.as_str();
             self.0.opened.peers_refused(reason);
             if reason != told {
                 tracing::warn!(
@@ -89,9 +82,6 @@ impl Manager {
                     "not_unlocked_by_peers"
                 );
                 reason.clone_into(&mut told);
-            }
-            if let Refused::ForGood(_) = refused {
-                return;
             }
             tokio::time::sleep(pause).await;
             pause = PAUSE_MAX.min(pause * 2);
@@ -113,8 +103,10 @@ impl Manager {
                     let opened = self.open_with(own_uid(), &key).await;
                     return opened.map(drop).map_err(for_now);
                 }
-                Err(Refused::ForNow(reason)) => last = for_now(format!("{address}: {reason}")),
-                Err(refused) => return Err(refused),
+                Err(refused) if last.evicted && !refused.evicted => {}
+                Err(Refused { reason, evicted }) => {
+                    last = Refused { reason: format!("{address}: {reason}"), evicted };
+                }
             }
         }
         Err(last)
@@ -185,10 +177,6 @@ impl Manager {
     }
 }
 
-/// Only a removal is for good: whoever asks is told by who leads, and it is never undone.
 fn refused(failure: Failure) -> Refused {
-    if failure.kind == Kind::Evicted {
-        return Refused::ForGood(failure.message);
-    }
-    Refused::ForNow(failure.message)
+    Refused { evicted: failure.kind == Kind::Evicted, reason: failure.message }
 }
