@@ -49,6 +49,9 @@ pub(crate) enum BackupCommand {
     Check(BackupCheckArgs),
 
     /// Say that a backup's file is destroyed, so that nobody is warned of it any more
+    ///
+    /// Only its record goes: the cluster cannot reach the file. With all copies of it gone, nobody can
+    /// read from it what was removed since.
     Forget {
         /// Its id, or the beginning of it
         #[arg(value_name = "BACKUP")]
