@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proto::Kind;
-use proto::id::{MemberId, Serial, Timestamp, TokenId};
-use proto::identity::{Role, Subject};
+use proto::id::{MemberId, Serial, Timestamp};
+use proto::identity::Subject;
 use proto::limits::ALARMS_MAX;
-use state::command::{AdmitManager, Command, CreateToken};
+use state::command::Command;
 use state::object::{Digest, MemberState};
 use state::{
     AlarmReason, BootCommand, BootKey, CONSENT_MS, GRANT_EVERY_MS, NewGeneration, PeerPolicy,
@@ -17,26 +17,6 @@ use state::{
 use crate::world::*;
 
 const ME: MemberId = MemberId(1);
-
-fn join(world: &mut World, n: u8) -> MemberId {
-    let (token_id, hash) = (TokenId::from_entropy([n; 17]), Digest([n; 32]));
-    world.did(Command::CreateToken(CreateToken {
-        id: token_id,
-        role: Role::Manager,
-        hash,
-        expires_at: Timestamp(u64::MAX),
-        uses: 1,
-    }));
-    world.did(Command::AdmitManager(AdmitManager {
-        token_id,
-        hash,
-        node_id: node_id(n),
-        hostname: format!("mgr-{n}").parse().unwrap(),
-        address: format!("127.0.0.1:{n}"),
-        level_max: 1,
-    }));
-    MemberId(world.state.index())
-}
 
 fn founded(policy: PeerPolicy) -> World {
     let mut world = World::founded();
@@ -239,7 +219,7 @@ fn consent_is_for_one_release_of_one_generation_and_for_ten_minutes() {
 #[test]
 fn off_ends_every_generation_for_ever() {
     let mut world = founded(PeerPolicy::Auto);
-    let other = join(&mut world, 2);
+    let other = world.join_manager(2);
     let mine = stage(&mut world, ME, None, 1).unwrap();
     acknowledge(&mut world, ME, mine.0).unwrap();
     stage(&mut world, other, None, 2).unwrap();
@@ -344,7 +324,7 @@ fn of_too_many_alarms_the_one_that_is_quiet_longest_goes() {
     let mut members = Vec::new();
     let last = u8::try_from(ALARMS_MAX).unwrap();
     for n in 0..=last {
-        let member = join(&mut world, n + 2);
+        let member = world.join_manager(n + 2);
         alarm(&mut world, member, AlarmReason::Stale).unwrap();
         world.did(Command::RemoveMember { member, destroys: None });
         members.push(member);
@@ -525,7 +505,7 @@ proptest! {
                 }
                 Act::Join => {
                     if t.world.state.members().len() < 4 {
-                        let member = join(&mut t.world, joined);
+                        let member = t.world.join_manager(joined);
                         joined += 1;
                         t.disks.push(DiskImage { member, holds: None });
                     }

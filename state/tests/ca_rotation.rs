@@ -13,7 +13,6 @@ use state::{
     SnapshotReader, Standing, State, Wrapped, wrap_digest,
 };
 
-use crate::log_keys::join;
 use crate::world::*;
 
 const FOUNDER: MemberId = MemberId(1);
@@ -103,7 +102,7 @@ fn enrolled(world: &mut World, n: u8) -> OperatorId {
 #[test]
 fn managers_move_first_and_then_everybody_else_and_the_old_ca_is_dropped_when_all_have() {
     let mut world = World::founded();
-    let second = join(&mut world, 8);
+    let second = world.join_manager(8);
     world.add_node(1, &[]);
     world.add_node(2, &[]);
     let operator = enrolled(&mut world, 9);
@@ -377,7 +376,7 @@ fn both_cas_keys_are_wrapped_anew_when_the_root_key_rotates() {
 #[test]
 fn who_is_removed_is_not_waited_for() {
     let mut world = World::founded();
-    let second = join(&mut world, 8);
+    let second = world.join_manager(8);
     world.add_node(1, &[]);
     let operator = enrolled(&mut world, 9);
     world.did(begin(OLD, 5, &[TRANSIT]));
@@ -490,7 +489,7 @@ proptest! {
                     if world.state.members().len() < 3 && world.state.ca_rotations().former.is_none() {
                         let n = 150 + world.state.index().to_le_bytes()[0] % 40;
                         if world.state.node(node_id(n)).is_none() {
-                            join(&mut world, n);
+                            world.join_manager(n);
                         }
                     }
                     None

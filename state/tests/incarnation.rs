@@ -1,40 +1,16 @@
 //! A new life of the cluster: who and what is left, and what is not.
 
-use proto::id::{Incarnation, KeyId, MemberId, SecretId, Serial, Timestamp, TokenId};
-use proto::identity::{Role, Subject};
+use proto::id::{Incarnation, KeyId, MemberId, SecretId, Serial, Timestamp};
+use proto::identity::Subject;
 use proto::sealed::WrappedKey;
 use proto::task::TaskState;
-use state::command::{AdmitManager, Command, CreateToken};
+use state::command::Command;
 use state::object::{Blob, Digest, MemberState, TransitKey};
 use state::{BeginIncarnation, BootCommand, PeerPolicy, Refusal, Standing};
 
 use crate::world::*;
 
 const LOG_KEY: KeyId = KeyId::from_bytes([61; 16]);
-
-fn manager(world: &mut World, n: u8) -> (MemberId, Serial) {
-    let token_id = TokenId::from_entropy([n; 17]);
-    world.did(Command::CreateToken(CreateToken {
-        id: token_id,
-        role: Role::Manager,
-        hash: Digest([n; 32]),
-        expires_at: Timestamp(1_000_000),
-        uses: 2,
-    }));
-    world.did(Command::AdmitManager(AdmitManager {
-        token_id,
-        hash: Digest([n; 32]),
-        node_id: node_id(n),
-        hostname: format!("mgr-{n}").parse().unwrap(),
-        address: format!("127.0.0.1:{n}"),
-        level_max: 1,
-    }));
-    let member = MemberId(world.state.index());
-    let serial = Serial::from_bytes([n; 16]);
-    let certificate = certificate(Subject::Manager(node_id(n), member));
-    world.did(Command::IssueCertificate { serial, certificate });
-    (member, serial)
-}
 
 /// With the manager that was admitted as number `n`.
 pub(crate) fn begin(member: MemberId, n: u8, incarnation: u64) -> BeginIncarnation {
@@ -64,8 +40,8 @@ fn refused(world: &mut World, begin: BeginIncarnation) -> Refusal {
 #[test]
 fn one_manager_is_left_and_all_that_is_not_about_managers_stays() {
     let mut world = World::founded();
-    let (left, former) = manager(&mut world, 40);
-    let (dead, dead_serial) = manager(&mut world, 41);
+    let (left, former) = world.certified_manager(40);
+    let (dead, dead_serial) = world.certified_manager(41);
     let agent = world.add_node(1, &[]);
     world.create_secret(1, "db_password");
     let service = world.create_service(1, World::spec("web", 1, &[(1, "db_password")]));
@@ -114,15 +90,15 @@ fn one_manager_is_left_and_all_that_is_not_about_managers_stays() {
 
     // The next one follows; a manager that comes has an id that nobody had.
     did(&mut world, begin(left, 40, 3));
-    let (new, _) = manager(&mut world, 42);
+    let (new, _) = world.certified_manager(42);
     assert!(new > dead);
 }
 
 #[test]
 fn a_rotation_of_log_keys_that_waited_for_the_dead_is_finished() {
     let mut world = World::founded();
-    let (left, _) = manager(&mut world, 40);
-    manager(&mut world, 41);
+    let (left, _) = world.certified_manager(40);
+    world.certified_manager(41);
     world.did(Command::RotateLogKeys);
     assert_eq!(world.state.log_keys_pending().len(), 3);
     did(&mut world, begin(left, 40, 2));
@@ -135,8 +111,8 @@ fn a_rotation_of_log_keys_that_waited_for_the_dead_is_finished() {
 #[test]
 fn what_was_removed_is_shredded_by_the_one_that_is_left_and_the_others_are_named() {
     let mut world = World::founded();
-    let (left, _) = manager(&mut world, 40);
-    let (dead, _) = manager(&mut world, 41);
+    let (left, _) = world.certified_manager(40);
+    let (dead, _) = world.certified_manager(41);
     let secret = world.create_secret(1, "db_password");
     let other = world.create_secret(2, "other");
     let remove = |id: SecretId| Command::RemoveSecret { id, forget_previous: false, shred: None };
@@ -170,7 +146,7 @@ fn what_was_removed_is_shredded_by_the_one_that_is_left_and_the_others_are_named
 #[test]
 fn only_a_member_with_the_active_root_key_begins_the_next_life() {
     let mut world = World::founded();
-    let (left, _) = manager(&mut world, 40);
+    let (left, _) = world.certified_manager(40);
     for incarnation in [0, 1, 3, u64::MAX] {
         let refusal = refused(&mut world, begin(left, 40, incarnation));
         assert!(matches!(refusal, Refusal::Precondition { .. }), "{refusal:?}");
@@ -191,7 +167,7 @@ fn only_a_member_with_the_active_root_key_begins_the_next_life() {
 #[test]
 fn nobody_keeps_what_peers_open_it_with() {
     let mut world = World::founded();
-    let (left, _) = manager(&mut world, 40);
+    let (left, _) = world.certified_manager(40);
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     for member in [MemberId(1), left] {
         let made_of = Box::new(new_generation(62));

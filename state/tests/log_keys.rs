@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proto::id::{KeyId, MemberId, TokenId};
-use proto::identity::Role;
-use proto::{id::Timestamp, limits::MANAGERS_MAX};
-use state::command::{AdmitManager, Command, CreateToken};
-use state::object::{Blob, Digest, SlotRecipient};
+use proto::id::{KeyId, MemberId};
+use proto::limits::MANAGERS_MAX;
+use state::command::Command;
+use state::object::{Blob, SlotRecipient};
 use state::{Refusal, SnapshotReader, State};
 
 use crate::world::*;
@@ -20,26 +19,6 @@ pub(crate) fn word(member: MemberId, epoch: u64, n: u8) -> Command {
     Command::AcknowledgeLogKey { member, epoch, key: key(n) }
 }
 
-pub(crate) fn join(world: &mut World, n: u8) -> MemberId {
-    let token_id = TokenId::from_entropy([n; 17]);
-    world.did(Command::CreateToken(CreateToken {
-        id: token_id,
-        role: Role::Manager,
-        hash: Digest([n; 32]),
-        expires_at: Timestamp(u64::MAX),
-        uses: 1,
-    }));
-    world.did(Command::AdmitManager(AdmitManager {
-        token_id,
-        hash: Digest([n; 32]),
-        node_id: node_id(n),
-        hostname: format!("mgr-{n}").parse().unwrap(),
-        address: format!("127.0.0.1:{n}"),
-        level_max: 1,
-    }));
-    MemberId(world.state.index())
-}
-
 fn refused(world: &mut World, command: Command) -> String {
     match world.run(command).outcome.unwrap_err() {
         Refusal::Precondition { reason } => reason,
@@ -50,7 +29,7 @@ fn refused(world: &mut World, command: Command) -> String {
 #[test]
 fn a_rotation_is_refused_until_every_manager_has_given_word_of_the_last_one() {
     let mut world = World::founded();
-    let (founder, other) = (MemberId(1), join(&mut world, 2));
+    let (founder, other) = (MemberId(1), world.join_manager(2));
     world.did(word(founder, 0, 1));
     world.did(Command::RotateLogKeys);
     assert_eq!(world.state.log_keys().wanted, 1);
@@ -91,12 +70,12 @@ fn word_counts_only_with_a_new_key_and_for_a_rotation_that_is_wanted() {
 fn who_joins_later_has_nothing_to_rotate_and_who_is_removed_is_not_waited_for() {
     let mut world = World::founded();
     let founder = MemberId(1);
-    let early = join(&mut world, 2);
+    let early = world.join_manager(2);
     world.did(Command::RotateLogKeys);
     world.did(word(founder, 1, 1));
     world.did(Command::RemoveMember { member: early, destroys: None });
     assert!(world.state.log_keys_pending().is_empty());
-    let late = join(&mut world, 3);
+    let late = world.join_manager(3);
     assert!(world.state.log_keys_pending().is_empty(), "all that it is sent is under new keys");
     world.did(Command::RotateLogKeys);
     assert_eq!(world.state.log_keys_pending(), [founder, late]);
@@ -111,7 +90,7 @@ fn who_joins_while_log_keys_rotate_rotates_too() {
     for epoch in 1..=2 {
         world.did(Command::RotateLogKeys);
         let n = u8::try_from(epoch).unwrap();
-        let late = join(&mut world, 10 + n);
+        let late = world.join_manager(10 + n);
         assert!(world.state.log_keys_pending().contains(&late));
         world.did(word(founder, epoch, n));
         assert_eq!(world.state.log_keys_pending(), [late]);
@@ -184,7 +163,7 @@ fn a_slot_that_is_taken_away_takes_the_log_keys_with_it() {
 fn a_slot_that_goes_while_log_keys_rotate_has_a_rotation_of_its_own_afterwards() {
     for removed in [false, true] {
         let mut world = World::founded();
-        let (founder, down) = (MemberId(1), join(&mut world, 2));
+        let (founder, down) = (MemberId(1), world.join_manager(2));
         seal_to(&mut world, &[1, 2, 3]);
         for member in [founder, down] {
             world.did(word(member, 0, 1));
@@ -290,7 +269,7 @@ proptest! {
                 }
                 Act::Join => {
                     if world.state.members().len() < MANAGERS_MAX {
-                        join(&mut world, n);
+                        world.join_manager(n);
                     }
                 }
                 Act::Remove(pick) => {

@@ -1,12 +1,10 @@
 //! A restored cluster: who and what is left of the one that was backed up, and what is not.
 
-use proto::id::{
-    BackupId, Incarnation, KeyId, MemberId, Revision, SecretId, Serial, Timestamp, TokenId,
-};
-use proto::identity::{Role, Subject};
+use proto::id::{BackupId, Incarnation, KeyId, MemberId, Revision, SecretId, Serial, Timestamp};
+use proto::identity::Subject;
 use proto::sealed::WrappedKey;
 use proto::task::TaskState;
-use state::command::{AdmitManager, Command, CreateToken, LEVEL};
+use state::command::{Command, LEVEL};
 use state::object::{Blob, Digest, MemberState, OperatorRole, SlotRecipient, TransitKey};
 use state::{Refusal, RestoreCluster, Standing, State, apply};
 
@@ -72,34 +70,10 @@ fn refused(copy: &State, restore: RestoreCluster) -> Refusal {
     refusal
 }
 
-fn manager(world: &mut World, n: u8) -> (MemberId, Serial) {
-    let token_id = TokenId::from_entropy([n; 17]);
-    world.did(Command::CreateToken(CreateToken {
-        id: token_id,
-        role: Role::Manager,
-        hash: Digest([n; 32]),
-        expires_at: Timestamp(1_000_000),
-        uses: 2,
-    }));
-    world.did(Command::AdmitManager(AdmitManager {
-        token_id,
-        hash: Digest([n; 32]),
-        node_id: node_id(n),
-        hostname: format!("mgr-{n}").parse().unwrap(),
-        address: format!("127.0.0.1:{n}"),
-        level_max: 1,
-    }));
-    let member = MemberId(world.state.index());
-    let serial = Serial::from_bytes([n; 16]);
-    let certificate = certificate(Subject::Manager(node_id(n), member));
-    world.did(Command::IssueCertificate { serial, certificate });
-    (member, serial)
-}
-
 /// Two managers, an agent with a task, an operator, secrets.
 fn lived_in() -> (World, MemberId, Serial) {
     let mut world = World::founded();
-    let (second, serial) = manager(&mut world, 40);
+    let (second, serial) = world.certified_manager(40);
     let agent = world.add_node(1, &[]);
     world.create_secret(1, "db_password");
     let service = world.create_service(1, World::spec("web", 1, &[(1, "db_password")]));

@@ -14,7 +14,6 @@ use state::{
     Wrapped, wrap_digest,
 };
 
-use crate::log_keys::join;
 use crate::world::*;
 
 const FOUNDER: MemberId = MemberId(1);
@@ -28,7 +27,7 @@ fn is_now(world: &mut World, member: MemberId, state: MemberState) {
 }
 
 fn voter(world: &mut World, n: u8) -> MemberId {
-    let member = join(world, n);
+    let member = world.join_manager(n);
     is_now(world, member, MemberState::Voter);
     member
 }
@@ -223,7 +222,7 @@ fn an_announced_key_that_nobody_can_get_is_replaced_until_something_is_under_it(
 #[test]
 fn a_key_is_active_only_when_a_majority_of_those_who_vote_or_may_vote_holds_it() {
     let mut world = World::founded();
-    let (second, third) = (join(&mut world, 2), join(&mut world, 3));
+    let (second, third) = (world.join_manager(2), world.join_manager(3));
     world.did(announce(9));
     let active = |world: &World| world.state.root_is_held_by_majority();
     assert!(active(&world), "who joins has no vote");
@@ -305,7 +304,7 @@ fn who_joins_during_a_rotation_is_waited_for_and_who_is_removed_is_not() {
     world.did(held(third, 9));
     world.did(Command::ActivateRoot { id: key(9) });
     wrap_all_anew(&mut world, key(9));
-    let late = join(&mut world, 4);
+    let late = world.join_manager(4);
     assert_eq!(world.state.root_rotation_pending(), [dead, late]);
     world.did(gone(dead));
     world.did(held(late, 9));
@@ -506,7 +505,7 @@ impl Onlooker {
             }
             Act::Join => {
                 if members.len() < MANAGERS_MAX {
-                    join(world, n);
+                    world.join_manager(n);
                 }
             }
             Act::Advance(pick) => {

@@ -12,7 +12,7 @@ use state::command::{Command, CreateSecret, Envelope};
 use state::object::{Blob, ObjectId, TransitKey};
 use state::{Refusal, ShreddingStep, State, Tombstone, apply, shredding_step};
 
-use crate::log_keys::{join, key, read_back, seal_to, word};
+use crate::log_keys::{key, read_back, seal_to, word};
 use crate::world::*;
 
 const FOUNDER: MemberId = MemberId(1);
@@ -62,7 +62,7 @@ fn all_rotate(world: &mut World, n: u8) {
 #[test]
 fn a_removed_secret_is_shredding_until_all_gave_word_of_a_rotation_that_began_later() {
     let mut world = World::founded();
-    let other = join(&mut world, 2);
+    let other = world.join_manager(2);
     world.create_secret(1, "gone");
     retire_transit(&mut world);
     for member in [FOUNDER, other] {
@@ -130,11 +130,11 @@ fn the_transit_key_of_its_time_goes_first_and_a_rotation_after_that() {
 #[test]
 fn who_left_without_word_is_listed_and_not_waited_for() {
     let mut world = World::founded();
-    let early = join(&mut world, 2);
+    let early = world.join_manager(2);
     world.did(Command::RemoveMember { member: early, destroys: None });
     world.create_secret(1, "gone");
     retire_transit(&mut world);
-    let [before, silent, honest] = [3, 4, 5].map(|n| join(&mut world, n));
+    let [before, silent, honest] = [3, 4, 5].map(|n| world.join_manager(n));
     world.did(Command::RemoveMember { member: before, destroys: None });
     world.did(rm(1));
     world.did(Command::RotateLogKeys);
@@ -152,7 +152,7 @@ fn who_left_without_word_is_listed_and_not_waited_for() {
     let words = &tombstone(&world, 1).shredded.as_ref().unwrap().words;
     assert_eq!(words.iter().map(|word| word.member).collect::<Vec<_>>(), [FOUNDER]);
     // Who joins and leaves later had nothing of it.
-    let late = join(&mut world, 6);
+    let late = world.join_manager(6);
     world.did(Command::RemoveMember { member: late, destroys: None });
     assert_eq!(of(&world), [before, silent]);
 }
@@ -165,7 +165,7 @@ fn who_joins_before_the_last_word_is_waited_for() {
     retire_transit(&mut world);
     world.did(rm(1));
     world.did(Command::RotateLogKeys);
-    let late = join(&mut world, 2);
+    let late = world.join_manager(2);
     world.did(word(FOUNDER, 1, 1));
     assert!(!is_shredded(&world, 1), "{late} has what the founder had");
     world.did(word(late, 1, 2));
@@ -217,7 +217,7 @@ fn the_leader_waits_a_week_for_a_rotation_that_comes_anyway() {
 fn at_once_means_transit_keys_first_and_one_rotation() {
     use ShreddingStep::{MakeTransitKey, RetireTransitKey, RotateLogKeys};
     let mut world = World::founded();
-    let down = join(&mut world, 2);
+    let down = world.join_manager(2);
     world.did(Command::AddTransitKey { id: key(50), key: transit_key() });
     world.did(Command::CreateSecret(create(1, TRANSIT)));
     world.did(Command::CreateSecret(create(2, key(50))));
@@ -563,7 +563,7 @@ proptest! {
                 }
                 Act::Join => {
                     if world.state.members().len() < MANAGERS_MAX {
-                        join(&mut world, n);
+                        world.join_manager(n);
                     }
                 }
                 Act::Leave(pick) => {

@@ -13,8 +13,8 @@ use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayl
 use proto::spec::{FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice};
 use proto::task::TaskState;
 use state::command::{
-    AdmitAgent, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL, NodeNews,
-    NodeStatuses,
+    AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL,
+    NodeNews, NodeStatuses,
 };
 use state::object::{
     Authority, Blob, Certificate, Digest, Machine, NodeState, RequestMark, Task, TransitKey,
@@ -253,6 +253,36 @@ impl World {
         }));
         self.node_is(id, NodeState::Ready);
         id
+    }
+
+    /// A manager is admitted, as number `n`.
+    pub(crate) fn join_manager(&mut self, n: u8) -> MemberId {
+        let token_id = TokenId::from_entropy([n; 17]);
+        self.did(Command::CreateToken(CreateToken {
+            id: token_id,
+            role: Role::Manager,
+            hash: Digest([n; 32]),
+            expires_at: Timestamp(u64::MAX),
+            uses: 1,
+        }));
+        self.did(Command::AdmitManager(AdmitManager {
+            token_id,
+            hash: Digest([n; 32]),
+            node_id: node_id(n),
+            hostname: format!("mgr-{n}").parse().unwrap(),
+            address: format!("127.0.0.1:{n}"),
+            level_max: 1,
+        }));
+        MemberId(self.state.index())
+    }
+
+    /// A manager that was admitted, and has its certificate.
+    pub(crate) fn certified_manager(&mut self, n: u8) -> (MemberId, Serial) {
+        let member = self.join_manager(n);
+        let serial = Serial::from_bytes([n; 16]);
+        let certificate = certificate(Subject::Manager(node_id(n), member));
+        self.did(Command::IssueCertificate { serial, certificate });
+        (member, serial)
     }
 
     pub(crate) fn node_is(&mut self, id: NodeId, state: NodeState) {
