@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::id::KeyId;
 use seal::RootKey;
+use tokio::sync::watch;
 
 pub(crate) use self::fetch::open as open_fetched;
 #[cfg(test)]
@@ -38,8 +39,8 @@ pub(crate) trait RootKeeper: Send + Sync + 'static {
     /// Ids of the root keys that are kept, and the one that new wraps are made under.
     fn root_ids(&self) -> (Vec<KeyId>, KeyId);
 
-    /// The generation of the recipients that the keys are sealed to, durably.
-    fn recipients_generation(&self) -> u64;
+    /// The generation of the recipients that the keys are sealed to, durably, and its changes.
+    fn recipients_generation(&self) -> watch::Receiver<u64>;
 
     /// Keeps one more, durably.
     ///
@@ -153,9 +154,15 @@ impl Roots {
         let state = self.raft.machine.state();
         state.member(self.raft.me)?;
         let cluster = state.cluster()?;
-        let sealed_anew = self.keeper.recipients_generation() >= cluster.recipients_generation;
+        let sealed_anew =
+            *self.keeper.recipients_generation().borrow() >= cluster.recipients_generation;
         let (active, all) = (cluster.active_root, state.root_keys_wanted());
         Some(Wanted { active, all, sealed_anew })
+    }
+
+    /// The generation of the recipients that the state has now.
+    fn listed_generation(&self) -> u64 {
+        self.raft.machine.state().cluster().map_or(0, |cluster| cluster.recipients_generation)
     }
 
     /// Every root key that is on this manager's disk or in its memory.

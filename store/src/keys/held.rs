@@ -15,6 +15,7 @@ use seal::{
     Disk, KEYS_MAX, KeyFileContents, KeyFileOwner, LogKey, Recipient, RootKey, SigningKeyDer,
     SlotKind, SlotParameters,
 };
+use tokio::sync::watch;
 
 use super::key_file::{KeyFile, KeyFileError};
 use crate::raft::KeyKeeper;
@@ -30,6 +31,8 @@ struct Kept {
 pub(crate) struct HeldKeys {
     file: Arc<KeyFile>,
     kept: Mutex<Kept>,
+    /// The owner's, for those who wait for it.
+    generation: watch::Sender<u64>,
 }
 
 /// What a manager holds durably: the leader records it.
@@ -49,7 +52,8 @@ impl HeldKeys {
         recipients: Vec<Recipient>,
         contents: KeyFileContents,
     ) -> Self {
-        Self { file, kept: Mutex::new(Kept { owner, recipients, contents }) }
+        let generation = watch::Sender::new(owner.generation);
+        Self { file, kept: Mutex::new(Kept { owner, recipients, contents }), generation }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -129,8 +133,9 @@ impl HeldKeys {
         let own = kept.recipients.iter().filter(|slot| slot.kind == SlotKind::Peers);
         let recipients = recipients.into_iter().chain(own.cloned()).collect();
         let written = self.replace_recipients(&mut kept, recipients);
-        if written.is_err() {
-            kept.owner.generation = before;
+        match written {
+            Ok(()) => _ = self.generation.send_replace(generation),
+            Err(_) => kept.owner.generation = before,
         }
         written
     }
@@ -195,8 +200,8 @@ impl RootKeeper for HeldKeys {
         (kept.contents.roots.iter().map(|key| key.id()).collect(), kept.contents.active_root)
     }
 
-    fn recipients_generation(&self) -> u64 {
-        self.kept().owner.generation
+    fn recipients_generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     fn add_root_key(&self, key: Arc<RootKey>) -> io::Result<()> {

@@ -54,6 +54,15 @@ struct Serving {
 }
 
 impl Serving {
+    async fn found(disk: &SimulatedDisk, pool: Arc<Pool>) -> Self {
+        let keeper = Keeper::make(disk);
+        let first = first_command(&keeper.root());
+        let serving = Self::start(disk, keeper, pool).await;
+        serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
+        serving.alone.propose(first).await;
+        serving
+    }
+
     async fn start(disk: &SimulatedDisk, keeper: Keeper, pool: Arc<Pool>) -> Self {
         let keyring = Arc::new(Keyring::new(place().realm, keeper.roots()));
         let alone = Alone::start(disk, keeper, pool).await;
@@ -220,11 +229,7 @@ struct Run {
 
 async fn rotate_once(pool: Arc<Pool>) -> Run {
     let disk = SimulatedDisk::new();
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool).await;
     // The CA is rotated meanwhile: two more keys are wrapped.
     let begin = ca::succeed(&serving.keyring, &serving.cluster(), Timestamp(1)).unwrap();
     serving.alone.propose(Command::BeginCaRotation(Box::new(begin))).await;
@@ -301,11 +306,7 @@ async fn a_root_key_rotation_cut_short_at_any_durable_step_ends_complete_or_not_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_not_announced_is_destroyed_and_one_that_may_be_is_kept() {
     let disk = SimulatedDisk::new();
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool()).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool()).await;
     let active = serving.cluster().active_root;
     let held = || serving.alone.keeper.root_ids().0;
     for (announced, count) in [(Announced::No, 1), (Announced::Unknown, 2)] {
@@ -359,11 +360,7 @@ impl Serving {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transit_key_rotation_cut_short_at_any_durable_step_is_gone_on_with() {
     let (disk, pool) = (SimulatedDisk::new(), pool());
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool.clone()).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool.clone()).await;
     serving.renew_transit_key(week(1)).await;
     serving.create(0).await;
     let before = serving.transit_keys();
@@ -400,15 +397,34 @@ async fn a_transit_key_rotation_cut_short_at_any_durable_step_is_gone_on_with() 
     assert_eq!(found, ["complete", "not begun", "one is retired"].into());
 }
 
+/// A slot that was taken away opens no file with a key that was made later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_made_once_the_key_file_is_sealed_to_the_present_slots_and_not_before() {
+    let disk = SimulatedDisk::new();
+    let serving = Serving::found(&disk, pool()).await;
+    let (generation, before) = (&serving.alone.keeper.generation, serving.cluster().active_root);
+    generation.send_replace(0);
+    let making = serving.roots.make(async |id| {
+        assert_eq!(*generation.borrow(), 1, "nothing is announced before");
+        (id, Announced::Unknown)
+    });
+    let sealing = async {
+        while generation.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(serving.alone.keeper.root_ids().0, [before]);
+        generation.send_replace(1);
+    };
+    let (made, ()) = tokio::join!(making, sealing);
+    assert_eq!(serving.alone.keeper.root_ids().0, [before, made.unwrap()]);
+    serving.alone.raft.shut_down().await;
+}
+
 /// An operator who gives up while the leader writes the key has announced nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_whose_asker_gives_up_before_it_is_proposed_is_destroyed() {
     let disk = SimulatedDisk::new();
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool()).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool()).await;
     let active = serving.cluster().active_root;
     let held = || serving.alone.keeper.root_ids().0;
     {
@@ -438,11 +454,7 @@ impl std::task::Wake for Woken {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_a_rotation_looks_when_one_begins_and_not_before() {
     let disk = SimulatedDisk::new();
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool()).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool()).await;
     let woken = Arc::new(Woken::default());
     let waker = woken.clone().into();
     let mut context = std::task::Context::from_waker(&waker);
@@ -469,11 +481,7 @@ async fn a_leader_without_a_rotation_looks_when_one_begins_and_not_before() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_announced_key_that_nobody_has_is_replaced_and_the_rotation_goes_on() {
     let disk = SimulatedDisk::new();
-    let keeper = Keeper::make(&disk);
-    let first = first_command(&keeper.root());
-    let serving = Serving::start(&disk, keeper, pool()).await;
-    serving.alone.raft.found("127.0.0.1:1", "node").await.unwrap();
-    serving.alone.propose(first).await;
+    let serving = Serving::found(&disk, pool()).await;
     serving.create(0).await;
     while serving.alone.follow_log_key().await {}
     let lost = KeyId::from_bytes([9; 16]);

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proto::id::KeyId;
 use seal::RootKey;
 
 use super::{Roots, Step, next_step};
 
-/// How long a key that is to be made waits for the key file to be sealed anew, and how often it
-/// looks: that takes one writing of a file.
+/// How long a key that is to be made waits for the key file to be sealed anew: that takes one
+/// writing of a file.
 const SEALED_WITHIN: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What became of the proposal to announce a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,16 +128,13 @@ impl Roots {
 
     /// Waits until the key file is sealed to the recipients that the state has now.
     async fn await_sealed(&self) -> io::Result<()> {
-        let began = Instant::now();
-        while self.wanted().is_some_and(|wanted| !wanted.sealed_anew) {
-            if began.elapsed() > SEALED_WITHIN {
-                return Err(io::Error::other(
-                    "this manager's key file is not sealed to the present slots yet; its log says \
-                     why",
-                ));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+        let mut generation = self.keeper.recipients_generation();
+        let is_sealed = |sealed: &u64| *sealed >= self.listed_generation();
+        match tokio::time::timeout(SEALED_WITHIN, generation.wait_for(is_sealed)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(io::Error::other(
+                "this manager's key file is not sealed to the present slots yet; its log says why",
+            )),
         }
-        Ok(())
     }
 }

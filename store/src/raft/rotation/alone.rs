@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use link::certificate;
 use link::tls::{self, Cluster, OwnCertificate};
@@ -13,6 +12,7 @@ use seal::{
     KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, RootKey, SlotKind, SlotSecretKey,
 };
 use state::command::{Command, Denial, Envelope, InitCluster, LEVEL};
+use tokio::sync::watch;
 
 use super::*;
 use crate::ca;
@@ -37,7 +37,7 @@ pub(crate) struct Keeper {
     disk: SimulatedDisk,
     contents: Mutex<KeyFileContents>,
     /// Of the recipients it is sealed to.
-    pub(crate) generation: AtomicU64,
+    pub(crate) generation: watch::Sender<u64>,
 }
 
 impl Keeper {
@@ -65,7 +65,7 @@ impl Keeper {
 
     fn with(disk: &SimulatedDisk, contents: KeyFileContents) -> Self {
         let contents = Mutex::new(contents);
-        Self { disk: disk.clone(), contents, generation: AtomicU64::new(1) }
+        Self { disk: disk.clone(), contents, generation: watch::Sender::new(1) }
     }
 
     fn write(&self) {
@@ -107,7 +107,7 @@ impl KeyKeeper for Keeper {
     }
 
     fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+        *self.generation.borrow()
     }
 
     fn log_key(&self, id: KeyId) -> Option<Arc<LogKey>> {
@@ -136,8 +136,8 @@ impl RootKeeper for Keeper {
         (contents.roots.iter().map(|key| key.id()).collect(), contents.active_root)
     }
 
-    fn recipients_generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+    fn recipients_generation(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     fn add_root_key(&self, key: Arc<RootKey>) -> io::Result<()> {

@@ -127,13 +127,13 @@ async fn a_key_file_that_is_behind_the_list_gets_no_new_key_until_it_is_sealed_a
     alone.raft.found("127.0.0.1:1", "node").await.unwrap();
     alone.propose(first_command(&alone.keeper.root())).await;
     assert_eq!(alone.rotation.next(true).await.unwrap(), Step::MakeKey);
-    alone.keeper.generation.store(0, Ordering::SeqCst);
+    alone.keeper.generation.send_replace(0);
     let step = alone.rotation.next(true).await.unwrap();
     assert!(matches!(step, Step::Await(_)), "{step:?}");
     alone.rotation.take(&step).await.unwrap();
     assert_eq!(alone.keeper.log_ids().0.len(), 1, "none was made");
     // Ahead, as while the log is read at start, it is sealed to those who come later.
-    alone.keeper.generation.store(2, Ordering::SeqCst);
+    alone.keeper.generation.send_replace(2);
     assert_eq!(alone.rotation.next(true).await.unwrap(), Step::MakeKey);
     alone.raft.shut_down().await;
 }
