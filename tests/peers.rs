@@ -114,7 +114,9 @@ impl Cluster {
             public_key: Blob(peer.public().as_bytes().clone()),
             wrapped_key: self.root.wrap_peer_key(REALM, ME, &peer),
         };
-        let stage = BootCommand::Stage { member: ME, held, made_of: Box::new(made_of) };
+        let staged = self.state.boot().member(ME).and_then(|boot| boot.staged.as_ref());
+        let replaces = staged.map(|staged| staged.number);
+        let stage = BootCommand::Stage { member: ME, held, made_of: Box::new(made_of), replaces };
         let Outcome::Entry { index } = self.commit(stage)? else { panic!("it is an entry") };
         Ok((index, peer.public().clone()))
     }
@@ -126,7 +128,8 @@ impl Cluster {
         mut release: Release,
     ) -> Result<(Release, Encapsulation, WrappedKey), Refusal> {
         let generation = release.generation;
-        let grant = BootCommand::Grant { member: ME, generation, by: boot };
+        let host = "10.0.0.3".into();
+        let grant = BootCommand::Grant { member: ME, generation, by: boot, host };
         let Outcome::Entry { index } = self.commit(grant)? else { panic!("it is an entry") };
         release.grant = index;
         let kept = self.state.boot().member(ME).unwrap().generation(generation).unwrap();

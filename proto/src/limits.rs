@@ -71,9 +71,9 @@ pub const REPLICAS_MAX: u64 = 10_000;
 /// removed have them, too: far more than a cluster of seven is asked about at a time.
 pub const ALARMS_MAX: usize = 64;
 
-/// Locked managers that are answered at a time: each waits an election timeout for a sign of life.
-/// Twice as many as a cluster has.
-pub const RELEASES_MAX: usize = 16;
+/// Hosts that ask in one locked manager's name at a time, and that are shown to an operator: one is
+/// the manager, and one more is news already.
+pub const ASKING_HOSTS_MAX: usize = 8;
 
 /// Managers of one cluster. Seven tolerate three failures; more only slow down every write.
 pub const MANAGERS_MAX: usize = 7;

@@ -115,7 +115,7 @@ pub struct Granted {
 }
 
 /// An operator's consent to one release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Consent {
     /// Of which generation.
     #[n(0)]
@@ -123,6 +123,22 @@ pub struct Consent {
     /// It is good before this time.
     #[n(1)]
     pub until: Timestamp,
+    /// For who asks from there: the host that the operator saw.
+    #[n(2)]
+    pub host: String,
+}
+
+/// A request to be unlocked, as far as the state looks at it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The generation that its disk is of, by its word.
+    pub generation: u64,
+    /// Serial number of the boot key's certificate.
+    pub serial: Serial,
+    /// SHA-256 of the boot key.
+    pub key_digest: &'a Digest,
+    /// The host that it came from.
+    pub host: &'a str,
 }
 
 /// What may be asked of the slots that peers open.
@@ -147,6 +163,10 @@ pub enum BootCommand {
         /// The next one.
         #[n(2)]
         made_of: Box<NewGeneration>,
+        /// The generation that is staged by the member's knowledge, whose place this one takes: a
+        /// request that was sent twice stages once.
+        #[n(3)]
+        replaces: Option<u64>,
     },
     /// A member's disk is of a generation: every other one ends.
     #[n(2)]
@@ -170,6 +190,9 @@ pub enum BootCommand {
         /// The boot key that it asked with.
         #[n(2)]
         by: BootKey,
+        /// The host that it asked from.
+        #[n(3)]
+        host: String,
     },
     /// An operator agrees to one release.
     #[n(4)]
@@ -180,6 +203,9 @@ pub enum BootCommand {
         /// Of which generation.
         #[n(1)]
         generation: u64,
+        /// For who asks from this host.
+        #[n(2)]
+        host: String,
     },
     /// Somebody asked in a member's name who cannot be it, or not alone.
     #[n(5)]
@@ -420,8 +446,7 @@ impl State {
     pub fn releasable(
         &self,
         id: MemberId,
-        generation: u64,
-        by: (Serial, &Digest),
+        asked: Asked<'_>,
         at: Timestamp,
     ) -> Result<&BootGeneration, ReleaseRefusal> {
         let member = self.members.get(&id).filter(|member| member.state != MemberState::Leaving);
@@ -432,16 +457,20 @@ impl State {
             return Err(ReleaseRefusal::Off);
         }
         let boot = self.boot.member(id).ok_or(ReleaseRefusal::Stale)?;
-        let known = boot.generation(generation).ok_or(ReleaseRefusal::Stale)?;
+        let known = boot.generation(asked.generation).ok_or(ReleaseRefusal::Stale)?;
         let key = &known.made_of.boot;
-        if (key.serial, &key.key_digest) != by {
+        if (key.serial, &key.key_digest) != (asked.serial, asked.key_digest) {
             return Err(ReleaseRefusal::Stale);
         }
         if key.not_after <= at {
             return Err(ReleaseRefusal::Ended);
         }
-        let consents = |consent: Consent| consent.generation == generation && at < consent.until;
-        if self.boot.policy == PeerPolicy::Approve && !boot.consent.is_some_and(consents) {
+        let consents = |consent: &Consent| {
+            consent.generation == asked.generation
+                && consent.host == asked.host
+                && at < consent.until
+        };
+        if self.boot.policy == PeerPolicy::Approve && !boot.consent.as_ref().is_some_and(consents) {
             return Err(ReleaseRefusal::ToBeApproved);
         }
         if boot.granted.is_some_and(|last| at.ms_since(last.at) < GRANT_EVERY_MS) {

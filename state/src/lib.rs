@@ -39,7 +39,7 @@ pub use crate::assign::{Assignments, assignments, entitled};
 pub use crate::audit::{AuditLog, AuditRecord};
 pub use crate::backup::{Backup, Backups, ForgottenBackups, WrapPlace};
 pub use crate::boot::{
-    Alarm, AlarmReason, Boot, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent,
+    Alarm, AlarmReason, Asked, Boot, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent,
     GRANT_EVERY_MS, Granted, MemberBoot, NewGeneration, PeerPolicy,
 };
 pub use crate::ca_rotation::{

@@ -128,7 +128,7 @@ fn the_copy_has_every_wrap_anew_and_nothing_that_a_restored_cluster_makes_itself
     }));
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     let made_of = Box::new(new_generation(3));
-    world.did(BootCommand::Stage { member: MemberId(1), held: None, made_of });
+    world.did(BootCommand::Stage { member: MemberId(1), held: None, made_of, replaces: None });
     let before = world.state.digest();
     let old = world.state.wrap_of_secret(secret, Version(1)).map(wrap_digest);
     let copy = copy_under(&world.state, BACKUP_ROOT);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proto::Kind;
 use proto::id::{MemberId, Serial, Timestamp};
 use proto::identity::Subject;
-use proto::limits::ALARMS_MAX;
+use proto::limits::{ADDRESS_BYTES_MAX, ALARMS_MAX};
 use state::command::Command;
 use state::object::{Digest, MemberState};
 use state::{
@@ -17,6 +17,9 @@ use state::{
 use crate::world::*;
 
 const ME: MemberId = MemberId(1);
+
+/// Where it is.
+const HOST: &str = "192.0.2.1";
 
 fn founded(policy: PeerPolicy) -> World {
     let mut world = World::founded();
@@ -37,7 +40,9 @@ fn stage(
 ) -> Result<(u64, BootKey), Refusal> {
     let made_of = new_generation(n);
     let by = made_of.boot;
-    run(world, BootCommand::Stage { member, held, made_of: Box::new(made_of) })?;
+    let replaces = numbers(&world.state, member).1;
+    let made_of = Box::new(made_of);
+    run(world, BootCommand::Stage { member, held, made_of, replaces })?;
     Ok((world.state.index(), by))
 }
 
@@ -45,8 +50,16 @@ fn acknowledge(world: &mut World, member: MemberId, generation: u64) -> Result<(
     run(world, BootCommand::Acknowledge { member, generation })
 }
 
+fn grant_from(
+    world: &mut World,
+    (generation, by): (u64, BootKey),
+    host: &str,
+) -> Result<(), Refusal> {
+    run(world, BootCommand::Grant { member: ME, generation, by, host: host.into() })
+}
+
 fn grant(world: &mut World, generation: (u64, BootKey)) -> Result<(), Refusal> {
-    run(world, BootCommand::Grant { member: ME, generation: generation.0, by: generation.1 })
+    grant_from(world, generation, HOST)
 }
 
 /// As [`grant`], once the last grant is long ago.
@@ -115,6 +128,27 @@ fn a_turn_that_was_never_heard_of_again_is_begun_anew() {
     assert_eq!(why(stage(&mut world, ME, None, 5)), ReleaseRefusal::Stale, "it has one");
 }
 
+/// What was sent again because an answer was late may come in the other order.
+#[test]
+fn a_request_to_stage_that_was_sent_twice_stages_once() {
+    let mut world = founded(PeerPolicy::Auto);
+    let request = |held, n, replaces| {
+        let made_of = Box::new(new_generation(n));
+        BootCommand::Stage { member: ME, held, made_of, replaces }
+    };
+    world.did(request(None, 1, None));
+    let answered = world.state.index();
+    let late = run(&mut world, request(None, 2, None));
+    assert!(matches!(late, Err(Refusal::Precondition { .. })), "{late:?}");
+    acknowledge(&mut world, ME, answered).unwrap();
+    world.did(request(Some(answered), 3, None));
+    let lost = world.state.index();
+    // It asks again, and knows of the other one by now.
+    assert!(run(&mut world, request(Some(answered), 4, Some(answered))).is_err());
+    world.did(request(Some(answered), 4, Some(lost)));
+    assert_eq!(numbers(&world.state, ME), (Some(answered), Some(world.state.index())));
+}
+
 #[test]
 fn each_refusal_says_which_it_is() {
     let mut world = World::founded();
@@ -137,7 +171,7 @@ fn each_refusal_says_which_it_is() {
     }
     let unknown = MemberId(77);
     let (generation, by) = mine;
-    let command = BootCommand::Grant { member: unknown, generation, by };
+    let command = BootCommand::Grant { member: unknown, generation, by, host: HOST.into() };
     assert_eq!(why(run(&mut world, command)), ReleaseRefusal::Evicted);
 
     grant(&mut world, mine).unwrap();
@@ -186,7 +220,11 @@ fn consent_is_for_one_release_of_one_generation_and_for_ten_minutes() {
     let mut world = founded(PeerPolicy::Approve);
     let mine = stage(&mut world, ME, None, 1).unwrap();
     acknowledge(&mut world, ME, mine.0).unwrap();
-    let approve = |generation| BootCommand::Approve { member: ME, generation };
+    let approve_from = |generation, host: &str| {
+        let host = host.to_owned();
+        BootCommand::Approve { member: ME, generation, host }
+    };
+    let approve = |generation| approve_from(generation, HOST);
     assert_eq!(why(grant(&mut world, mine)), ReleaseRefusal::ToBeApproved);
     assert_eq!(why(run(&mut world, approve(mine.0 + 9))), ReleaseRefusal::Stale);
     world.did(approve(mine.0));
@@ -200,6 +238,15 @@ fn consent_is_for_one_release_of_one_generation_and_for_ten_minutes() {
     world.did(approve(mine.0));
     world.now += CONSENT_MS - 2;
     grant(&mut world, mine).unwrap();
+
+    // For who asks from where the operator saw.
+    world.did(approve(mine.0));
+    let elsewhere = grant_from(&mut world, mine, "192.0.2.66");
+    assert_eq!(why(elsewhere), ReleaseRefusal::ToBeApproved);
+    grant_later(&mut world, mine).unwrap();
+    assert!(run(&mut world, approve_from(mine.0, &"h".repeat(ADDRESS_BYTES_MAX))).is_ok());
+    let too_long = approve_from(mine.0, &"h".repeat(ADDRESS_BYTES_MAX + 1));
+    assert!(matches!(run(&mut world, too_long), Err(Refusal::Limit { .. })));
 
     // Of another generation.
     let next = stage(&mut world, ME, Some(mine.0), 2).unwrap();
@@ -241,7 +288,8 @@ fn a_generation_is_under_the_active_root_key_and_within_bounds() {
     let stage = |world: &mut World, change: &dyn Fn(&mut NewGeneration)| {
         let mut made_of = new_generation(1);
         change(&mut made_of);
-        run(world, BootCommand::Stage { member: ME, held: None, made_of: Box::new(made_of) })
+        let made_of = Box::new(made_of);
+        run(world, BootCommand::Stage { member: ME, held: None, made_of, replaces: None })
     };
     let other_root = sealed(proto::id::KeyId::from_bytes([66; 16]), 1, 32);
     let other_root = proto::sealed::WrappedKey::new(other_root).unwrap();
@@ -312,7 +360,7 @@ fn alarms_stand_until_they_are_cleared_also_of_members_that_were_removed() {
         member: ME,
         reason: AlarmReason::Stale,
         generation: 1,
-        from: "x".repeat(proto::limits::ADDRESS_BYTES_MAX + 1),
+        from: "x".repeat(ADDRESS_BYTES_MAX + 1),
         count: 1,
     };
     assert!(matches!(run(&mut world, long), Err(Refusal::Limit { .. })));
@@ -427,9 +475,10 @@ impl Try {
         let DiskImage { member, holds } = self.disks[at].clone();
         let Some((generation, by)) = holds else { return false };
         let policy = self.world.state.boot().policy();
-        let consent = self.world.state.boot().member(member).and_then(|boot| boot.consent);
+        let consent = self.world.state.boot().member(member).and_then(|boot| boot.consent.clone());
         let others: Vec<_> = self.others(member, generation);
-        let command = BootCommand::Grant { member, generation, by };
+        let host = HOST.to_owned();
+        let command = BootCommand::Grant { member, generation, by, host };
         if run(&mut self.world, command).is_err() {
             return false;
         }
@@ -446,7 +495,8 @@ impl Try {
         // Whoever holds another generation is out, however long it waits.
         for (other, by) in others {
             self.world.now += GRANT_EVERY_MS;
-            let command = BootCommand::Grant { member, generation: other, by };
+            let host = HOST.to_owned();
+            let command = BootCommand::Grant { member, generation: other, by, host };
             assert_eq!(why(run(&mut self.world, command)), ReleaseRefusal::Stale);
         }
         true
@@ -496,7 +546,8 @@ proptest! {
                 Act::Approve(disk) => {
                     let DiskImage { member, holds } = t.disks[disk.index(t.disks.len())];
                     if let Some((generation, _)) = holds {
-                        t.world.run(BootCommand::Approve { member, generation });
+                        let host = HOST.to_owned();
+                        t.world.run(BootCommand::Approve { member, generation, host });
                     }
                 }
                 Act::Copy(disk) => {

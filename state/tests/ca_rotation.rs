@@ -544,7 +544,7 @@ fn a_manager_that_its_peers_may_open_has_turned_before_the_old_ca_is_dropped() {
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     let stage = |world: &mut World, held, n| {
         let made_of = Box::new(new_generation(n));
-        world.did(BootCommand::Stage { member: FOUNDER, held, made_of });
+        world.did(BootCommand::Stage { member: FOUNDER, held, made_of, replaces: None });
         let generation = world.state.index();
         world.did(BootCommand::Acknowledge { member: FOUNDER, generation });
         generation

@@ -255,11 +255,13 @@ fn peers(world: &mut World) {
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Approve });
     let made_of = new_generation(62);
     let by = made_of.boot;
-    world.did(BootCommand::Stage { member, held: None, made_of: Box::new(made_of) });
+    let made_of = Box::new(made_of);
+    world.did(BootCommand::Stage { member, held: None, made_of, replaces: None });
     let generation = world.state.index();
     world.did(BootCommand::Acknowledge { member, generation });
-    world.did(BootCommand::Approve { member, generation });
-    world.did(BootCommand::Grant { member, generation, by });
+    let host = "192.0.2.1".to_owned();
+    world.did(BootCommand::Approve { member, generation, host: host.clone() });
+    world.did(BootCommand::Grant { member, generation, by, host });
     let reason = AlarmReason::Stale;
     let from = "192.0.2.1:7443".to_owned();
     world.did(BootCommand::RaiseAlarm { member, reason, generation: 1, from, count: 2 });
@@ -268,6 +270,7 @@ fn peers(world: &mut World) {
         member,
         held: Some(generation),
         made_of: Box::new(new_generation(63)),
+        replaces: None,
     });
 }
 

@@ -171,7 +171,7 @@ fn nobody_keeps_what_peers_open_it_with() {
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     for member in [MemberId(1), left] {
         let made_of = Box::new(new_generation(62));
-        world.did(BootCommand::Stage { member, held: None, made_of });
+        world.did(BootCommand::Stage { member, held: None, made_of, replaces: None });
     }
     did(&mut world, begin(left, 40, 2));
     assert_eq!(world.state.boot().generations().count(), 0, "contexts name the incarnation");

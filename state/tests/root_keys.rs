@@ -645,7 +645,7 @@ fn a_peer_key_is_wrapped_anew_like_others_and_keeps_the_old_root_until_it_is() {
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     let turn = |world: &mut World, held, n| {
         let made_of = Box::new(new_generation(n));
-        world.did(BootCommand::Stage { member: FOUNDER, held, made_of });
+        world.did(BootCommand::Stage { member: FOUNDER, held, made_of, replaces: None });
         world.state.index()
     };
     let current = turn(&mut world, None, 62);

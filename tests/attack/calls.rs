@@ -200,7 +200,7 @@ pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &m
             request_key: key(), policy: pb::PeerPolicy::Auto.into()
         });
         "Control.ApproveRelease": approve_release(pb::ApproveReleaseRequest {
-            request_key: key(), member: 1
+            request_key: key(), member: 1, from: "10.0.0.1".into()
         });
         "Control.ClearAlarm": clear_alarm(pb::ClearAlarmRequest { request_key: key(), member: 1 });
         "Control.ListSlots": list_slots(pb::ListSlotsRequest {});

@@ -204,6 +204,14 @@ fn an_operator_consents_to_each_release() {
         });
         assert_eq!(asks.json(&["cluster", "status"])["peers"]["pending"], serde_json::json!([]));
     }
+    // Nobody is asked whether a manager that runs may be unlocked.
+    let copied = steal(&lab, index, "copied");
+    start_on(&mut lab, &copied);
+    await_alarm(&lab, "alive");
+    let asks = lab.ctl_of((index + 1) % 3);
+    assert_eq!(asks.json(&["cluster", "status"])["peers"]["pending"], serde_json::json!([]));
+    let said = asks.refused(REFUSED, &["cluster", "approve", &name(index)], b"");
+    assert!(said.contains("does not wait for consent"), "{said}");
 }
 
 /// Off is not a pause: what was sealed so far opens nothing, also when the policy changes again.

@@ -367,7 +367,7 @@ pub struct PendingRelease {
     pub member: u64,
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// where the request came from
+    /// where the last request came from; there is one of these for each host
     #[prost(string, tag = "3")]
     pub from: ::prost::alloc::string::String,
     /// first
@@ -1443,12 +1443,16 @@ pub struct UpdatePeersRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdatePeersResponse {}
+/// To what was seen in the status: a member's request from one host.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApproveReleaseRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub request_key: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub member: u64,
+    /// a host, or a host and a port, which says nothing
+    #[prost(string, tag = "3")]
+    pub from: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClearAlarmRequest {
@@ -2979,6 +2983,9 @@ pub struct StageBootRequest {
     /// of its next boot key (SubjectPublicKeyInfo, DER)
     #[prost(bytes = "bytes", tag = "2")]
     pub public_key: ::prost::bytes::Bytes,
+    /// the generation that is staged, which this one takes the place of; 0: none
+    #[prost(uint64, tag = "3")]
+    pub replaces: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StageBootResponse {

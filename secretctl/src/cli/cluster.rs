@@ -78,17 +78,23 @@ pub(crate) enum ClusterCommand {
 
     /// Consent to the others' unlocking a manager that was restarted
     ///
-    /// Under `secretctl cluster update --peers approve`. Good once, for the disk that asks now: see in
-    /// `secretctl cluster status` from where it asks, and be sure that you know why it was down.
+    /// Under `secretctl cluster update --peers approve`. Good once, within ten minutes, for the host
+    /// that asks: see in `secretctl cluster status` from where it does, and be sure that you know why
+    /// the manager was down.
     Approve {
         /// The member, by number or hostname
         member: String,
+        /// The host that may be unlocked, if several ask in the manager's name
+        #[arg(long, value_name = "HOST")]
+        from: Option<String>,
     },
 
     /// Requests to be unlocked that no true manager makes
     ///
-    /// A copy of a manager's disk asked, or the disk of a manager that was removed. Nothing was given
-    /// to it.
+    /// A copy of a manager's disk asked: an old one (`stale`), one whose manager runs (`alive`), or
+    /// that of a manager that was removed (`evicted`). They were given nothing. `let-in` is said by a
+    /// manager that found a copy of itself let in while it was down: all that the manager held is in
+    /// other hands (docs/operations/peers.md).
     #[command(subcommand)]
     Alarm(AlarmCommand),
 

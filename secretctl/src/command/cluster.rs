@@ -38,7 +38,7 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
         ClusterCommand::Join(args) => join(session, args).await,
         ClusterCommand::Leave { force } => leave(session, force).await,
         ClusterCommand::Update(args) => locking::update(session, args).await,
-        ClusterCommand::Approve { member } => peers::approve(session, &member).await,
+        ClusterCommand::Approve { member, from } => peers::approve(session, &member, from).await,
         ClusterCommand::Alarm(command) => peers::alarm(session, command).await,
         ClusterCommand::Unlock { typed: Some(_), .. } => Err(locking::typed_as_argument()),
         ClusterCommand::Unlock { wait, typed: None } => locking::unlock(session, wait).await,

@@ -44,7 +44,7 @@ impl From<&pb::PendingRelease> for PendingRelease {
 #[derive(Serialize)]
 pub(crate) struct ReleaseAlarm {
     pub(crate) member: u64,
-    /// `stale`, `evicted` or `alive`.
+    /// `stale`, `evicted`, `alive` or `let-in`.
     pub(crate) reason: String,
     pub(crate) generation: u64,
     pub(crate) from: String,

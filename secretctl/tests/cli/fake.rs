@@ -442,7 +442,7 @@ impl Control for Fake {
         &self,
         request: Request<pb::ApproveReleaseRequest>,
     ) -> Answer<pb::PendingRelease> {
-        self.answer(request, |world, _, request| world.approve(request.member))
+        self.answer(request, |world, _, request| world.approve(&request))
     }
 
     async fn clear_alarm(

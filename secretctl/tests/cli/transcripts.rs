@@ -171,8 +171,7 @@ fn happen_among_peers(world: &mut World, verb: &str, rest: &str) {
             let (member, from) = rest.split_once(' ').unwrap();
             let (member, asked_at) = (member.parse().unwrap(), world.before());
             let from = from.to_owned();
-            world.peers.pending =
-                vec![pb::PendingRelease { member, generation: 30, from, asked_at }];
+            world.peers.pending.push(pb::PendingRelease { member, generation: 30, from, asked_at });
         }
         "alarm" => {
             let words: Vec<&str> = rest.split(' ').collect();

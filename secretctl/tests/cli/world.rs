@@ -468,12 +468,19 @@ impl World {
         }
     }
 
-    pub(crate) fn approve(&mut self, member: u64) -> Result<pb::PendingRelease, Failure> {
-        let mut pending = std::mem::take(&mut self.peers.pending).into_iter();
-        pending.find(|pending| pending.member == member).ok_or_else(|| {
-            let text = format!("manager {member} does not wait for consent");
+    pub(crate) fn approve(
+        &mut self,
+        request: &pb::ApproveReleaseRequest,
+    ) -> Result<pb::PendingRelease, Failure> {
+        let (member, from) = (request.member, &request.from);
+        let is_it =
+            |one: &pb::PendingRelease| one.member == member && one.from.starts_with(&**from);
+        let found = self.peers.pending.iter().find(|one| is_it(one)).cloned().ok_or_else(|| {
+            let text = format!("manager {member} does not wait for consent at {from}");
             Failure::new(Kind::Precondition, text)
-        })
+        })?;
+        self.peers.pending.retain(|one| one.member != member);
+        Ok(found)
     }
 
     pub(crate) fn clear_alarm(&mut self, member: u64) -> Result<pb::ClearAlarmResponse, Failure> {

@@ -8,7 +8,7 @@ use proto::limits::ADDRESS_BYTES_MAX;
 
 use super::{Applying, Context};
 use crate::boot::{
-    Alarm, AlarmReason, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent, Granted,
+    Alarm, AlarmReason, Asked, BootCommand, BootGeneration, BootKey, CONSENT_MS, Consent, Granted,
     MemberBoot, NewGeneration, PeerPolicy,
 };
 use crate::object::{MemberState, ObjectId};
@@ -22,14 +22,18 @@ impl Context<'_> {
     pub(super) fn boot(&mut self, command: BootCommand) -> Applying {
         match command {
             BootCommand::SetPolicy { policy } => self.set_peer_policy(policy),
-            BootCommand::Stage { member, held, made_of } => self.stage_boot(member, held, *made_of),
+            BootCommand::Stage { member, held, made_of, replaces } => {
+                self.stage_boot(member, held, *made_of, replaces)
+            }
             BootCommand::Acknowledge { member, generation } => {
                 self.acknowledge_boot(member, generation)
             }
-            BootCommand::Grant { member, generation, by } => {
-                self.grant_release(member, generation, &by)
+            BootCommand::Grant { member, generation, by, host } => {
+                self.grant_release(member, generation, &by, &host)
             }
-            BootCommand::Approve { member, generation } => self.approve_release(member, generation),
+            BootCommand::Approve { member, generation, host } => {
+                self.approve_release(member, generation, host)
+            }
             BootCommand::RaiseAlarm { member, reason, generation, from, count } => {
                 self.raise_alarm(member, reason, generation, from, count)
             }
@@ -73,7 +77,13 @@ impl Context<'_> {
     }
 
     /// A member begins to turn: its next generation is known, and its disk is not of it yet.
-    fn stage_boot(&mut self, id: MemberId, held: Option<u64>, made_of: NewGeneration) -> Applying {
+    fn stage_boot(
+        &mut self,
+        id: MemberId,
+        held: Option<u64>,
+        made_of: NewGeneration,
+        replaces: Option<u64>,
+    ) -> Applying {
         self.unlockable(id)?;
         let cluster = self.state.cluster.as_ref();
         if cluster.is_none_or(|cluster| made_of.wrapped_key.key_id() != cluster.active_root) {
@@ -86,6 +96,12 @@ impl Context<'_> {
             return Err(Refusal::precondition("the certificate of the boot key has ended"));
         }
         let mut boot = self.state.boot.member(id).cloned().unwrap_or_default();
+        // What came of the other one is not known to who sent this one; it asks again.
+        if boot.staged.as_ref().map(|staged| staged.number) != replaces {
+            return Err(Refusal::precondition(format!(
+                "another turn of manager {id} was begun meanwhile"
+            )));
+        }
         // A member that has no generation, because peers did not unlock for a while, say, may still
         // hold the slot of one that ended.
         let is_known = match held {
@@ -115,10 +131,16 @@ impl Context<'_> {
 
     /// A locked member is given what opens its key file: the order of this entry and of a removal is
     /// what counts.
-    fn grant_release(&mut self, id: MemberId, generation: u64, by: &BootKey) -> Applying {
+    fn grant_release(
+        &mut self,
+        id: MemberId,
+        generation: u64,
+        by: &BootKey,
+        host: &str,
+    ) -> Applying {
         let refused = |reason| Refusal::Release { member: id, reason };
-        let key = (by.serial, &by.key_digest);
-        let known = self.state.releasable(id, generation, key, self.now).map_err(refused)?;
+        let asked = Asked { generation, serial: by.serial, key_digest: &by.key_digest, host };
+        let known = self.state.releasable(id, asked, self.now).map_err(refused)?;
         if known.made_of.boot != *by {
             return Err(refused(ReleaseRefusal::Stale));
         }
@@ -132,9 +154,12 @@ impl Context<'_> {
         Ok((Outcome::Entry { index: self.index }, ObjectId::Member(id)))
     }
 
-    /// An operator agrees to one release.
-    fn approve_release(&mut self, id: MemberId, generation: u64) -> Applying {
+    /// An operator agrees to one release, to who asks from a host.
+    fn approve_release(&mut self, id: MemberId, generation: u64, host: String) -> Applying {
         self.unlockable(id)?;
+        if host.len() > ADDRESS_BYTES_MAX {
+            return Err(Refusal::limit("the length of an address", ADDRESS_BYTES_MAX));
+        }
         if self.state.boot.policy != PeerPolicy::Approve {
             return Err(Refusal::precondition("peers unlock managers without being asked to"));
         }
@@ -142,7 +167,8 @@ impl Context<'_> {
         if boot.generation(generation).is_none() {
             return Err(Refusal::Release { member: id, reason: ReleaseRefusal::Stale });
         }
-        boot.consent = Some(Consent { generation, until: self.now.after_ms(CONSENT_MS) });
+        let until = self.now.after_ms(CONSENT_MS);
+        boot.consent = Some(Consent { generation, until, host });
         self.put_boot(id, boot);
         Ok((Outcome::Done, ObjectId::Member(id)))
     }

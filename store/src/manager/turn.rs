@@ -245,9 +245,15 @@ impl Turning {
     async fn turn(&self, held: Option<u64>) -> Result<u64, Failure> {
         let service = &self.service;
         let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
+        let staged = {
+            let state = service.raft.machine.state();
+            let boot = state.boot().member(service.raft.me);
+            boot.and_then(|boot| boot.staged.as_ref()).map(|staged| staged.number)
+        };
         let request = pb::StageBootRequest {
             held: held.unwrap_or(0),
             public_key: pair.public.clone().into(),
+            replaces: staged.unwrap_or(0),
         };
         let staged = service.route(service.cluster_caller(), request).await?;
         let generation = staged.generation;

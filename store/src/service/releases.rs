@@ -9,21 +9,22 @@
 //! Invariant: a box is opened only after a grant for this very request was applied here, with the
 //! key that the state has then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use link::Failure;
 use proto::id::{MemberId, Serial, Timestamp};
 use proto::identity::{Caller, Subject};
-use proto::limits::{ADDRESS_BYTES_MAX, ALARMS_MAX, RELEASES_MAX};
+use proto::limits::{ADDRESS_BYTES_MAX, ALARMS_MAX, ASKING_HOSTS_MAX};
 use proto::{Kind, pb};
 use seal::{Disk, PeerBox, PeerSecretKey, Release, ReleasePublicKey};
 use state::object::{Blob, Digest};
 use state::{
-    AlarmReason, BootCommand, BootKey, NewGeneration, Outcome, PeerPolicy, Refusal, ReleaseRefusal,
+    AlarmReason, Asked, BootCommand, BootKey, NewGeneration, Outcome, PeerPolicy, Refusal,
+    ReleaseRefusal,
 };
-use tokio::sync::Semaphore;
 
 use super::secrets::unexpected;
 use super::{Service, internal, mark, now, refused, root_keys};
@@ -37,13 +38,17 @@ const ALARM_EVERY_MAX: Duration = Duration::from_secs(3600);
 /// How long a request waits for consent without being repeated: a few pauses of who asks.
 const PENDING: Duration = Duration::from_secs(60);
 
-/// An alarm as the leader last proposed it.
+/// Who asks: in which member's name, and from which host.
+type Asker = (MemberId, String);
+
+/// Alarms of one kind as the leader last proposed one.
 struct Told {
-    what: (AlarmReason, u64),
     at: Instant,
     again_after: Duration,
     /// Requests since then.
     since: u64,
+    /// The last of them.
+    last: Instant,
 }
 
 /// A request that waits for consent.
@@ -53,22 +58,33 @@ struct Waiting {
 }
 
 /// What the leader remembers of requests to be unlocked; another leader begins anew.
+#[derive(Default)]
 pub(crate) struct Releases {
-    /// Requests at a time: each waits for a sign of life of the member.
-    room: Semaphore,
-    told: Mutex<BTreeMap<MemberId, Told>>,
-    waiting: Mutex<BTreeMap<MemberId, Waiting>>,
+    /// Those that wait for a sign of life of the member.
+    asking: Mutex<BTreeSet<Asker>>,
+    /// Whatever generation is asked with: who asks may name any.
+    told: Mutex<BTreeMap<(MemberId, AlarmReason), Told>>,
+    waiting: Mutex<BTreeMap<Asker, Waiting>>,
 }
 
-impl Default for Releases {
-    fn default() -> Self {
-        let room = Semaphore::new(RELEASES_MAX);
-        Self { room, told: Mutex::default(), waiting: Mutex::default() }
+/// A request that is looked at, while this is held.
+struct Asking<'a> {
+    releases: &'a Releases,
+    who: Asker,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.releases.asking().remove(&self.who);
     }
 }
 
 impl Releases {
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<MemberId, Waiting>> {
+    fn asking(&self) -> MutexGuard<'_, BTreeSet<Asker>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<Asker, Waiting>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.retain(|_, one| one.last.elapsed() < PENDING);
         waiting
@@ -79,41 +95,65 @@ impl Releases {
         self.waiting().values().map(|one| one.info.clone()).collect()
     }
 
+    /// One request at a time of each host, and of so many hosts in one member's name: who floods
+    /// hinders the member that it asks for, which it could be anyway, and no other.
+    fn look_at(&self, who: Asker) -> Result<Asking<'_>, Failure> {
+        let mut asking = self.asking();
+        let hosts = asking.iter().filter(|(member, _)| *member == who.0).count();
+        if hosts >= ASKING_HOSTS_MAX || !asking.insert(who.clone()) {
+            let text = format!("a request in the name of manager {} is looked at already", who.0);
+            return Err(Failure::new(Kind::Unavailable, text));
+        }
+        Ok(Asking { releases: self, who })
+    }
+
+    /// Keeps who asks for an operator to see; of too many hosts, the one that is quiet longest goes.
     fn wait(&self, request: &Request) {
         let member = request.member();
-        let info = pb::PendingRelease {
-            member: member.0,
-            generation: request.release.generation,
-            from: request.from.clone(),
-            asked_at: now().0,
-        };
+        let (generation, from) = (request.release.generation, request.from.clone());
         let mut waiting = self.waiting();
-        let known = waiting.get(&member).map(|one| &one.info);
-        let is_same = |known: &&pb::PendingRelease| {
-            known.generation == info.generation && known.from == info.from
-        };
-        let asked_at = known.filter(is_same).map_or(info.asked_at, |known| known.asked_at);
-        let info = pb::PendingRelease { asked_at, ..info };
-        waiting.insert(member, Waiting { info, last: Instant::now() });
+        let known = waiting.get(&request.asker()).map(|one| &one.info);
+        let known = known.filter(|known| known.generation == generation);
+        let asked_at = known.map_or_else(|| now().0, |known| known.asked_at);
+        let info = pb::PendingRelease { member: member.0, generation, from, asked_at };
+        waiting.insert(request.asker(), Waiting { info, last: Instant::now() });
+        let of_member = waiting.iter().filter(|((of, _), _)| *of == member);
+        if of_member.clone().count() > ASKING_HOSTS_MAX {
+            let quiet = of_member.min_by_key(|(_, one)| one.last).map(|(asker, _)| asker.clone());
+            quiet.map(|asker| waiting.remove(&asker));
+        }
     }
 
     /// Counts a request; how many to tell of now, if it is time to.
-    fn count(&self, member: MemberId, what: (AlarmReason, u64)) -> Option<u64> {
+    fn count(&self, member: MemberId, reason: AlarmReason) -> Option<u64> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = Instant::now();
-        let (since, again_after) = match told.get_mut(&member).filter(|told| told.what == what) {
+        let last = Instant::now();
+        let (since, again_after) = match told.get_mut(&(member, reason)) {
             Some(known) if known.at.elapsed() < known.again_after => {
                 known.since = known.since.saturating_add(1);
+                known.last = last;
                 return None;
             }
-            Some(known) => (known.since + 1, ALARM_EVERY_MAX.min(known.again_after * 2)),
+            Some(known) => {
+                (known.since.saturating_add(1), ALARM_EVERY_MAX.min(known.again_after * 2))
+            }
             None => (1, ALARM_EVERY_MIN),
         };
-        told.insert(member, Told { what, at, again_after, since: 0 });
-        while told.len() > ALARMS_MAX {
-            told.pop_first();
+        told.insert((member, reason), Told { at: last, again_after, since: 0, last });
+        if told.len() > ALARMS_MAX {
+            let quiet = told.iter().min_by_key(|(_, told)| told.last).map(|(what, _)| *what);
+            quiet.map(|what| told.remove(&what));
         }
         Some(since)
+    }
+}
+
+/// The host of an address: what an operator's consent is for. Ports change with each connection.
+fn host_of(address: &str) -> String {
+    let ip = address.parse::<SocketAddr>().map(|address| address.ip());
+    match ip.or_else(|_| address.parse::<IpAddr>()) {
+        Ok(ip) => ip.to_canonical().to_string(),
+        Err(_) => address.to_owned(),
     }
 }
 
@@ -127,6 +167,14 @@ struct Request {
 impl Request {
     const fn member(&self) -> MemberId {
         self.release.disk.member
+    }
+
+    fn host(&self) -> String {
+        host_of(&self.from)
+    }
+
+    fn asker(&self) -> Asker {
+        (self.member(), self.host())
     }
 
     fn parse(disk: Disk, serial: Serial, request: pb::ReleaseRequest) -> Result<Self, Failure> {
@@ -170,17 +218,16 @@ impl Service {
             self.denials.count(caller, "release");
             return Err(Failure::new(Kind::Denied, "this call is for a manager's boot key"));
         };
-        let _one = self.releases.room.try_acquire().map_err(|_| {
-            Failure::new(Kind::Unavailable, "too many managers ask to be unlocked at a time")
-        })?;
         self.barrier().await?;
         let cluster = self.cluster()?;
         let disk = Disk { realm: cluster.realm, incarnation: cluster.incarnation, member };
         let mut request = Request::parse(disk, serial, request)?;
-        let by = match self.admitted(&request) {
-            Ok(by) => by,
+        let admitted = match self.admitted(&request) {
+            // An operator is asked only about a member that does not run.
+            admitted @ (Ok(_) | Err(ReleaseRefusal::ToBeApproved)) => admitted,
             Err(reason) => return Err(self.turned_down(&request, reason).await),
         };
+        let _one = self.releases.look_at(request.asker())?;
         if self.is_alive(member, asked_at).await {
             self.alarm(&request, AlarmReason::Alive).await;
             let text = format!(
@@ -188,8 +235,12 @@ impl Service {
             );
             return Err(Failure::new(Kind::Denied, text).hint(PEERS_RUNBOOK));
         }
-        let generation = request.release.generation;
-        let command = BootCommand::Grant { member, generation, by };
+        let by = match admitted {
+            Ok(by) => by,
+            Err(reason) => return Err(self.turned_down(&request, reason).await),
+        };
+        let (generation, host) = (request.release.generation, request.host());
+        let command = BootCommand::Grant { member, generation, by, host };
         request.release.grant = match self.propose_raw(caller, None, command.into()).await? {
             Ok(Outcome::Entry { index }) => index,
             Ok(other) => return Err(unexpected(&other)),
@@ -205,9 +256,13 @@ impl Service {
     fn admitted(&self, request: &Request) -> Result<BootKey, ReleaseRefusal> {
         let digest = Digest(request.release.boot_key_digest);
         let state = self.raft.machine.state();
-        let generation = request.release.generation;
-        let by = (request.serial, &digest);
-        state.releasable(request.member(), generation, by, now()).map(|one| one.made_of.boot)
+        let asked = Asked {
+            generation: request.release.generation,
+            serial: request.serial,
+            key_digest: &digest,
+            host: &request.host(),
+        };
+        state.releasable(request.member(), asked, now()).map(|one| one.made_of.boot)
     }
 
     /// Opens the box, once the grant was applied here.
@@ -228,7 +283,7 @@ impl Service {
                     .because("it was made for another manager or generation, or is damaged"),
                 error => internal(&error),
             })?;
-        self.releases.waiting().remove(&member);
+        self.releases.waiting().retain(|(of, _), _| *of != member);
         tracing::warn!(
             target: "audit", action = "release", member = %member,
             generation = release.generation, from = request.from, grant = release.grant,
@@ -289,7 +344,7 @@ impl Service {
             let state = self.raft.machine.state();
             state.member(member).is_some() || state.is_removed_member(member)
         };
-        let count = was_here.then(|| self.releases.count(member, (reason, generation))).flatten();
+        let count = was_here.then(|| self.releases.count(member, reason)).flatten();
         let Some(count) = count else { return };
         let from = request.from.clone();
         tracing::error!(
@@ -326,7 +381,8 @@ impl Service {
             wrapped_key: root.wrap_peer_key(cluster.realm, member, &peer),
         };
         let held = Some(request.held).filter(|held| *held > 0);
-        let command = BootCommand::Stage { member, held, made_of: Box::new(made_of) };
+        let replaces = Some(request.replaces).filter(|replaces| *replaces > 0);
+        let command = BootCommand::Stage { member, held, made_of: Box::new(made_of), replaces };
         match self.propose(caller, None, command.into()).await? {
             Outcome::Entry { index } => Ok(pb::StageBootResponse {
                 generation: index,
@@ -388,7 +444,8 @@ impl Service {
         Ok(pb::UpdatePeersResponse {})
     }
 
-    /// An operator agrees to the request that waits.
+    /// An operator agrees to a request that waits, from the host where it was seen to come from: one
+    /// from elsewhere, since then or at the same time, is not what was looked at.
     pub(super) async fn approve_release(
         &self,
         caller: Caller,
@@ -398,13 +455,19 @@ impl Service {
         let mark = mark(&caller, &request.request_key, &request)?;
         let member = MemberId(request.member);
         self.member_info(member)?;
-        let waits = self.releases.waiting().get(&member).map(|one| one.info.clone());
+        if request.from.is_empty() {
+            return Err(Failure::new(Kind::Invalid, "the host that asks is not said"));
+        }
+        let host = host_of(&request.from);
+        let asker = (member, host.clone());
+        let waits = self.releases.waiting().get(&asker).map(|one| one.info.clone());
         let waits = waits.ok_or_else(|| {
-            Failure::new(Kind::Precondition, format!("manager {member} does not wait for consent"))
-                .because("nothing asked in its name within the last minute")
+            let text = format!("manager {member} does not wait for consent at {host}");
+            Failure::new(Kind::Precondition, text)
+                .because("nothing asked in its name from there within the last minute")
                 .hint("`secretctl cluster status` shows who asks, and from where")
         })?;
-        let command = BootCommand::Approve { member, generation: waits.generation };
+        let command = BootCommand::Approve { member, generation: waits.generation, host };
         self.propose(caller, Some(mark), command.into()).await?;
         Ok(waits)
     }
@@ -457,77 +520,131 @@ mod tests {
     #[test]
     fn an_alarm_is_told_at_once_and_then_ever_more_seldom() {
         let releases = Releases::default();
-        let (member, stale) = (MemberId(3), (AlarmReason::Stale, 7));
+        let (member, stale) = (MemberId(3), AlarmReason::Stale);
         assert_eq!(releases.count(member, stale), Some(1));
         assert_eq!(releases.count(member, stale), None);
         assert_eq!(releases.count(member, stale), None);
-        // Another one is news.
-        assert_eq!(releases.count(member, (AlarmReason::Alive, 7)), Some(1));
+        // Another one is news, and does not make the first one news again.
+        assert_eq!(releases.count(member, AlarmReason::Alive), Some(1));
         assert_eq!(releases.count(MemberId(4), stale), Some(1));
+        assert_eq!(releases.count(member, stale), None);
 
         let mut told = releases.told.lock().unwrap();
-        let known = told.get_mut(&member).unwrap();
+        let known = told.get_mut(&(member, stale)).unwrap();
         known.again_after = Duration::ZERO;
         known.since = 5;
         drop(told);
-        assert_eq!(releases.count(member, (AlarmReason::Alive, 7)), Some(6));
-        for id in 100..300 {
-            releases.count(MemberId(id), stale);
-        }
-        assert_eq!(releases.told.lock().unwrap().len(), ALARMS_MAX);
+        assert_eq!(releases.count(member, stale), Some(6));
     }
 
     #[test]
-    fn what_waits_for_consent_is_forgotten_when_it_is_not_repeated() {
-        let disk = Disk {
-            realm: proto::id::Realm::from_bytes([1; 16]),
-            incarnation: proto::id::Incarnation(1),
-            member: MemberId(3),
-        };
-        let slot = PeerSecretKey::make().public().make_slot(disk, 7).unwrap();
-        let request = |from: &str| {
-            let request = pb::ReleaseRequest {
-                generation: 7,
-                sealed: slot.parameters.sealed().to_bytes().into(),
-                public_key: seal::ReleaseSecretKey::make().public().as_bytes().clone(),
-                nonce: vec![1; 32].into(),
-                boot_key_digest: vec![2; 32].into(),
-                from: from.into(),
-            };
-            Request::parse(disk, Serial::from_bytes([5; 16]), request).unwrap()
-        };
+    fn of_too_many_alarms_the_one_that_is_quiet_longest_is_forgotten() {
         let releases = Releases::default();
-        releases.wait(&request("10.0.0.3:1"));
-        let first = releases.pending();
-        assert_eq!((first.len(), first[0].member, &*first[0].from), (1, 3, "10.0.0.3:1"));
-        releases.waiting().get_mut(&MemberId(3)).unwrap().info.asked_at = 1;
-        releases.wait(&request("10.0.0.3:1"));
-        assert_eq!(releases.pending()[0].asked_at, 1, "since when it waits");
-        releases.wait(&request("10.6.6.6:1"));
-        assert_ne!(releases.pending()[0].asked_at, 1, "that is another one");
-        releases.waiting().get_mut(&MemberId(3)).unwrap().last -= PENDING;
-        assert!(releases.pending().is_empty());
+        let count = |id: u64| releases.count(MemberId(id), AlarmReason::Stale);
+        let last = u64::try_from(ALARMS_MAX).unwrap();
+        for id in 1..=last {
+            assert_eq!(count(id), Some(1));
+        }
+        assert_eq!(count(1), None, "it is loud");
+        assert_eq!(count(last + 1), Some(1));
+        assert_eq!(releases.told.lock().unwrap().len(), ALARMS_MAX);
+        assert_eq!(count(1), None);
+        assert_eq!(count(2), Some(1), "it was forgotten");
     }
 
-    #[test]
-    fn a_request_is_whole_or_none() {
-        let disk = Disk {
+    fn disk() -> Disk {
+        Disk {
             realm: proto::id::Realm::from_bytes([1; 16]),
             incarnation: proto::id::Incarnation(1),
             member: MemberId(3),
-        };
-        let slot = PeerSecretKey::make().public().make_slot(disk, 7).unwrap();
-        let good = pb::ReleaseRequest {
+        }
+    }
+
+    fn message(from: &str) -> pb::ReleaseRequest {
+        let slot = PeerSecretKey::make().public().make_slot(disk(), 7).unwrap();
+        pb::ReleaseRequest {
             generation: 7,
             sealed: slot.parameters.sealed().to_bytes().into(),
             public_key: seal::ReleaseSecretKey::make().public().as_bytes().clone(),
             nonce: vec![1; 32].into(),
             boot_key_digest: vec![2; 32].into(),
-            from: "é".repeat(ADDRESS_BYTES_MAX),
-        };
-        let parse = |request: pb::ReleaseRequest| {
-            Request::parse(disk, Serial::from_bytes([5; 16]), request)
-        };
+            from: from.into(),
+        }
+    }
+
+    fn parse(message: pb::ReleaseRequest) -> Result<Request, Failure> {
+        Request::parse(disk(), Serial::from_bytes([5; 16]), message)
+    }
+
+    fn request(from: &str) -> Request {
+        parse(message(from)).unwrap()
+    }
+
+    fn host(number: usize) -> String {
+        format!("10.0.0.{number}")
+    }
+
+    #[test]
+    fn each_host_that_asks_waits_for_a_consent_of_its_own() {
+        let releases = Releases::default();
+        releases.wait(&request("10.0.0.3:1"));
+        let first = releases.pending();
+        assert_eq!((first.len(), first[0].member, &*first[0].from), (1, 3, "10.0.0.3:1"));
+        let asker = (MemberId(3), "10.0.0.3".to_owned());
+        releases.waiting().get_mut(&asker).unwrap().info.asked_at = 1;
+        releases.wait(&request("10.0.0.3:2"));
+        let again = releases.pending();
+        assert_eq!((again.len(), &*again[0].from), (1, "10.0.0.3:2"));
+        assert_eq!(again[0].asked_at, 1, "since when it waits");
+        releases.wait(&request("10.6.6.6:1"));
+        assert_eq!(releases.pending().len(), 2, "that is another one");
+        releases.waiting().get_mut(&asker).unwrap().last -= PENDING;
+        let left = releases.pending();
+        assert_eq!((left.len(), &*left[0].from), (1, "10.6.6.6:1"), "who is silent is forgotten");
+    }
+
+    #[test]
+    fn so_many_hosts_wait_in_one_members_name() {
+        let releases = Releases::default();
+        for number in 1..=ASKING_HOSTS_MAX {
+            releases.wait(&request(&host(number)));
+        }
+        releases.wait(&request(&host(1)));
+        assert_eq!(releases.pending().len(), ASKING_HOSTS_MAX);
+        releases.wait(&request(&host(99)));
+        let left: Vec<_> = releases.pending().into_iter().map(|one| one.from).collect();
+        assert_eq!(left.len(), ASKING_HOSTS_MAX);
+        assert!(left.contains(&host(1)) && left.contains(&host(99)) && !left.contains(&host(2)));
+    }
+
+    #[test]
+    fn a_host_is_answered_one_request_at_a_time_and_hinders_no_other_member() {
+        let releases = Releases::default();
+        let member = MemberId(3);
+        let of_host = |number| releases.look_at((member, host(number)));
+        let first = of_host(1).ok().unwrap();
+        assert_eq!(of_host(1).err().unwrap().kind, Kind::Unavailable);
+        let others: Vec<_> = (2..=ASKING_HOSTS_MAX).map(|n| of_host(n).ok().unwrap()).collect();
+        assert_eq!(of_host(99).err().unwrap().kind, Kind::Unavailable);
+        assert!(releases.look_at((MemberId(4), host(1))).is_ok());
+        drop(first);
+        assert!(of_host(99).is_ok());
+        drop(others);
+        assert!(releases.asking().is_empty());
+    }
+
+    #[test]
+    fn a_host_is_the_same_one_however_it_is_written() {
+        for written in ["10.0.0.3:4711", "10.0.0.3", "[::ffff:10.0.0.3]:1", "::ffff:10.0.0.3"] {
+            assert_eq!(host_of(written), "10.0.0.3", "{written}");
+        }
+        assert_eq!(host_of("[fd00::0:1]:1"), "fd00::1");
+        assert_eq!(host_of("unix"), "unix");
+    }
+
+    #[test]
+    fn a_request_is_whole_or_none() {
+        let good = message(&"é".repeat(ADDRESS_BYTES_MAX));
         let parsed = parse(good.clone()).unwrap();
         assert!(parsed.from.len() <= ADDRESS_BYTES_MAX, "what is shown of it is bounded");
         let changes: [fn(&mut pb::ReleaseRequest); 4] = [

@@ -387,12 +387,16 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__approve)
-            opts="-q -h --context --socket --timeout --json --quiet --help"
+            opts="-q -h --from --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
