@@ -214,6 +214,37 @@ fn an_operator_consents_to_each_release() {
     assert!(said.contains("does not wait for consent"), "{said}");
 }
 
+/// A disk that does not take the boot file holds up the turn, which goes on where it stopped.
+#[test]
+fn a_boot_file_that_cannot_be_written_costs_one_entry_of_the_log() {
+    let (mut lab, key) = locking("auto");
+    let index = 1;
+    let held = generation(&lab.managers[index].data);
+    let turns = |lab: &Lab| {
+        let audit = lab.ctl_of(0).json(&["cluster", "audit", "--limit", "100000"]);
+        let records = audit.as_array().unwrap().iter();
+        records.filter(|one| one["action"] == "stage_boot" && one["outcome"] == "ok").count()
+    };
+    let before = turns(&lab);
+    lab.managers[index].daemon.kill();
+    let place = lab.managers[index].data.join("boot");
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    lab.managers[index].daemon.start_again();
+    lab.await_socket(index);
+    await_locked(&lab, index);
+    unlock(&lab, index, &key);
+    until("the turn failed", || {
+        lab.managers[index].daemon.log().contains("peers_slot_not_made_anew").then_some(())
+    });
+    assert_eq!(generation(&lab.managers[index].data), held);
+    std::fs::remove_dir(&place).unwrap();
+    await_turned(&lab, index, held.as_ref());
+    assert_eq!(turns(&lab), before + 1);
+    kill_and_start(&mut lab, index);
+    await_unlocked_by(&lab, index, "peers");
+}
+
 /// Off is not a pause: what was sealed so far opens nothing, also when the policy changes again.
 #[test]
 fn without_peers_a_manager_needs_its_key_again() {
@@ -274,6 +305,7 @@ fn the_slot_outlives_changes_of_the_locking_and_of_root_keys() {
     let (mut lab, _key) = locking("auto");
     let index = (lab.leader() + 1) % 3;
     lab.managers[index].daemon.kill();
+    let held = generation(&lab.managers[index].data);
     let ctl = lab.ctl_of((index + 1) % 3);
     ctl.ok(&["cluster", "rotate", "root-key", "--no-wait"]);
     lab.managers[index].daemon.start_again();
@@ -283,14 +315,14 @@ fn the_slot_outlives_changes_of_the_locking_and_of_root_keys() {
         let keys = ctl.json(&["cluster", "keys"]);
         (keys["root_key_rotation"]["complete"] == true).then_some(())
     });
-    let before = generation(&lab.managers[index].data);
+    let before = await_turned(&lab, index, held.as_ref());
     ctl.ok(&["cluster", "unlock-key", "--rotate"]);
-    assert_eq!(generation(&lab.managers[index].data), before, "it is its own");
+    assert_eq!(generation(&lab.managers[index].data).as_ref(), Some(&before), "it is its own");
     kill_and_start(&mut lab, index);
     await_unlocked_by(&lab, index, "peers");
 
     // A boot key is certified by the CA that there is: managers turn before the old one is dropped.
-    let before = await_turned(&lab, index, before.as_ref());
+    let before = await_turned(&lab, index, Some(&before));
     ctl.ok(&["cluster", "rotate", "ca"]);
     assert_ne!(generation(&lab.managers[index].data), Some(before), "it turned");
     kill_and_start(&mut lab, index);

@@ -96,9 +96,13 @@ impl BootPlace {
         Ok(written?)
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.path.symlink_metadata().is_ok()
+    }
+
     /// Removes it, if it is there.
     pub(crate) fn remove(&self) -> Result<(), BootFileError> {
-        if self.path.symlink_metadata().is_err() {
+        if !self.is_there() {
             return Ok(());
         }
         let (folder, name) = self.place()?;

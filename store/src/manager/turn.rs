@@ -3,8 +3,9 @@
 //!
 //! The steps, and what a crash after each leaves: `docs/design/peers.md`. The key file says by itself
 //! which generation this disk is of; the boot file is ahead of it, never behind. What comes next is a
-//! pure function of that and of the state ([`next`]). Not here: asking to be opened (`ask`), what the
-//! leader does (`service::releases`).
+//! pure function of that and of the state ([`next`]). A turn that fails on the way goes on where it
+//! failed: a disk that is full costs no entry of the log. Not here: asking to be opened (`ask`), what
+//! the leader does (`service::releases`).
 //!
 //! Invariants: nothing is decided on a state that a majority did not confirm, since the log is read
 //! again at start; the key file is sealed to a generation only when the boot file that goes with it is
@@ -14,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::Failure;
-use link::certificate::{self, KeyPairDer};
+use link::certificate;
 use proto::id::{MemberId, Timestamp};
 use proto::{Kind, pb};
-use seal::{BootEntry, BootFile, Disk, PeerPublicKey};
+use seal::{BootEntry, BootFile, Disk, PeerPublicKey, Recipient};
 use state::object::ObjectId;
 use state::{Change, MemberBoot, PeerPolicy};
 use sys::file::Folder;
@@ -62,6 +63,8 @@ struct Own {
     turned: bool,
     /// The log index of the grant that opened it; 0 if something else did.
     opened_by: u64,
+    /// Whether it has a boot file.
+    has_file: bool,
     /// Whether its boot key's certificate is of a CA that another took the place of.
     is_of_former_ca: bool,
 }
@@ -74,9 +77,9 @@ fn next(
     own: Own,
     at: Timestamp,
 ) -> Next {
-    let Own { held, turned, opened_by, is_of_former_ca } = own;
+    let Own { held, turned, opened_by, has_file, is_of_former_ca } = own;
     if policy == PeerPolicy::Off {
-        return if held.is_some() { Next::Forget } else { Next::Rest };
+        return if held.is_some() || has_file { Next::Forget } else { Next::Rest };
     }
     // What it turned to was never asked with; what opened it was asked with by it until then.
     let was_let_in = known.and_then(|known| known.granted).is_some_and(|granted| {
@@ -95,13 +98,20 @@ fn next(
     if is_anothers {
         return Next::Stop;
     }
-    // A disk that opens by itself asks nobody.
+    // A disk that opens by itself asks nobody; but the CA that it would ask by has to go.
     if !locks {
-        return Next::Rest;
+        return if is_of_former_ca { Next::Turn } else { Next::Rest };
     }
     let is_old = |staged_at: Timestamp| at.ms_since(staged_at) >= TURN_EVERY_MS;
     let is_due = current.is_none_or(|one| Some(one.number) != held || is_old(one.staged_at));
     if !turned || is_due || is_of_former_ca { Next::Turn } else { Next::Rest }
+}
+
+/// A turn that was begun: what is known to the state, and has yet to be on this disk.
+struct Begun {
+    generation: u64,
+    file: BootFile,
+    recipient: Recipient,
 }
 
 /// What turning needs.
@@ -114,29 +124,45 @@ pub(super) struct Turning {
     pub(super) opened_by: u64,
 }
 
+/// What was done since this manager was started.
+#[derive(Default)]
+struct Done {
+    /// It turned to the generation that it holds.
+    turned: bool,
+    /// It is on the way to another one.
+    begun: Option<Begun>,
+    /// The addresses that were written.
+    book: AddressBook,
+}
+
 /// Turns when it is time to, and keeps the address book, until `stop`.
-pub(super) async fn follow(mut turning: Turning, stop: CancellationToken) {
+pub(super) async fn follow(turning: Turning, stop: CancellationToken) {
     let mut changes = turning.service.raft.machine.changes();
-    let (mut turned, mut book) = (false, AddressBook::default());
+    let mut leadership = turning.service.raft.leadership();
+    let mut done = Done::default();
     let mut told = String::new();
     loop {
-        let pause = match turning.pass(&mut turned, &mut book).await {
-            Ok(()) => {
-                told.clear();
-                LOOK_EVERY
-            }
+        match turning.pass(&mut done).await {
+            Ok(()) => told.clear(),
             Err(failure) => {
                 let text = failure.to_string();
-                if failure.kind != Kind::NoLeader && text != told {
+                let needs_leader = failure.kind == Kind::NoLeader;
+                if !needs_leader && text != told {
                     tracing::warn!(%failure, "peers_slot_not_made_anew");
                     told = text;
                 }
-                AGAIN_AFTER
+                // Whatever else changes meanwhile: what failed may have changed it.
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                    Ok(()) = leadership.changed(), if needs_leader => {}
+                }
+                continue;
             }
-        };
+        }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
             known = members_changed(&mut changes, turning.service.raft.me) => if !known { return },
         }
     }
@@ -171,17 +197,17 @@ fn failed(error: &dyn std::error::Error) -> Failure {
 
 impl Turning {
     /// Does what is to be done now.
-    async fn pass(&mut self, turned: &mut bool, book: &mut AddressBook) -> Result<(), Failure> {
+    async fn pass(&self, done: &mut Done) -> Result<(), Failure> {
         self.service.barrier().await?;
-        self.keep_book(book)?;
+        self.keep_book(&mut done.book)?;
         let held = self.service.keys.peers_generation();
-        let Some(next) = self.next(held, *turned) else { return Ok(()) };
+        let Some(next) = self.next(held, done.turned) else { return Ok(()) };
         match next {
             Next::Rest => Ok(()),
             Next::Forget => self.forget(),
             Next::Turn => {
-                let generation = self.turn(held).await?;
-                *turned = true;
+                let generation = self.turn(held, &mut done.begun).await?;
+                done.turned = true;
                 tracing::info!(target: "audit", action = "turn", generation, "peers_slot_made_anew");
                 Ok(())
             }
@@ -200,7 +226,8 @@ impl Turning {
         let locks = recipients::locks(&state.cluster()?.recipients);
         let boot = state.boot();
         let is_of_former_ca = state.asks_by_former_ca(me);
-        let own = Own { held, turned, opened_by: self.opened_by, is_of_former_ca };
+        let (opened_by, has_file) = (self.opened_by, self.place.is_there());
+        let own = Own { held, turned, opened_by, has_file, is_of_former_ca };
         Some(next(boot.policy(), locks, boot.member(me), own, now()))
     }
 
@@ -241,38 +268,48 @@ impl Turning {
         drop(self.events.send(Event::Fatal(reason)));
     }
 
-    /// Turns from what this disk is of to another generation, which it gives.
-    async fn turn(&self, held: Option<u64>) -> Result<u64, Failure> {
+    /// Turns from what this disk is of to another generation, which it gives. `begun` is what an
+    /// earlier try of it left.
+    async fn turn(&self, held: Option<u64>, begun: &mut Option<Begun>) -> Result<u64, Failure> {
+        let (staged, known) = {
+            let state = self.service.raft.machine.state();
+            let boot = state.boot().member(self.service.raft.me);
+            let is_known = |begun: &mut Begun| {
+                boot.is_some_and(|boot| boot.generation(begun.generation).is_some())
+            };
+            let staged = boot.and_then(|boot| boot.staged.as_ref()).map(|staged| staged.number);
+            (staged, begun.take_if(is_known))
+        };
+        let turn = begun.insert(match known {
+            Some(turn) => turn,
+            None => self.begin(held, staged).await?,
+        });
+        let generation = turn.generation;
+        // The boot file of both, then the key file of the next.
+        self.place.write(&turn.file).map_err(|error| failed(&error))?;
+        if held != Some(generation) {
+            let slot = Some(turn.recipient.clone());
+            self.service.keys.set_peers_slot(slot).map_err(|error| failed(&error))?;
+        }
+        let word = pb::AcknowledgeBootRequest { generation };
+        self.service.route(self.service.cluster_caller(), word).await?;
+        self.keep_only(generation)?;
+        *begun = None;
+        Ok(generation)
+    }
+
+    /// Another generation becomes known, in the place of the one that is `staged`.
+    async fn begin(&self, held: Option<u64>, staged: Option<u64>) -> Result<Begun, Failure> {
         let service = &self.service;
         let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
-        let staged = {
-            let state = service.raft.machine.state();
-            let boot = state.boot().member(service.raft.me);
-            boot.and_then(|boot| boot.staged.as_ref()).map(|staged| staged.number)
-        };
         let request = pb::StageBootRequest {
             held: held.unwrap_or(0),
             public_key: pair.public.clone().into(),
             replaces: staged.unwrap_or(0),
         };
         let staged = service.route(service.cluster_caller(), request).await?;
-        let generation = staged.generation;
-        self.write(held, pair, staged)?;
-        let word = pb::AcknowledgeBootRequest { generation };
-        service.route(service.cluster_caller(), word).await?;
-        self.keep_only(generation)?;
-        Ok(generation)
-    }
-
-    /// The boot file of both, then the key file of the next.
-    fn write(
-        &self,
-        held: Option<u64>,
-        pair: KeyPairDer,
-        staged: pb::StageBootResponse,
-    ) -> Result<(), Failure> {
         let malformed = || Failure::new(Kind::Internal, "the leader's answer is not one");
-        let disk = self.service.keys.disk();
+        let disk = service.keys.disk();
         let public = PeerPublicKey::parse(staged.peer_public_key).map_err(|_| malformed())?;
         let generation = staged.generation;
         let slot = public.make_slot(disk, generation).map_err(|_| malformed())?;
@@ -287,8 +324,7 @@ impl Turning {
             Some(file) => file.turning(held, entry),
             None => BootFile::new(disk, entry),
         };
-        self.place.write(&file).map_err(|error| failed(&error))?;
-        self.service.keys.set_peers_slot(Some(recipient)).map_err(|error| failed(&error))
+        Ok(Begun { generation, file, recipient })
     }
 
     /// What the boot file has of this disk. One that is damaged, or of another life, opens nothing.
@@ -346,11 +382,14 @@ mod tests {
         }
     }
 
+    fn own(held: Option<u64>, turned: bool, opened_by: u64) -> Own {
+        Own { held, turned, opened_by, has_file: false, is_of_former_ca: false }
+    }
+
     #[test]
     fn a_manager_turns_when_it_begins_to_serve_and_then_every_week() {
         let next = |known: &MemberBoot, held, turned, at| {
-            let own = Own { held, turned, opened_by: 0, is_of_former_ca: false };
-            next(PeerPolicy::Auto, true, Some(known), own, at)
+            next(PeerPolicy::Auto, true, Some(known), own(held, turned, 0), at)
         };
         let nothing = known(None, None);
         assert_eq!(next(&nothing, None, false, NOW), Next::Turn, "for the first time");
@@ -361,9 +400,11 @@ mod tests {
         assert_eq!(next(&g, Some(3), true, NOW), Next::Rest);
         assert_eq!(next(&g, Some(3), true, NOW.after_ms(TURN_EVERY_MS - 1)), Next::Rest);
         assert_eq!(next(&g, Some(3), true, NOW.after_ms(TURN_EVERY_MS)), Next::Turn);
-        let own = Own { held: Some(3), turned: true, opened_by: 0, is_of_former_ca: true };
-        let moved = super::next(PeerPolicy::Auto, true, Some(&g), own, NOW);
-        assert_eq!(moved, Next::Turn, "the CA was rotated");
+        let of_former_ca = Own { is_of_former_ca: true, ..own(Some(3), true, 0) };
+        for locks in [true, false] {
+            let moved = super::next(PeerPolicy::Auto, locks, Some(&g), of_former_ca, NOW);
+            assert_eq!(moved, Next::Turn, "the CA was rotated, and waits for this one");
+        }
         // A turn that was cut short, before and after the key file was sealed to it.
         let both = known(Some(3), Some(5));
         assert_eq!(next(&both, Some(3), false, NOW), Next::Turn);
@@ -375,8 +416,7 @@ mod tests {
     #[test]
     fn a_manager_stops_when_another_disk_of_it_was_let_in() {
         let next = |known: &MemberBoot, held, policy| {
-            let own = Own { held, turned: true, opened_by: 0, is_of_former_ca: false };
-            let step = |locks| next(policy, locks, Some(known), own, NOW);
+            let step = |locks| next(policy, locks, Some(known), own(held, true, 0), NOW);
             assert_eq!(step(true), step(false), "whether it locks or not");
             step(true)
         };
@@ -397,8 +437,7 @@ mod tests {
             ..known(Some(3), None)
         };
         let next = |known: &MemberBoot, turned, opened_by| {
-            let own = Own { held: Some(3), turned, opened_by, is_of_former_ca: false };
-            next(PeerPolicy::Auto, true, Some(known), own, NOW)
+            next(PeerPolicy::Auto, true, Some(known), own(Some(3), turned, opened_by), NOW)
         };
         assert_eq!(next(&granted(3, 8), true, 0), Next::Stop, "it turned to that one itself");
         assert_eq!(next(&granted(2, 8), true, 8), Next::Rest, "that opened it");
@@ -410,17 +449,12 @@ mod tests {
 
     #[test]
     fn without_peers_there_is_nothing_to_keep() {
-        let of = |policy, locks, held| {
-            next(
-                policy,
-                locks,
-                None,
-                Own { held, turned: false, opened_by: 0, is_of_former_ca: false },
-                NOW,
-            )
-        };
+        let of = |policy, locks, held| next(policy, locks, None, own(held, false, 0), NOW);
         assert_eq!(of(PeerPolicy::Off, true, Some(3)), Next::Forget);
         assert_eq!(of(PeerPolicy::Off, true, None), Next::Rest);
+        let cut_short = Own { has_file: true, ..own(None, false, 0) };
+        let left = next(PeerPolicy::Off, true, None, cut_short, NOW);
+        assert_eq!(left, Next::Forget, "the power went between the key file and the boot file");
         assert_eq!(of(PeerPolicy::Auto, false, None), Next::Rest, "it opens by itself");
         assert_eq!(of(PeerPolicy::Auto, true, None), Next::Turn);
     }
