@@ -82,31 +82,8 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     if in_future { format!("in {count} {unit}{s}") } else { format!("{count} {unit}{s} ago") }
 }
 
-/// An instant in UTC: `2026-01-31T12:00:00.123Z`.
-pub(crate) fn format(at: Timestamp) -> String {
-    let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
-    let (year, month, day) = civil(seconds / DAY);
-    let (hour, minute, second) = (seconds % DAY / 3_600, seconds % 3_600 / 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// The date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`).
-const fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
-}
-
-/// The day since 1970-01-01 of a date (`days_from_civil`, ibid.); none before it.
+/// The day since 1970-01-01 of a date (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `days_from_civil`); none before it.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let (era, year_of_era) = (year / 400, year % 400);
@@ -191,7 +168,7 @@ mod tests {
             ("2000-02-29T12:34:56.789Z", 951_827_696_789),
             ("2026-12-31T23:59:59.999Z", 1_798_761_599_999),
         ] {
-            assert_eq!(format(Timestamp(ms)), text);
+            assert_eq!(Timestamp(ms).to_rfc3339(), text);
             assert_eq!(parse_instant(text), Some(Timestamp(ms)), "{text}");
         }
         assert_eq!(parse_instant("2000-03-01"), Some(Timestamp(951_868_800_000)));

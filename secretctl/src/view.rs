@@ -39,10 +39,9 @@ pub(crate) use self::locking::{
 pub(crate) use self::peers::{PeerPolicy, Peers, PendingRelease, ReleaseAlarm, policy};
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};
-use crate::instant;
 
 pub(crate) fn at(ms: u64) -> Option<String> {
-    (ms > 0).then(|| instant::format(Timestamp(ms)))
+    (ms > 0).then(|| Timestamp(ms).to_rfc3339())
 }
 
 /// What a change made or removed.

@@ -161,7 +161,7 @@ async fn join_token(session: &Session, args: JoinTokenArgs) -> Result<(), Error>
         uses: args.uses.unwrap_or(0),
     };
     let made = ask!(connection, control.create_join_token(request))?;
-    let expires_at = instant::format(Timestamp(made.expires_at));
+    let expires_at = Timestamp(made.expires_at).to_rfc3339();
     if session.printer.json {
         return session.printer.json(&view::NewToken {
             id: made.id,

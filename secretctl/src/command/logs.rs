@@ -141,7 +141,7 @@ impl Output<'_> {
                 task_id: record.task_id.clone(),
                 task,
                 node,
-                at: (record.at > 0).then(|| instant::format(Timestamp(record.at))),
+                at: (record.at > 0).then(|| Timestamp(record.at).to_rfc3339()),
                 stream: match stream {
                     pb::OutputStream::Stdout => "stdout",
                     pb::OutputStream::Stderr => "stderr",
@@ -161,7 +161,7 @@ impl Output<'_> {
         }
         let mut line = Vec::with_capacity(record.line.len() + 96);
         if self.timestamps {
-            line.extend_from_slice(instant::format(Timestamp(record.at)).as_bytes());
+            line.extend_from_slice(Timestamp(record.at).to_rfc3339().as_bytes());
             line.push(b' ');
         }
         if self.prefix {

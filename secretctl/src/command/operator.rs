@@ -7,7 +7,6 @@ use super::{Session, Tally, secret};
 use crate::cli::{OperatorCommand, RoleArg};
 use crate::connection::{ask, request_key};
 use crate::error::Error;
-use crate::instant;
 use crate::table::{Table, natural_order};
 use crate::view::{self, Named};
 
@@ -36,7 +35,7 @@ async fn add(session: &Session, name: String, role: RoleArg, group: String) -> R
         group,
     };
     let added = ask!(connection, control.add_operator(request))?;
-    let expires_at = instant::format(proto::id::Timestamp(added.expires_at));
+    let expires_at = proto::id::Timestamp(added.expires_at).to_rfc3339();
     if session.printer.json {
         return session.printer.json(&view::NewToken {
             id: added.id,
