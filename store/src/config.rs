@@ -69,6 +69,10 @@ struct Settings {
     /// Address and port of /metrics, /livez and /readyz, or `none` [default: 127.0.0.1:7444]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
+    /// Unix socket for the docker client and its like, in a folder of its own; secrets that are made
+    /// over it come here in clear: docs/operations/docker.md [default: none]
+    #[arg(long, value_name = "FILE")]
+    docker_socket: Option<PathBuf>,
     /// The seed that opens the key file at start; best on another mount, in a credential or on a
     /// TPM [default: unlock-seed in the data folder]
     #[arg(long, value_name = "FILE")]
@@ -111,6 +115,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Where `/metrics` and the probes listen.
     pub http: Option<SocketAddr>,
+    /// The unix socket of the Docker front.
+    pub docker_socket: Option<PathBuf>,
     /// The seed of the `file` slot.
     pub unlock_seed: PathBuf,
     /// What asks the other managers to open this one after a restart.
@@ -229,6 +235,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         listen,
         advertise: given.advertise.or(file.advertise),
         socket: given.socket.or(file.socket).unwrap_or_else(|| "/run/secretd/secretd.sock".into()),
+        docker_socket: given.docker_socket.or(file.docker_socket),
         http,
         profile,
         disk_reserve_bytes: reserve.map_or(RESERVE_DEFAULT, |mib| mib.saturating_mul(1 << 20)),

@@ -26,6 +26,8 @@ pub enum Need {
     Strace,
     /// The library libfaketime, where Debian puts it.
     Faketime,
+    /// The docker client.
+    Docker,
 }
 
 impl Need {
@@ -40,6 +42,7 @@ impl Need {
             Self::LoopDevices => "loop",
             Self::Strace => "strace",
             Self::Faketime => "faketime",
+            Self::Docker => "docker",
         }
     }
 }

@@ -7,7 +7,8 @@
 //! Meanwhile and afterwards, with connections still open, the memory of every process of ours is
 //! searched, every file, and everything that went over the loopback. Each search must also find
 //! what was planted for it. Keys and cores: `keys`; data keys, and values while others create fifty
-//! secrets a second: `data_keys`. Not here: nodes that were told to keep a value.
+//! secrets a second: `data_keys`; what docker brought: `docker`. Not here: nodes that were told to keep
+//! a value.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -17,6 +18,7 @@
 #[path = "../benches/client.rs"]
 mod client;
 mod data_keys;
+mod docker;
 mod keys;
 mod others;
 mod search;

@@ -1,8 +1,10 @@
 //! The fronts: parse, call, render; no decision of their own.
 //!
-//! gRPC for programs and operators (`grpc`), HTTP for machines that watch (`http`). What a manager
+//! gRPC for programs and operators (`grpc`), HTTP for machines that watch (`http`), a subset of the
+//! Docker Engine's API for people who come from there (`docker`). What a manager
 //! can answer depends on its phase, which they share.
 
+pub(crate) mod docker;
 pub(crate) mod grpc;
 pub(crate) mod http;
 

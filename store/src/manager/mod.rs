@@ -46,7 +46,7 @@ use self::serve::{Running, Unsealed};
 use crate::config::Options;
 use crate::disk::{Presence, SledDisk};
 use crate::front::grpc::{Incoming, LocalCalls, Outgoing, serve_local};
-use crate::front::{Phase, Stage, http};
+use crate::front::{Phase, Stage, docker, http};
 use crate::keys::{
     AddressBook, BootFileError, BootPlace, CredentialsError, KeyFile, KeyFileError, Unlocking,
     credentials,
@@ -252,7 +252,7 @@ fn told(standing: Standing) {
 struct Doors {
     stop: CancellationToken,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    socket: PathBuf,
+    sockets: Vec<PathBuf>,
 }
 
 impl Doors {
@@ -264,11 +264,18 @@ impl Doors {
         let accepted = accept_unix(listener, Connections::new(), stop.clone());
         let stopped = stop.clone().cancelled_owned();
         let local = serve_local(stage.clone(), manager.clone(), accepted, stopped);
+        let mut sockets = vec![socket.clone()];
         let mut servers = vec![tokio::spawn(async move {
             if let Err(error) = local.await {
                 tracing::error!(%error, "local_server_failed");
             }
         })];
+        if let Some(path) = &options.docker_socket {
+            let accepted = accept_unix(listen_unix(path).await?, Connections::new(), stop.clone());
+            servers.push(tokio::spawn(docker::serve(stage.clone(), accepted, stop.clone())));
+            sockets.push(path.clone());
+            tracing::info!(socket = %path.display(), "docker_front_listening");
+        }
         if let Some(address) = options.http {
             let listener = listen(address).await?;
             let http = http::serve(stage.clone(), listener, stop.clone());
@@ -279,7 +286,7 @@ impl Doors {
             }));
         }
         tracing::info!(socket = %socket.display(), "listening");
-        Ok(Self { stop, servers, socket })
+        Ok(Self { stop, servers, sockets })
     }
 
     async fn close(self) {
@@ -290,8 +297,10 @@ impl Doors {
                 server.abort();
             }
         }
-        if let Err(error) = std::fs::remove_file(&self.socket) {
-            tracing::debug!(%error, "socket_not_removed");
+        for socket in self.sockets {
+            if let Err(error) = std::fs::remove_file(&socket) {
+                tracing::debug!(%error, "socket_not_removed");
+            }
         }
     }
 }

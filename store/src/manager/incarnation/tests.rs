@@ -29,6 +29,7 @@ pub(in super::super) fn manager(data: &Path) -> Manager {
         listen: "127.0.0.1:0".parse().unwrap(),
         advertise: None,
         socket: data.join("s.sock"),
+        docker_socket: None,
         http: None,
         unlock_seed: data.join("unlock-seed"),
         boot_file: data.join("boot"),

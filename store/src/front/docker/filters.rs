@@ -1,0 +1,66 @@
+//! The `filters` of lists: JSON in the query, `{"name":{"db":true}}`, or `{"name":["db"]}` as old
+//! clients write it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::answer::Problem;
+
+/// What a list is asked for, as it stands in the query.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Query {
+    filters: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Values {
+    Set(BTreeMap<String, bool>),
+    List(Vec<String>),
+}
+
+/// Values by key.
+pub(super) type Filters = BTreeMap<String, Vec<String>>;
+
+impl Query {
+    /// The filters, of which all keys are known.
+    pub(super) fn filters(&self, known: &[&str]) -> Result<Filters, Problem> {
+        let text = self.filters.as_deref().filter(|text| !text.is_empty()).unwrap_or("{}");
+        let filters: BTreeMap<String, Values> = serde_json::from_str(text)
+            .map_err(|_| Problem::invalid("invalid filter: it is not JSON of keys and values"))?;
+        if let Some(key) = filters.keys().find(|key| !known.contains(&key.as_str())) {
+            return Err(Problem::invalid(format!("invalid filter '{key}'")));
+        }
+        let values = |values| match values {
+            Values::Set(set) => {
+                set.into_iter().filter(|(_, is)| *is).map(|(value, _)| value).collect()
+            }
+            Values::List(list) => list,
+        };
+        Ok(filters.into_iter().map(|(key, given)| (key, values(given))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<Filters, String> {
+        let query = Query { filters: Some(text.to_owned()) };
+        query.filters(&["name", "label"]).map_err(|problem| problem.message().to_owned())
+    }
+
+    #[test]
+    fn both_forms_are_read_and_other_keys_refused() {
+        let expected = BTreeMap::from([("name".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+        assert_eq!(of(r#"{"name":{"a":true,"b":true,"c":false}}"#), Ok(expected.clone()));
+        assert_eq!(of(r#"{"name":["a","b"]}"#), Ok(expected));
+        assert_eq!(of(""), Ok(Filters::new()));
+        assert_eq!(of(r#"{"colour":{"red":true}}"#), Err("invalid filter 'colour'".into()));
+        for wrong in ["[", "[]", r#"{"name":"a"}"#, r#"{"name":{"a":1}}"#] {
+            assert!(of(wrong).unwrap_err().starts_with("invalid filter"), "{wrong}");
+        }
+        assert!(Query::default().filters(&[]).unwrap().is_empty());
+    }
+}

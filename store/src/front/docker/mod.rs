@@ -1,0 +1,195 @@
+//! The subset of the Docker Engine's HTTP API that the docker client needs for secrets.
+//!
+//! For people whose fingers know `docker secret create`: the unmodified client, with `DOCKER_HOST`
+//! at the socket that `--docker-socket` names. Versions 1.24 to 1.50 of the API
+//! (<https://docs.docker.com/reference/api/engine/>). Like the other fronts it parses, has the
+//! service layer carry the call out, and renders, with Docker's own codes and texts. What it serves
+//! so far: `docs/design/docker.md`.
+//!
+//! Not here: sealing what a client brings in clear (`service::clear`); who may what (`service`).
+//!
+//! Invariant: a connection that brought a body is closed after its answer, so that no buffer of it
+//! lives on with a value in it; what is freed is wiped by the allocator.
+
+mod answer;
+mod body;
+mod filters;
+mod secrets;
+mod system;
+mod version;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use link::accept::{Accepted, Connection, Peer};
+use proto::identity::Caller;
+use tokio::sync::Semaphore;
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::util::ServiceExt as _;
+
+use self::answer::Problem;
+use super::{Serving, Stage};
+use crate::service::Call;
+
+/// Connections at a time: the client opens one or two for each command.
+const CONNECTIONS_MAX: usize = 256;
+
+/// Time for the head of a request: the client is on this machine.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Time for a whole request, until its answer begins: longer than the service layer looks for a
+/// leader.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// What a handler works with: the manager, and who asks.
+#[derive(Clone)]
+struct Front {
+    stage: Stage,
+    peer: Peer,
+}
+
+impl Front {
+    /// A manager at work, and the caller by its name.
+    async fn serving(&self) -> Result<(Arc<Serving>, Caller), Problem> {
+        let serving = self.stage.serving().map_err(|_| Problem::of_phase(&self.stage.phase()))?;
+        let caller = serving.service.authenticate(&self.peer).await?;
+        Ok((serving, caller))
+    }
+
+    /// Has a call carried out.
+    async fn call<C: Call>(&self, request: C) -> Result<C::Response, Problem> {
+        let (serving, caller) = self.serving().await?;
+        Ok(serving.service.route(caller, request).await?)
+    }
+}
+
+fn routes(front: Front) -> Router {
+    Router::new()
+        .route("/_ping", get(system::ping).head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/secrets", get(secrets::list))
+        .route("/secrets/create", post(secrets::create))
+        .route("/secrets/{id}", get(secrets::inspect))
+        .route("/secrets/{id}", delete(secrets::remove))
+        .route("/secrets/{id}/update", post(secrets::update))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .with_state(front)
+}
+
+/// Where the API goes on beyond what is served.
+const NOT_SERVED: &[&str] = &[
+    "auth",
+    "build",
+    "commit",
+    "configs",
+    "containers",
+    "distribution",
+    "events",
+    "exec",
+    "images",
+    "networks",
+    "nodes",
+    "plugins",
+    "services",
+    "session",
+    "swarm",
+    "system",
+    "tasks",
+    "volumes",
+];
+
+async fn unknown(request: Request) -> Problem {
+    let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+    if NOT_SERVED.contains(&first) {
+        return Problem::unimplemented(&format!("secretd does not serve /{first}; see secretctl"));
+    }
+    Problem::page_not_found()
+}
+
+/// Serves a socket until `stop`.
+pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = TaskTracker::new();
+    loop {
+        let permit = tokio::select! {
+            () = stop.cancelled() => break,
+            // Never closed.
+            Ok(permit) = room.clone().acquire_owned() => permit,
+        };
+        let connection = tokio::select! {
+            () = stop.cancelled() => break,
+            connection = accepted.next() => connection,
+        };
+        let Some(Ok(connection)) = connection else { break };
+        let served = serve_one(stage.clone(), connection, stop.clone());
+        connections.spawn(async move {
+            served.await;
+            drop(permit);
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_one(stage: Stage, connection: Connection, stop: CancellationToken) {
+    let front = Front { stage, peer: connection.peer().clone() };
+    let routes = routes(front.clone());
+    let answer = service_fn(move |request| {
+        let (routes, phase) = (routes.clone(), front.stage.phase());
+        async move {
+            let answer = answer(routes, request).await;
+            Ok::<_, Infallible>(answer::with_headers(answer, &phase))
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES_MAX);
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(connection), answer));
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "docker_connection_failed");
+    }
+}
+
+/// One request: its version is looked at, and what is left of its path routed.
+async fn answer(routes: Router, request: hyper::Request<Incoming>) -> Response {
+    let had_body = !hyper::body::Body::is_end_stream(request.body());
+    let answered = async {
+        let request = version::routed(request.map(Body::new))?;
+        let Ok(response) = routes.oneshot(request).await;
+        Ok::<_, Problem>(response)
+    };
+    let mut response = match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => Problem::timed_out().into_response(),
+    };
+    if had_body {
+        let close = header::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}

@@ -1,0 +1,219 @@
+//! The unmodified docker client at a manager's socket, and what it would not send.
+//!
+//! What is typed, and what comes of it, stands in `secrets.txt` beside this file, once for both
+//! clients that were tried: Debian's of 2023 and one of 2025. Not here: what else is true of a secret
+//! once it is stored (`cluster`), and that its value is nowhere else (`residue`).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests, which clippy does not take for tests"
+)]
+
+mod raw;
+mod transcript;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use sys::require::{Need, skip};
+use tests::{Lab, set_mode, until};
+
+use crate::transcript::Transcript;
+
+const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
+
+/// A manager with the Docker front, that is a cluster, and where its socket is.
+fn founded() -> (Lab, PathBuf) {
+    let (lab, socket) = empty();
+    lab.ctl().ok(&["cluster", "init", "--hostname", "m1"]);
+    (lab, socket)
+}
+
+/// A manager with the Docker front, that is part of no cluster.
+fn empty() -> (Lab, PathBuf) {
+    let mut lab = Lab::new(PROGRAMS);
+    let socket = lab.path().join("docker/docker.sock");
+    lab.start_manager(&["--docker-socket", &socket.display().to_string()]);
+    (lab, socket)
+}
+
+/// The most memory that the manager ever had.
+fn peak_kib(lab: &Lab) -> u64 {
+    let pid = lab.managers[0].daemon.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn has_docker(test: &str) -> bool {
+    let version = Command::new("docker").arg("--version").output();
+    let is_there = version.is_ok_and(|version| version.status.success());
+    if !is_there {
+        skip(test, Need::Docker, "there is no program `docker`");
+    }
+    is_there
+}
+
+/// The course's session as far as secrets go, as it is typed, and what goes wrong in it.
+#[test]
+fn the_docker_client_keeps_its_secrets_here() {
+    if !has_docker("the_docker_client_keeps_its_secrets_here") {
+        return;
+    }
+    let (lab, socket) = founded();
+    let here = lab.path().join("here");
+    std::fs::create_dir(&here).unwrap();
+    let transcript = Transcript::new("tests/docker/secrets.txt", &here, &socket);
+    let ctl = lab.ctl();
+    transcript.check(|service| {
+        let create = ["service", "create", "--detach", "--name", service, "--secret", "psql_pass"];
+        ctl.ok(&[&create[..], &["--", "sleep", "1000"]].concat());
+    });
+    let audit = ctl.json(&["cluster", "audit"]).to_string();
+    assert!(audit.contains("create_secret"), "it is on record like any other: {audit}");
+}
+
+/// What docker brought is what a task reads.
+#[test]
+fn a_task_reads_what_docker_brought() {
+    const TEST: &str = "a_task_reads_what_docker_brought";
+    if !sys::require::root(TEST) {
+        return;
+    }
+    let (mut lab, socket) = founded();
+    lab.agent("n1");
+    let body = br#"{"Name":"psql_pass","Labels":{},"Data":"bXlEQnBhc3NXT1JECgD/"}"#;
+    let answer = raw::post(&socket, "/v1.41/secrets/create", body);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let ctl = lab.ctl();
+    let script = "sha256sum < /run/secrets/psql_pass; exec sleep 1000";
+    let service = ["service", "create", "--name", "reader", "--secret", "psql_pass"];
+    ctl.ok(&[&service[..], &["--", "sh", "-c", script]].concat());
+    let value = b"myDBpassWORD\n\x00\xff";
+    let digest = proto::hex::encode(&seal::digest_of(value));
+    until("the task has read it", || {
+        ctl.ok(&["service", "logs", "--no-prefix", "reader"]).contains(&digest).then_some(())
+    });
+}
+
+/// Bodies, versions and routes that are none get Docker's errors, and the manager goes on.
+#[test]
+fn what_is_no_request_is_refused_in_dockers_words() {
+    let (lab, socket) = founded();
+    let said = |answer: &raw::Answer| -> String {
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        body["message"].as_str().unwrap().to_owned()
+    };
+    for (method, path, status, message) in [
+        ("GET", "/nothing", 404, "page not found"),
+        ("GET", "/v1.41/", 404, "page not found"),
+        ("POST", "/secrets", 404, "page not found"),
+        (
+            "GET",
+            "/v1.99/secrets",
+            400,
+            "client version 1.99 is too new. Maximum supported API version is 1.50",
+        ),
+        (
+            "GET",
+            "/services",
+            501,
+            "rpc error: code = Unimplemented desc = secretd does not serve /services; see secretctl",
+        ),
+        ("GET", "/secrets/%00", 404, "secret \0 not found"),
+        ("GET", "/secrets?filters=%7B", 400, "invalid filter: it is not JSON of keys and values"),
+    ] {
+        let answer = raw::ask(&socket, method, path);
+        assert_eq!((answer.status, said(&answer).as_str()), (status, message), "{method} {path}");
+    }
+    let create = |body: &[u8]| raw::post(&socket, "/secrets/create", body);
+    let size = "rpc error: code = InvalidArgument desc = secret data must be larger than 0 and less than 512000 bytes";
+    for (body, message) in [
+        (&b"{"[..], "invalid JSON: at line 1, column 1 of the body"),
+        (b"[]", "rpc error: code = InvalidArgument desc = name must be provided"),
+        (br#"{"Name":"a"}"#, size),
+        (br#"{"Name":"a","Data":""}"#, size),
+        (br#"{"Name":"a","Data":"!!!!"}"#, "illegal base64 data"),
+    ] {
+        let answer = create(body);
+        let text = String::from_utf8_lossy(body).into_owned();
+        assert_eq!((answer.status, said(&answer).as_str()), (400, message), "{text}");
+        assert!(answer.is_closed, "who brought a body is not kept: {text}");
+    }
+    let ping = raw::ask(&socket, "GET", "/_ping");
+    assert_eq!((ping.status, ping.body.as_str()), (200, "OK"));
+    for header in ["api-version: 1.50", "ostype: linux", "swarm: active/manager"] {
+        assert!(ping.head.contains(header), "{}", ping.head);
+    }
+    assert_eq!(lab.ctl().json(&["ls"]), serde_json::json!([]), "nothing came of it");
+}
+
+/// The folder of the socket keeps others out; where one got hold of it, the manager does.
+#[test]
+fn another_user_gets_nothing_at_the_socket() {
+    const TEST: &str = "another_user_gets_nothing_at_the_socket";
+    if !sys::require::root(TEST) || !has_docker(TEST) {
+        return;
+    }
+    let (lab, socket) = founded();
+    let folder = socket.parent().unwrap();
+    assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
+    assert_eq!(socket.metadata().unwrap().mode() & 0o777, 0o600);
+    for path in [lab.path(), folder] {
+        set_mode(path, 0o755);
+    }
+    set_mode(&socket, 0o666);
+    let asked = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["docker", "secret", "ls"])
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .env("DOCKER_CONFIG", "/nonexistent")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(said.contains("uid 65534 may not use this manager's socket"), "{said}");
+}
+
+/// A body without end is refused at the bound, whether it says its length or not.
+#[test]
+fn a_body_of_a_hundred_megabytes_is_refused_and_is_not_kept() {
+    const HUGE: usize = 100 << 20;
+    let (mut lab, socket) = founded();
+    let before = peak_kib(&lab);
+    for announced in [true, false] {
+        let answer = raw::post_zeros(&socket, "/secrets/create", HUGE, announced);
+        assert_eq!(answer.status, 413, "{}", answer.body);
+        assert!(answer.body.contains("request body too large"), "{}", answer.body);
+    }
+    lab.managers[0].daemon.assert_running();
+    let grown = peak_kib(&lab) - before;
+    assert!(grown < 40 << 10, "{grown} KiB more than before");
+}
+
+/// Every phase has an answer, of which clients know what to do.
+#[test]
+fn a_manager_of_no_cluster_and_a_locked_one_say_so() {
+    let (mut lab, socket) = empty();
+    let standing = || {
+        let ping = raw::ask(&socket, "HEAD", "/_ping");
+        let swarm = ping.head.lines().find_map(|line| line.strip_prefix("swarm: "));
+        (swarm.unwrap_or_default().to_owned(), raw::ask(&socket, "GET", "/secrets"))
+    };
+    let (swarm, list) = standing();
+    assert_eq!((swarm.as_str(), list.status), ("inactive", 503));
+    assert!(list.body.contains("This node is not a swarm manager."), "{}", list.body);
+    lab.ctl_of(0).ok(&["cluster", "init", "--hostname", "m1", "--autolock"]);
+    let (swarm, list) = standing();
+    assert_eq!((swarm.as_str(), list.status, list.body.as_str()), ("active/manager", 200, "[]"));
+    lab.managers[0].daemon.kill();
+    lab.managers[0].daemon.start_again();
+    lab.await_socket(0);
+    let (swarm, list) = until("it is locked", || {
+        let (swarm, list) = standing();
+        (swarm == "locked").then_some((swarm, list))
+    });
+    assert_eq!((swarm.as_str(), list.status), ("locked", 503));
+    assert!(list.body.contains("Swarm is encrypted and needs to be unlocked"), "{}", list.body);
+    assert_eq!(raw::ask(&socket, "GET", "/info").status, 200);
+}
