@@ -143,14 +143,27 @@ pub const STATUS_MESSAGE_BYTES_MAX: usize = 512;
 /// of applying, so that what others propose waits no longer for it than for any group.
 pub const REWRAPS_MAX: usize = 256;
 
+/// Steps of a plan in one log entry: of the largest, a mebibyte, which leaves room in an entry.
+pub const STEPS_MAX: usize = 1_000;
+
 /// Task statuses in one message from an agent, and in one log entry.
 pub const STATUSES_MAX: usize = 1_000;
+
+/// Mounted values in one log entry of statuses: a megabyte, which leaves room for the statuses.
+pub const MOUNTED_MAX: usize = 20_000;
+
+/// Nodes in one log entry of what became known of them: 640 KiB, if each says what it may.
+pub const NODE_NEWS_MAX: usize = 1_000;
+
+/// Longest version of itself that an agent may give, in bytes.
+pub const AGENT_VERSION_BYTES_MAX: usize = 64;
 
 /// Largest message on any RPC, in bytes, but for the bulk streams of Raft: the largest sealed
 /// payload and its envelope.
 pub const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
-/// Largest body of one log entry, in bytes: a payload and the largest spec beside it.
+/// Largest command in one log entry, in bytes: a payload and the largest spec beside it. More is
+/// refused before it is written: the log does not read it back.
 pub const COMMAND_BYTES_MAX: usize = CIPHERTEXT_BYTES_MAX + (512 << 10);
 
 /// One piece of a snapshot on the wire and on disk, in bytes.

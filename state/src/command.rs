@@ -7,6 +7,7 @@
 //! Invariant: a number once given to a field or a variant is never given to another.
 
 mod describe;
+mod statuses;
 mod step;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::{NodeId, Timestamp};
+use proto::limits::NODE_NEWS_MAX;
 
 use crate::command::NodeNews;
 use crate::object::{NodeReport, NodeState};
@@ -29,7 +30,8 @@ pub struct Observed {
     pub reports: BTreeMap<NodeId, NodeReport>,
 }
 
-/// What to propose, and when to look again.
+/// What to propose, and when to look again. As much as one log entry has room for: with the most
+/// there is, there may be more.
 pub fn liveness(
     state: &State,
     observed: &Observed,
@@ -39,7 +41,14 @@ pub fn liveness(
     let mut wake_at: Option<Timestamp> = None;
     let settled_at = observed.leading_since.after_ms(2 * GRACE_MS);
     for (id, node) in state.nodes().iter().filter(|(_, node)| node.has_agent) {
-        let report = observed.reports.get(id).filter(|report| **report != node.report).cloned();
+        if news.len() >= NODE_NEWS_MAX {
+            break;
+        }
+        let report = observed.reports.get(id).cloned().map(|mut report| {
+            report.cut();
+            report
+        });
+        let report = report.filter(|report| *report != node.report);
         let mut change = None;
         if observed.in_touch.contains(id) {
             change = (node.state != NodeState::Ready).then_some(NodeState::Ready);

@@ -17,11 +17,13 @@ use proto::id::{
     Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Principal, Role, Subject};
+use proto::limits::{AGENT_VERSION_BYTES_MAX, STATUS_MESSAGE_BYTES_MAX};
 use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
 
 pub use self::machine::Machine;
 pub use self::service::{Place, ResolvedReference, Service, StatusChange, Task};
+use crate::apply::truncate;
 use crate::read_back::KeptUnlockKey;
 
 /// Which request made an object: its caller, its key, the digest of what was asked.
@@ -371,6 +373,14 @@ pub struct NodeReport {
     /// The agent's version.
     #[n(1)]
     pub agent_version: String,
+}
+
+impl NodeReport {
+    /// Cuts what an agent says to what is kept of it.
+    pub(crate) fn cut(&mut self) {
+        truncate(&mut self.message, STATUS_MESSAGE_BYTES_MAX);
+        truncate(&mut self.agent_version, AGENT_VERSION_BYTES_MAX);
+    }
 }
 
 /// What an operator may do.

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto::id::{NodeId, ServiceId, TaskId, Timestamp};
+use proto::limits::STEPS_MAX;
 use proto::spec::Mode;
 use proto::task::{DesiredState, TaskState};
 
@@ -27,9 +28,6 @@ use crate::command::Step;
 use crate::object::{Availability, Node, NodeState, Place, Service, Task};
 use crate::schedule::{self, Load};
 use crate::state::State;
-
-/// Steps in one command: it stays well under the largest log entry.
-const STEPS_MAX: usize = 1_000;
 
 /// What to propose, and when to look again though nothing changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -120,6 +118,13 @@ impl<'a> Planner<'a> {
         self.plan.more
     }
 
+    /// The only way into the plan: one place alone may need more steps than there is room for.
+    fn push(&mut self, step: Step) {
+        if !self.is_full() {
+            self.plan.steps.push(step);
+        }
+    }
+
     fn wake_at(&mut self, at: Timestamp) {
         self.plan.wake_at = Some(self.plan.wake_at.map_or(at, |known| known.min(at)));
     }
@@ -128,6 +133,9 @@ impl<'a> Planner<'a> {
     fn leftovers(&mut self, id: ServiceId) {
         let tasks: Vec<_> = self.state.tasks_of_service(id).collect();
         for (id, task) in tasks {
+            if self.is_full() {
+                return;
+            }
             self.let_go(id, task);
         }
     }
@@ -146,7 +154,7 @@ impl<'a> Planner<'a> {
             })
             .collect();
         if let Some(step) = rollout::verdict(self.state, id, service) {
-            self.plan.steps.push(step);
+            self.push(step);
             return;
         }
         let mut rollout = Rollout::of(service, looks.iter().map(|(_, look)| look), self.now);
@@ -163,6 +171,9 @@ impl<'a> Planner<'a> {
         for (place, tasks) in by_place {
             let known = place.node.is_some_and(|node| self.state.nodes.contains_key(&node));
             for (task_id, task) in tasks {
+                if self.is_full() {
+                    return;
+                }
                 if known && service.spec.mode == Mode::Global {
                     self.stand_down(task_id, task);
                 } else {
@@ -204,7 +215,7 @@ impl<'a> Planner<'a> {
         }
         let to = update.state.completed();
         let message = if to.is_rollback() { "rollback completed" } else { "update completed" };
-        self.plan.steps.push(Step::MoveUpdate {
+        self.push(Step::MoveUpdate {
             service_id: id,
             began: update.began,
             from: update.state,
@@ -216,7 +227,7 @@ impl<'a> Planner<'a> {
     fn stop(&mut self, id: TaskId, task: &Task) {
         let desired = DesiredState::Shutdown;
         if task.desired < desired {
-            self.plan.steps.push(Step::SetDesired { id, revision: task.revision, desired });
+            self.push(Step::SetDesired { id, revision: task.revision, desired });
         }
     }
 
@@ -234,10 +245,10 @@ impl<'a> Planner<'a> {
     fn let_go(&mut self, id: TaskId, task: &Task) {
         let never_ran = task.node_id.is_none();
         if task.status.state.is_terminal() || never_ran {
-            self.plan.steps.push(Step::RemoveTask { id, revision: task.revision });
+            self.push(Step::RemoveTask { id, revision: task.revision });
         } else if task.desired < DesiredState::Remove {
             let desired = DesiredState::Remove;
-            self.plan.steps.push(Step::SetDesired { id, revision: task.revision, desired });
+            self.push(Step::SetDesired { id, revision: task.revision, desired });
         } else {
             self.give_up_if_lost(id, task);
         }
@@ -250,7 +261,7 @@ impl<'a> Planner<'a> {
             Some(node) => !self.state.nodes.contains_key(&node),
         };
         if gone && task.desired > DesiredState::Running {
-            self.plan.steps.push(Step::OrphanTask {
+            self.push(Step::OrphanTask {
                 id,
                 revision: task.revision,
                 message: "stopped before it had a node".into(),
@@ -269,7 +280,7 @@ impl<'a> Planner<'a> {
             Ok(node_id) => {
                 self.load.add(task, node_id);
                 let node_revision = self.state.nodes.get(&node_id).map(|node| node.revision);
-                self.plan.steps.push(Step::AssignTask {
+                self.push(Step::AssignTask {
                     id,
                     revision: task.revision,
                     node_id,
@@ -281,7 +292,7 @@ impl<'a> Planner<'a> {
                     task.status.state == TaskState::Pending && task.status.message == message;
                 if !told {
                     let revision = task.revision;
-                    self.plan.steps.push(Step::ExplainPending { id, revision, message });
+                    self.push(Step::ExplainPending { id, revision, message });
                 }
             }
         }

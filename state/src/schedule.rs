@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use proto::id::{NodeId, ServiceId};
+use proto::limits::STATUS_MESSAGE_BYTES_MAX;
 use proto::spec::{Constraint, Placement, Resources, RuntimeKind};
 
+use crate::apply::truncate;
 use crate::object::{Availability, Node, NodeState, Task};
 use crate::state::State;
 
@@ -228,7 +230,8 @@ pub(crate) fn place(state: &State, task: &Task, load: &Load) -> Result<NodeId, S
     best.ok_or_else(|| explain(&objections))
 }
 
-/// Why no node takes the task: each filter in Swarm's words, then what is particular.
+/// Why no node takes the task: each filter in Swarm's words, then what is particular. Cut here and
+/// not where it is kept: a plan is full of these, and compares them with what was told.
 fn explain(objections: &BTreeMap<Objection, usize>) -> String {
     if objections.is_empty() {
         return "no suitable node (the cluster has none)".into();
@@ -250,5 +253,7 @@ fn explain(objections: &BTreeMap<Objection, usize>) -> String {
         }
         Some(clause)
     });
-    format!("no suitable node ({})", clauses.collect::<Vec<_>>().join("; "))
+    let mut message = format!("no suitable node ({})", clauses.collect::<Vec<_>>().join("; "));
+    truncate(&mut message, STATUS_MESSAGE_BYTES_MAX);
+    message
 }

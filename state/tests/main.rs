@@ -8,6 +8,7 @@
 
 mod backup;
 mod boot;
+mod bounds;
 mod ca_rotation;
 mod examples;
 mod fixtures;

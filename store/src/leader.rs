@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use link::Failure;
 use proto::id::{MemberId, NodeId, Serial, ServiceId, TaskId, Timestamp};
 use proto::identity::Caller;
-use proto::limits::MOVES_MAX;
+use proto::limits::{MOVES_MAX, NODE_NEWS_MAX};
 use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use state::command::{Command, Denial, NodeStatuses};
@@ -153,11 +153,10 @@ async fn commit_statuses(
         let statuses = statuses.collect::<Result<_, _>>().map_err(|_| malformed("status"))?;
         reports.push(NodeStatuses { node_id, statuses });
     }
-    if reports.is_empty() {
-        return Ok(());
+    for command in Command::report_tasks(reports) {
+        service.propose(service.cluster_caller(), None, command).await?;
     }
-    let caller = service.cluster_caller();
-    service.propose(caller, None, Command::ReportTasks(reports)).await.map(|_| ())
+    Ok(())
 }
 
 async fn commit_denials(service: &Service, denials: Vec<pb::Denials>) -> Result<(), Failure> {
@@ -487,12 +486,16 @@ impl Duty {
 
     async fn judge_liveness(&self) {
         let observed = self.inbox.observed(self.leading_since);
-        let (news, _) = {
-            let state = self.service.raft.machine.state();
-            state::liveness(&state, &observed, now())
-        };
-        if !news.is_empty() {
-            self.propose(Command::ReportNodes(news)).await;
+        loop {
+            let (news, _) = {
+                let state = self.service.raft.machine.state();
+                state::liveness(&state, &observed, now())
+            };
+            let is_all = news.len() < NODE_NEWS_MAX;
+            if news.is_empty() || self.propose(Command::ReportNodes(news)).await.is_none() || is_all
+            {
+                return;
+            }
         }
     }
 

@@ -22,6 +22,8 @@ mod service;
 mod shredding;
 mod task;
 
+pub(crate) use self::task::truncate;
+
 use std::sync::Arc;
 
 use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use proto::id::NodeId;
 use proto::identity::Subject;
-use proto::limits::STATUS_MESSAGE_BYTES_MAX;
 use proto::name::Labels;
 use proto::task::{DesiredState, TaskState};
 
-use super::task::truncate;
 use super::{Applying, Context};
 use crate::command::{NodeNews, UpdateNode};
 use crate::object::{NodeState, ObjectId, StatusChange};
@@ -47,8 +45,7 @@ impl Context<'_> {
             let Some(node) = self.state.nodes.get(&news.node_id) else { continue };
             let mut node = (**node).clone();
             if let Some(mut report) = news.report {
-                truncate(&mut report.message, STATUS_MESSAGE_BYTES_MAX);
-                truncate(&mut report.agent_version, 64);
+                report.cut();
                 node.report = report;
             }
             let moved = news.state.filter(|state| *state != node.state);

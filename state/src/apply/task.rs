@@ -333,7 +333,7 @@ impl Context<'_> {
 }
 
 /// Cuts a text to at most `bytes`, at the end of a character.
-pub(super) fn truncate(text: &mut String, bytes: usize) {
+pub(crate) fn truncate(text: &mut String, bytes: usize) {
     if text.len() > bytes {
         let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);

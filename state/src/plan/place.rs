@@ -260,8 +260,9 @@ impl Planner<'_> {
 
     fn create(&mut self, service_id: ServiceId, service: &Service, place: Place, from: Restarts) {
         let update = service.update.as_ref();
-        self.plan.steps.push(Step::CreateTask {
-            id: (self.ids)(),
+        let id = (self.ids)();
+        self.push(Step::CreateTask {
+            id,
             service_id,
             spec_revision: service.spec_revision,
             slot: place.slot,
@@ -283,7 +284,7 @@ impl Planner<'_> {
         for (position, (id, task)) in history.iter().enumerate() {
             let wanted = task.is_wanted();
             if position < excess && (!wanted || replaced) || task.desired == DesiredState::Remove {
-                self.plan.steps.push(Step::RemoveTask { id: *id, revision: task.revision });
+                self.push(Step::RemoveTask { id: *id, revision: task.revision });
             } else if wanted && replaced {
                 self.stop(*id, task);
             }

@@ -40,6 +40,7 @@ use openraft::errors::RaftError;
 use openraft::raft::linearizable_read::{Linearizer, LinearizerOption};
 use openraft::{ChangeMembers, Config, SnapshotPolicy};
 use proto::id::MemberId;
+use proto::limits::COMMAND_BYTES_MAX;
 use state::command::Envelope;
 use state::{Outcome, Refusal};
 use tokio::sync::{Semaphore, watch};
@@ -168,6 +169,9 @@ pub(crate) enum ProposeError {
     /// Too much waits already; nothing was appended.
     #[error("too many changes are waiting to be committed")]
     Busy,
+    /// The log would not read it back; nothing was appended.
+    #[error("the change is larger than an entry of the log, {COMMAND_BYTES_MAX} bytes")]
+    TooLarge,
     /// Whether it was done is not known: a retry with the same key finds out.
     #[error("the change may or may not have been made")]
     Unknown,
@@ -458,6 +462,9 @@ impl Raft {
     /// Proposes a command and waits until it is applied here.
     pub(crate) async fn propose(&self, envelope: Envelope) -> Result<Proposed, ProposeError> {
         let proposal = Proposal::new(envelope);
+        if proposal.bytes().len() > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLarge);
+        }
         let kib = u32::try_from(proposal.bytes().len() / 1024 + 1).unwrap_or(u32::MAX);
         let room = self.room.clone().try_acquire_many_owned(kib.min(UNCOMMITTED_KIB_MAX));
         let room = room.map_err(|_| ProposeError::Busy)?;

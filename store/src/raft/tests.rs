@@ -280,3 +280,34 @@ async fn a_proposal_that_was_given_up_keeps_its_room_for_as_long_as_it_goes_on()
         tokio::task::yield_now().await;
     }
 }
+
+/// A command of so many bytes as it stands in the log.
+fn sized(bytes: usize) -> Envelope {
+    let of = |message: usize| {
+        let id = proto::id::TaskId::from_entropy([1; 17]);
+        let revision = proto::id::Revision(1);
+        let message = "x".repeat(message);
+        let steps = vec![state::command::Step::ExplainPending { id, revision, message }];
+        Envelope { body: Command::Plan(steps), ..command() }
+    };
+    let around = Proposal::new(of(bytes)).bytes().len() - bytes;
+    of(bytes - around)
+}
+
+#[tokio::test]
+async fn what_the_log_would_not_read_back_is_not_written() {
+    let (place, raft) = Place::found(Profile::Lan).await;
+    let largest = sized(COMMAND_BYTES_MAX);
+    assert_eq!(Proposal::new(largest.clone()).bytes().len(), COMMAND_BYTES_MAX);
+    soon(raft.propose(largest)).await.unwrap().unwrap();
+    let applied = raft.applied_index();
+    let refused = soon(raft.propose(sized(COMMAND_BYTES_MAX + 1))).await;
+    assert_eq!(refused, Err(ProposeError::TooLarge));
+    assert_eq!(raft.last_entry().1, applied);
+    raft.shut_down().await;
+    // What was written is read back.
+    let raft = place.start(Profile::Lan).await;
+    let mut index = raft.machine.applied();
+    soon(index.wait_for(|index| *index >= applied)).await.unwrap();
+    raft.shut_down().await;
+}

@@ -261,7 +261,9 @@ pub(crate) fn what_became(
 ) -> Announced {
     match put {
         Ok(Ok(_)) if is_there() => Announced::Yes,
-        Ok(_) | Err(ProposeError::NotLeader | ProposeError::Busy) => Announced::No,
+        Ok(_) | Err(ProposeError::NotLeader | ProposeError::Busy | ProposeError::TooLarge) => {
+            Announced::No
+        }
         Err(ProposeError::Unknown | ProposeError::Stopped) => Announced::Unknown,
     }
 }

@@ -323,6 +323,7 @@ fn not_proposed(error: &ProposeError) -> Failure {
         ProposeError::Busy => {
             Failure::new(Kind::Unavailable, error.to_string()).hint("try again in a moment")
         }
+        ProposeError::TooLarge => Failure::new(Kind::TooLarge, error.to_string()),
         ProposeError::Unknown => Failure::new(Kind::Timeout, error.to_string())
             .because("no majority of managers confirmed it in time")
             .hint("retrying the same request is safe"),
