@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::{NodeId, ServiceId};
-use proto::spec::{Mode, ServiceSpec};
+use proto::spec::{FailureAction, Mode, ServiceSpec};
 use proto::task::TaskState;
 use state::command::{Command, Step, UpdateNode};
 use state::object::{Availability, NodeState};
@@ -168,6 +168,29 @@ fn what_a_paused_node_missed_reaches_it_once_it_is_active() {
     let declared = world.state.service(id).unwrap().spec_revision;
     assert_eq!(nodes(&world, id), of(&[1, 2]));
     assert!(world.wanted(id).iter().all(|(_, t)| t.spec_revision == declared));
+}
+
+#[test]
+fn what_changed_no_task_is_not_gone_back_to() {
+    let (mut world, id) = global(|spec| spec.update.failure_action = FailureAction::Rollback);
+    set(&mut world, 2, Some(Availability::Pause), None);
+    world.update_service(id, |spec| spec.task.force_update = 1);
+    world.go_on();
+    // The one before is another's declaration of the same tasks; one node has them not yet.
+    world.update_service(id, |spec| spec.update.monitor_ms = 1_000);
+    let declared = world.state.service(id).unwrap().clone();
+    assert_eq!(declared.update.as_ref().unwrap().state, UpdateState::Updating);
+    assert_eq!(declared.previous_spec_revision, Some(declared.spec_revision));
+    set(&mut world, 2, Some(Availability::Active), None);
+    let (task, at) =
+        world.wanted(id).into_iter().find(|(_, task)| task.for_node == Some(node_id(2))).unwrap();
+    assert_eq!(at.spec_revision, declared.spec_revision);
+    world.report(node_id(2), task, TaskState::Failed);
+    world.settle();
+    let service = world.state.service(id).unwrap();
+    let update = service.update.as_ref().unwrap();
+    assert_eq!((&service.spec, update.state), (&declared.spec, UpdateState::Paused));
+    assert!(update.message.ends_with("the previous spec makes the same tasks"), "{update:?}");
 }
 
 #[test]

@@ -76,18 +76,28 @@ impl Context<'_> {
         // Every reference counts anew: who deploys with a secret can read it.
         self.may_use(&spec.task.secrets)?;
         let declared = service.spec_revision;
-        let spec_revision = if same_tasks(&service.spec, &spec) {
-            declared
+        if same_tasks(&service.spec, &spec) {
+            let is_unfinished =
+                |update: &UpdateStatus| update.state.is_active() || update.state.is_paused();
+            if service.update.as_ref().is_some_and(is_unfinished) {
+                // What is on its way is about the tasks: what else changes meanwhile is not where it
+                // would go back to, nor does it begin anew.
+                service.spec = spec;
+                if service.active_update().is_some() {
+                    self.put_declared(id, service);
+                    return Ok((Outcome::Service { id }, ObjectId::Service(id)));
+                }
+            } else if service.spec != spec {
+                service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
+                service.previous_spec_revision = Some(declared);
+            }
         } else {
             // What is declared again is what it was: tasks of then are of the declaration.
             let again = service.previous_spec.as_ref().filter(|before| same_tasks(before, &spec));
-            again.and(service.previous_spec_revision).unwrap_or_else(|| self.revision())
-        };
-        // Who declares the same once more, to go on with an update, can still go back.
-        if service.spec != spec {
+            let again = again.and(service.previous_spec_revision);
+            service.spec_revision = again.unwrap_or_else(|| self.revision());
             service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
             service.previous_spec_revision = Some(declared);
-            service.spec_revision = spec_revision;
         }
         self.declare(id, service, UpdateState::Updating, "update in progress");
         Ok((Outcome::Service { id }, ObjectId::Service(id)))

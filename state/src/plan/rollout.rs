@@ -107,6 +107,10 @@ pub(super) fn verdict(state: &State, id: ServiceId, service: &Service) -> Option
     }
     let previous = service.previous_spec.as_ref();
     let previous = previous.filter(|_| service.previous_spec_revision.is_some());
+    if service.previous_spec_revision == Some(service.spec_revision) {
+        // What was declared since changed no task: to go back to it would go on with what fails.
+        return Some(pause(format!("update paused {why}: the previous spec makes the same tasks")));
+    }
     Some(match previous.map(|spec| missing_secret(state, spec)) {
         Some(None) => Step::RollBack {
             service_id: id,
