@@ -605,6 +605,26 @@ fn a_rollback_stays_one_whatever_else_is_declared() {
     assert_eq!(update(&world, id).state, UpdateState::RollbackPaused);
 }
 
+#[test]
+fn tasks_of_before_run_on_though_they_had_no_node_yet() {
+    let (mut world, id) = running(3, |_| ());
+    let (last, at) = world.wanted(id).remove(2);
+    world.report(at.node_id.unwrap(), last, TaskState::Failed);
+    world.settle();
+    // What replaces it waits for its delay when something else is declared.
+    let (waiting, task) = world.wanted(id).remove(2);
+    assert!(task.node_id.is_none() && task.slot == 3);
+    world.update_service(id, bad);
+    world.go_on();
+    assert_eq!(update(&world, id).state, UpdateState::Paused);
+    while world.state.now().0 < task.not_before.0 {
+        assert!(world.wake(), "nothing waits for its time");
+        world.go_on();
+    }
+    world.go_on();
+    assert_eq!(world.state.task(waiting).unwrap().status.state, TaskState::Running);
+}
+
 /// What a random rollout is made of.
 #[derive(Debug, Clone)]
 struct Run {

@@ -194,6 +194,8 @@ impl Planner<'_> {
                 return self.restart(service, task);
             }
             if !rollout.begin() {
+                // Until it is this place's turn, its tasks run on: those without a node, too.
+                look.outdated.iter().for_each(|(id, task)| self.assign(*id, task));
                 return None;
             }
             return match service.rollout_config().order {
