@@ -171,6 +171,51 @@ fn what_a_paused_node_missed_reaches_it_once_it_is_active() {
 }
 
 #[test]
+fn what_paused_nodes_missed_reaches_them_one_after_the_other() {
+    let (mut world, id) = global(|spec| spec.update.delay_ms = 5_000);
+    for n in 3..=5 {
+        world.add_node(n, &[]);
+    }
+    world.go_on();
+    for n in 2..=5 {
+        set(&mut world, n, Some(Availability::Pause), None);
+    }
+    world.update_service(id, |spec| spec.task.force_update = 1);
+    world.go_on();
+    world.wake();
+    let service = world.state.service(id).unwrap();
+    assert_eq!(service.update.as_ref().unwrap().state, UpdateState::Completed);
+    let declared = service.spec_revision;
+    for n in 2..=5 {
+        world.did(Command::UpdateNode(UpdateNode {
+            id: node_id(n),
+            revision: None,
+            label_add: BTreeMap::new(),
+            label_rm: vec![],
+            availability: Some(Availability::Active),
+        }));
+    }
+    // Those of what is declared, and those of before.
+    let running = |world: &World| {
+        let wanted = world.wanted(id).into_iter();
+        let up = wanted.filter(|(_, task)| task.status.state == TaskState::Running);
+        up.partition::<Vec<_>, _>(|(_, task)| task.spec_revision == declared)
+    };
+    for reached in 1..5 {
+        // Until the next one runs, and for the delay after, no other place begins.
+        assert!(world.wake(), "it waits for the delay");
+        while running(&world).0.len() == reached {
+            assert_eq!(running(&world).1.len(), 4 - reached, "one at a time");
+            assert!(world.agents_act() > 0, "nothing goes on");
+            world.settle();
+        }
+        world.go_on();
+        assert_eq!(running(&world).0.len(), reached + 1);
+    }
+    assert_eq!(nodes(&world, id), of(&[1, 2, 3, 4, 5]));
+}
+
+#[test]
 fn what_changed_no_task_is_not_gone_back_to() {
     let (mut world, id) = global(|spec| spec.update.failure_action = FailureAction::Rollback);
     set(&mut world, 2, Some(Availability::Pause), None);

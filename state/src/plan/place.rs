@@ -272,10 +272,7 @@ impl Planner<'_> {
             attempts: from.attempts,
             window_start: from.at.first().copied().unwrap_or(self.now),
             for_node: place.node,
-            made_by: update.map(|update| MadeBy {
-                began: update.began,
-                counts: from.counts && update.state.is_active(),
-            }),
+            made_by: update.map(|update| MadeBy { began: update.began, counts: from.counts }),
             restarts: (!from.at.is_empty()).then_some(from.at),
         });
     }
