@@ -625,6 +625,16 @@ fn tasks_of_before_run_on_though_they_had_no_node_yet() {
     assert_eq!(world.state.task(waiting).unwrap().status.state, TaskState::Running);
 }
 
+#[test]
+fn that_a_node_is_gone_is_not_for_its_agent_to_say() {
+    let (mut world, id) = running(1, |spec| spec.task.restart.condition = RestartCondition::None);
+    let (task, before) = world.wanted(id).remove(0);
+    world.report(before.node_id.unwrap(), task, TaskState::Orphaned);
+    assert_eq!(**world.state.task(task).unwrap(), before);
+    world.go_on();
+    assert_eq!(ids(&world, id), [task]);
+}
+
 /// What a random rollout is made of.
 #[derive(Debug, Clone)]
 struct Run {

@@ -287,6 +287,10 @@ impl Context<'_> {
         if status.state < TaskState::Accepted || status.state < task.status.state {
             return;
         }
+        // That its node is gone is not for its agent to say.
+        if status.state == TaskState::Orphaned {
+            return;
+        }
         let mut task = (**task).clone();
         if status.state != task.status.state || status.message != task.status.message {
             let mut message = status.message;

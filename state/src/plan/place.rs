@@ -237,10 +237,6 @@ impl Planner<'_> {
         let same = task.spec_revision == service.spec_revision;
         let attempts = if same { task.attempts } else { 0 };
         let known = task.restarts.iter().flatten().copied().filter(|_| same);
-        if status.state == TaskState::Orphaned {
-            let at = known.collect();
-            return Some(Restarts { not_before: self.now, attempts, at, counts: false });
-        }
         let wanted = match policy.condition {
             RestartCondition::Any => true,
             RestartCondition::OnFailure => status.state != TaskState::Complete,
