@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proto::Kind;
-use proto::id::{NodeId, Revision, ServiceId, TaskId};
+use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::spec::{FailureAction, Mode, RestartCondition, ServiceSpec, UpdateConfig, UpdateOrder};
-use proto::task::{DesiredState, TaskState};
-use state::command::{Command, Step};
+use proto::task::{DesiredState, TaskState, TaskStatus};
+use state::command::{Command, NodeStatuses, Step};
 use state::object::{NodeState, OperatorRole, Task};
 use state::{MadeBy, Outcome, UpdateState, UpdateStatus};
 
@@ -623,6 +623,42 @@ fn tasks_of_before_run_on_though_they_had_no_node_yet() {
     }
     world.go_on();
     assert_eq!(world.state.task(waiting).unwrap().status.state, TaskState::Running);
+}
+
+#[test]
+fn what_is_done_at_once_leaves_nothing_of_before() {
+    let ended_as = |condition, state| {
+        let (mut world, id) = running(1, |spec| {
+            spec.update.order = UpdateOrder::StartFirst;
+            spec.task.restart.condition = condition;
+        });
+        let before = ids(&world, id);
+        world.update_service(id, force);
+        world.settle();
+        let (task, at) = world.wanted(id).into_iter().find(|(id, _)| !before.contains(id)).unwrap();
+        // It ran and ended before anybody planned again.
+        let status = |state| TaskStatus {
+            task_id: task,
+            state,
+            at: Timestamp(0),
+            message: String::new(),
+            exit_code: None,
+            mounted: vec![],
+        };
+        let statuses = vec![status(TaskState::Running), status(state)];
+        world.did(Command::ReportTasks(vec![NodeStatuses {
+            node_id: at.node_id.unwrap(),
+            statuses,
+        }]));
+        world.go_on();
+        world.wake();
+        let left = ids(&world, id).iter().filter(|id| before.contains(id)).count();
+        (left, update(&world, id).state)
+    };
+    let (done, paused) = (UpdateState::Completed, UpdateState::Paused);
+    assert_eq!(ended_as(RestartCondition::None, TaskState::Complete), (0, done));
+    assert_eq!(ended_as(RestartCondition::OnFailure, TaskState::Complete), (0, done));
+    assert_eq!(ended_as(RestartCondition::None, TaskState::Failed), (1, paused));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::limits::{HISTORY_MAX, STATUS_MESSAGE_BYTES_MAX, TASKS_MAX};
-use proto::spec::{RestartCondition, VersionChoice};
+use proto::spec::VersionChoice;
 use proto::task::{DesiredState, TaskState, TaskStatus};
 
 use super::Context;
@@ -319,9 +319,7 @@ impl Context<'_> {
     /// A task ended. If nobody wanted it to, an update that is watching it takes note; whether it goes
     /// on is for the plan to say.
     fn count_failure(&mut self, id: TaskId, task: &Task) {
-        let done = task.status.state == TaskState::Complete
-            && task.spec.restart.condition != RestartCondition::Any;
-        if !task.is_wanted() || done {
+        if !task.is_wanted() || task.is_done() {
             return;
         }
         let Some(service) = self.state.services.get_mut(&task.service_id) else { return };

@@ -8,7 +8,7 @@
 use minicbor::{Decode, Encode};
 use proto::id::{NodeId, Revision, SecretId, ServiceId, Timestamp, Version};
 use proto::name::{SecretName, ServiceName, Target};
-use proto::spec::{FileMode, ServiceSpec, TaskSpec};
+use proto::spec::{FileMode, RestartCondition, ServiceSpec, TaskSpec};
 use proto::task::{DesiredState, Mounted, TaskState};
 
 use super::RequestMark;
@@ -172,6 +172,12 @@ impl Task {
     /// Whether it is meant to run.
     pub fn is_wanted(&self) -> bool {
         self.desired <= DesiredState::Running
+    }
+
+    /// Whether it did what it was made for, by what its service declared, and is over.
+    pub(crate) fn is_done(&self) -> bool {
+        self.status.state == TaskState::Complete
+            && self.spec.restart.condition != RestartCondition::Any
     }
 
     /// Whether the task holds, or may still come to hold, secrets on its node.

@@ -191,7 +191,12 @@ impl Planner<'_> {
         if !look.outdated.is_empty() {
             if let Some(task) = declared {
                 // Beside an older one that runs: it is replaced as its policy says.
-                return self.restart(service, task);
+                let next = self.restart(service, task);
+                if next.is_none() && task.is_done() {
+                    // Nothing comes any more that the older one would have to make room for.
+                    look.outdated.iter().for_each(|(id, task)| self.stop(*id, task));
+                }
+                return next;
             }
             if !rollout.begin() {
                 // Until it is this place's turn, its tasks run on: those without a node, too.
