@@ -56,6 +56,13 @@ pub const CONSTRAINTS_MAX: usize = 64;
 /// Longest placement constraint, in bytes.
 pub const CONSTRAINT_BYTES_MAX: usize = 512;
 
+/// Placement preferences of one service: each is another look at every node, and who has more kinds of
+/// places within places has no more nodes.
+pub const PREFERENCES_MAX: usize = 16;
+
+/// Networks of one service: every task has a copy of the list, and a machine has fewer interfaces.
+pub const NETWORKS_MAX: usize = 64;
+
 /// Longest name of an operating system or an architecture that an agent may give, in bytes: those
 /// that there are have a dozen.
 pub const PLATFORM_BYTES_MAX: usize = 64;

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{SecretId, Version};
 use crate::limits::{
-    ARGUMENTS_MAX, CONSTRAINT_BYTES_MAX, CONSTRAINTS_MAX, EXTENSION_BYTES_MAX, REFERENCES_MAX,
-    REPLICAS_MAX, RESTARTS_IN_WINDOW_MAX, SPEC_BYTES_MAX,
+    ARGUMENTS_MAX, CONSTRAINT_BYTES_MAX, CONSTRAINTS_MAX, EXTENSION_BYTES_MAX, NETWORKS_MAX,
+    PREFERENCES_MAX, REFERENCES_MAX, REPLICAS_MAX, RESTARTS_IN_WINDOW_MAX, SPEC_BYTES_MAX,
 };
 use crate::name::{Labels, SecretName, ServiceName, Target};
 
@@ -597,7 +597,13 @@ impl ServiceSpec {
         bound("the number of arguments", task.command.len() + task.args.len(), ARGUMENTS_MAX)?;
         bound("the environment", task.env.len(), ARGUMENTS_MAX)?;
         bound("the number of constraints", task.placement.constraints.len(), CONSTRAINTS_MAX)?;
+        bound("the number of preferences", task.placement.spread_over.len(), PREFERENCES_MAX)?;
+        bound("the number of networks", task.networks.len(), NETWORKS_MAX)?;
         bound("the number of extensions", self.extensions.len(), 8)?;
+        let named = [("preference", &task.placement.spread_over), ("network", &task.networks)];
+        if let Some((what, _)) = named.iter().find(|(_, all)| all.iter().any(String::is_empty)) {
+            return Err(SpecError::Value { what, rule: "it is empty".into() });
+        }
         let restart = &task.restart;
         if restart.window_ms > 0 && restart.attempts_max > RESTARTS_IN_WINDOW_MAX {
             return Err(SpecError::Limit { what: "restarts within a window", limit: 100 });
@@ -740,6 +746,18 @@ mod tests {
         assert!(constraints.check().is_ok());
         constraints.task.placement.constraints.push(constraint);
         assert!(constraints.check().is_err());
+
+        let mut preferences = spec(vec![]);
+        preferences.task.placement.spread_over = vec!["node.labels.zone".into(); PREFERENCES_MAX];
+        assert!(preferences.check().is_ok());
+        preferences.task.placement.spread_over.push("node.labels.zone".into());
+        assert!(preferences.check().is_err());
+
+        let mut networks = spec(vec![]);
+        networks.task.networks = vec!["net".into(); NETWORKS_MAX];
+        assert!(networks.check().is_ok());
+        networks.task.networks.push("net".into());
+        assert!(networks.check().is_err());
     }
 
     #[test]
@@ -750,6 +768,12 @@ mod tests {
         let mut nameless = spec(vec![]);
         nameless.task.env = vec!["=x".into()];
         assert!(nameless.check().is_err());
+        let mut preference = spec(vec![]);
+        preference.task.placement.spread_over = vec![String::new()];
+        assert_eq!(preference.check().unwrap_err().to_string(), "invalid preference: it is empty");
+        let mut network = spec(vec![]);
+        network.task.networks = vec!["net".into(), String::new()];
+        assert_eq!(network.check().unwrap_err().to_string(), "invalid network: it is empty");
     }
 
     #[test]
