@@ -13,12 +13,14 @@
 
 mod place;
 mod rollout;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto::id::{NodeId, ServiceId, TaskId, Timestamp};
-use proto::limits::STEPS_MAX;
+use proto::limits::{STEPS_MAX, TASKS_MAX};
 use proto::spec::Mode;
 use proto::task::{DesiredState, TaskState};
 
@@ -38,6 +40,8 @@ pub struct Plan {
     pub wake_at: Option<Timestamp>,
     /// Whether there is more than fits one command.
     pub more: bool,
+    /// Tasks that are not made because the cluster has as many as it may.
+    pub no_room_for: u64,
 }
 
 /// Which services to plan for.
@@ -49,19 +53,37 @@ pub enum Scope {
     Services(BTreeSet<ServiceId>),
 }
 
+/// How long tasks for which there is no room wait until somebody looks again, in milliseconds: what
+/// makes room is a change of any service.
+const NO_ROOM_MS: u64 = 10_000;
+
 struct Planner<'a> {
     state: &'a State,
     now: Timestamp,
     ids: &'a mut dyn FnMut() -> TaskId,
     load: Load,
+    /// How many tasks may yet be made.
+    room: usize,
     plan: Plan,
 }
 
 /// Plans orchestration and placement.
 pub fn plan(state: &State, now: Timestamp, scope: &Scope, ids: &mut dyn FnMut() -> TaskId) -> Plan {
+    plan_within(TASKS_MAX, state, now, scope, ids)
+}
+
+/// Plans for a cluster of so many tasks.
+fn plan_within(
+    tasks_max: usize,
+    state: &State,
+    now: Timestamp,
+    scope: &Scope,
+    ids: &mut dyn FnMut() -> TaskId,
+) -> Plan {
     let now = now.max(state.now());
     let load = Load::of(state);
-    let mut planner = Planner { state, now, ids, load, plan: Plan::default() };
+    let room = tasks_max.saturating_sub(state.tasks.len());
+    let mut planner = Planner { state, now, ids, load, room, plan: Plan::default() };
     match scope {
         Scope::Everything => {
             let known = state.services.keys();

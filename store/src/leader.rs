@@ -9,6 +9,7 @@ mod shredding;
 mod transit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ const REPORT_FRESH: Duration = Duration::from_secs(4);
 const LAG_MAX: u64 = 1_000;
 
 /// Pause after a plan of which nothing took effect: should planning and applying ever disagree, the
-/// log must not fill with it.
+/// log must not fill with it. Then the other duties have their turn.
 const STALE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Pause after a proposal that failed: an election may be under way.
@@ -333,7 +334,12 @@ pub(crate) async fn duties(service: Arc<Service>, inbox: Arc<Inbox>, stop: Cance
         }
         tracing::info!(raft.term = leadership.borrow().term, "leadership_taken");
         inbox.forget_all();
-        let duty = Duty { service: service.clone(), inbox: inbox.clone(), leading_since: now() };
+        let duty = Duty {
+            service: service.clone(),
+            inbox: inbox.clone(),
+            leading_since: now(),
+            no_room_told: AtomicBool::new(false),
+        };
         let lost = async { drop(leadership.wait_for(|now| !now.leading).await) };
         tokio::select! {
             () = stop.cancelled() => return,
@@ -357,6 +363,7 @@ struct Duty {
     service: Arc<Service>,
     inbox: Arc<Inbox>,
     leading_since: Timestamp,
+    no_room_told: AtomicBool,
 }
 
 /// What to plan for next.
@@ -443,7 +450,8 @@ impl Duty {
         }
     }
 
-    /// Plans until nothing is left to do; says when time alone will make a difference.
+    /// Plans until nothing is left to do, or nothing comes of it; says when time alone will make a
+    /// difference.
     async fn plan(
         &self,
         agenda: &mut Agenda,
@@ -461,15 +469,14 @@ impl Duty {
                 (one, other) => one.or(other),
             };
             agenda.everything |= plan.more;
+            self.tell_of_room(scope == Scope::Everything, plan.no_room_for);
             if !plan.steps.is_empty() {
+                let outcome = self.propose(Command::Plan(plan.steps)).await;
                 // A step that was stale is planned anew from what made it so.
-                match self.propose(Command::Plan(plan.steps)).await {
-                    Some(Outcome::Steps { stale: 0, .. }) => {}
-                    Some(Outcome::Steps { applied: 0, .. }) => {
-                        agenda.everything = true;
-                        tokio::time::sleep(STALE_PAUSE).await;
-                    }
-                    _ => agenda.everything = true,
+                agenda.everything |= !matches!(outcome, Some(Outcome::Steps { stale: 0, .. }));
+                if is_in_vain(outcome.as_ref()) {
+                    tokio::time::sleep(STALE_PAUSE).await;
+                    return wake_at;
                 }
             }
             // What the steps themselves changed is on the agenda by now.
@@ -482,6 +489,15 @@ impl Duty {
             }
         }
         wake_at
+    }
+
+    /// Says once that tasks are not made for want of room, until there is room for all.
+    fn tell_of_room(&self, is_all: bool, missing: u64) {
+        if missing > 0 && !self.no_room_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(tasks.missing = missing, "no_room_for_tasks");
+        } else if missing == 0 && is_all {
+            self.no_room_told.store(false, Ordering::Relaxed);
+        }
     }
 
     async fn judge_liveness(&self) {
@@ -580,6 +596,25 @@ impl Duty {
     }
 }
 
+/// Whether nothing of a plan took effect, for all that is known.
+const fn is_in_vain(outcome: Option<&Outcome>) -> bool {
+    !matches!(outcome, Some(Outcome::Steps { applied: 1.., .. } | Outcome::Steps { stale: 0, .. }))
+}
+
 fn until(at: Timestamp) -> Duration {
     Duration::from_millis(at.ms_since(now()).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_duties_have_their_turn_once_a_plan_is_in_vain() {
+        let steps = |applied, stale| is_in_vain(Some(&Outcome::Steps { applied, stale }));
+        assert!(!steps(2, 0));
+        assert!(!steps(1, 1_000), "what took effect may be what made the rest stale");
+        assert!(steps(0, 1));
+        assert!(is_in_vain(None), "it was not carried out");
+    }
 }

@@ -14,8 +14,8 @@ use proto::limits::HISTORY_MAX;
 use proto::spec::{RestartCondition, UpdateOrder};
 use proto::task::{DesiredState, TaskState};
 
-use super::Planner;
 use super::rollout::Rollout;
+use super::{NO_ROOM_MS, Planner};
 use crate::command::Step;
 use crate::object::{Availability, NodeState, Place, Service, Task};
 use crate::rollout::MadeBy;
@@ -168,9 +168,9 @@ impl Planner<'_> {
             return self.trim(&look.history, true);
         }
         let next = self.next(service, look, rollout);
-        let replaced = next.is_some();
+        let mut replaced = false;
         if let Some(restarts) = next {
-            self.create(id, service, place, restarts);
+            replaced = self.create(id, service, place, restarts);
         }
         self.trim(&look.history, replaced);
     }
@@ -261,7 +261,21 @@ impl Planner<'_> {
         Some(Restarts { not_before, attempts: attempts + 1, at, counts: false })
     }
 
-    fn create(&mut self, service_id: ServiceId, service: &Service, place: Place, from: Restarts) {
+    /// Makes a task, if the cluster has room for one more: `apply` refuses it else, and what is refused
+    /// would be planned again at once. False if it has not.
+    fn create(
+        &mut self,
+        service_id: ServiceId,
+        service: &Service,
+        place: Place,
+        from: Restarts,
+    ) -> bool {
+        if self.room == 0 {
+            self.plan.no_room_for += 1;
+            self.wake_at(self.now.after_ms(NO_ROOM_MS));
+            return false;
+        }
+        self.room -= 1;
         let update = service.update.as_ref();
         let id = (self.ids)();
         self.push(Step::CreateTask {
@@ -276,6 +290,7 @@ impl Planner<'_> {
             made_by: update.map(|update| MadeBy { began: update.began, counts: from.counts }),
             restarts: (!from.at.is_empty()).then_some(from.at),
         });
+        true
     }
 
     /// Ended tasks of a place: wanted ones are done with once replaced, the oldest are forgotten.
