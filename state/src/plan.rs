@@ -19,7 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto::id::{NodeId, ServiceId, TaskId, Timestamp};
+use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::limits::{STEPS_MAX, TASKS_MAX};
 use proto::spec::Mode;
 use proto::task::{DesiredState, TaskState};
@@ -62,6 +62,9 @@ struct Planner<'a> {
     now: Timestamp,
     ids: &'a mut dyn FnMut() -> TaskId,
     load: Load,
+    /// Why no node takes a task of this declaration, for this node of a global service; until the next
+    /// task is placed.
+    refused: BTreeMap<(ServiceId, Revision, Option<NodeId>), String>,
     /// How many tasks may yet be made.
     room: usize,
     plan: Plan,
@@ -83,7 +86,8 @@ fn plan_within(
     let now = now.max(state.now());
     let load = Load::of(state);
     let room = tasks_max.saturating_sub(state.tasks.len());
-    let mut planner = Planner { state, now, ids, load, room, plan: Plan::default() };
+    let refused = BTreeMap::new();
+    let mut planner = Planner { state, now, ids, load, refused, room, plan: Plan::default() };
     match scope {
         Scope::Everything => {
             let known = state.services.keys();
@@ -298,8 +302,15 @@ impl<'a> Planner<'a> {
         if task.not_before > self.now {
             return self.wake_at(task.not_before);
         }
-        match schedule::place(self.state, task, &self.load) {
+        // Tasks of one declaration are alike: what was found of one is true of the next.
+        let alike = (task.service_id, task.spec_revision, task.for_node);
+        let found = match self.refused.get(&alike) {
+            Some(message) => Err(message.clone()),
+            None => schedule::place(self.state, task, &self.load),
+        };
+        match found {
             Ok(node_id) => {
+                self.refused.clear();
                 self.load.add(task, node_id);
                 let node_revision = self.state.nodes.get(&node_id).map(|node| node.revision);
                 self.push(Step::AssignTask {
@@ -310,6 +321,7 @@ impl<'a> Planner<'a> {
                 });
             }
             Err(message) => {
+                self.refused.entry(alike).or_insert_with(|| message.clone());
                 let told =
                     task.status.state == TaskState::Pending && task.status.message == message;
                 if !told {

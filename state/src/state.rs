@@ -23,8 +23,8 @@ use crate::boot::Boot;
 use crate::ca_rotation::CaRotations;
 use crate::log_keys::LogKeys;
 use crate::object::{
-    Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Secret,
-    Service, Task, Token,
+    Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Place,
+    Secret, Service, Task, Token,
 };
 use crate::remembered::Remembered;
 use crate::restore::Restored;
@@ -71,6 +71,7 @@ pub struct State {
     pub(crate) services_by_name: BTreeMap<String, ServiceId>,
     pub(crate) services_by_secret: BTreeMap<SecretId, BTreeSet<ServiceId>>,
     pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
+    pub(crate) tasks_by_place: BTreeMap<(ServiceId, Place), BTreeSet<TaskId>>,
     pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
     pub(crate) nodes_by_hostname: BTreeMap<String, NodeId>,
     pub(crate) payload_bytes: u64,
@@ -163,6 +164,16 @@ impl State {
         ids.filter_map(|id| Some((*id, self.tasks.get(id)?)))
     }
 
+    /// The tasks in a place of a service, ended ones included.
+    pub(crate) fn tasks_in_place(
+        &self,
+        id: ServiceId,
+        place: Place,
+    ) -> impl Iterator<Item = &Arc<Task>> {
+        let ids = self.tasks_by_place.get(&(id, place)).into_iter().flatten();
+        ids.filter_map(|id| self.tasks.get(id))
+    }
+
     /// The tasks assigned to a node, ended ones included.
     pub fn tasks_of_node(&self, id: NodeId) -> impl Iterator<Item = (TaskId, &Arc<Task>)> {
         let ids = self.tasks_by_node.get(&id).into_iter().flatten();
@@ -229,6 +240,7 @@ impl State {
         assert_eq!(self.services_by_name, rebuilt.services_by_name, "names of services");
         assert_eq!(self.services_by_secret, rebuilt.services_by_secret, "users of secrets");
         assert_eq!(self.tasks_by_service, rebuilt.tasks_by_service, "tasks of services");
+        assert_eq!(self.tasks_by_place, rebuilt.tasks_by_place, "tasks in places");
         assert_eq!(self.tasks_by_node, rebuilt.tasks_by_node, "tasks of nodes");
         assert_eq!(self.nodes_by_hostname, rebuilt.nodes_by_hostname, "hostnames");
         assert_eq!(self.payload_bytes, rebuilt.payload_bytes, "bytes of payloads");
@@ -242,6 +254,7 @@ impl State {
         self.services_by_name.clear();
         self.services_by_secret.clear();
         self.tasks_by_service.clear();
+        self.tasks_by_place.clear();
         self.tasks_by_node.clear();
         self.nodes_by_hostname.clear();
         self.payload_bytes = 0;
@@ -313,6 +326,7 @@ impl State {
 
     fn index_task(&mut self, id: TaskId, task: &Task) {
         self.tasks_by_service.entry(task.service_id).or_default().insert(id);
+        self.tasks_by_place.entry((task.service_id, task.place())).or_default().insert(id);
         if let Some(node) = task.node_id {
             self.tasks_by_node.entry(node).or_default().insert(id);
         }
@@ -368,6 +382,7 @@ impl State {
     pub(crate) fn take_task(&mut self, id: TaskId) -> Option<Arc<Task>> {
         let task = self.tasks.remove(&id)?;
         remove_from(&mut self.tasks_by_service, task.service_id, &id);
+        remove_from(&mut self.tasks_by_place, (task.service_id, task.place()), &id);
         if let Some(node) = task.node_id {
             remove_from(&mut self.tasks_by_node, node, &id);
         }

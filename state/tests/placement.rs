@@ -4,7 +4,7 @@ use proto::id::{NodeId, ServiceId};
 use proto::limits::PLATFORM_BYTES_MAX;
 use proto::spec::{Mode, ServiceSpec};
 use proto::task::TaskState;
-use state::command::Command;
+use state::command::{Command, Step};
 use state::object::NodeState;
 
 use crate::world::*;
@@ -138,6 +138,30 @@ fn a_platform_is_that_of_the_admission() {
         ];
     });
     assert_eq!(spread(&world, id, &[intel, arm]), [0, 2]);
+}
+
+#[test]
+fn why_a_task_is_pending_is_looked_up_again_once_another_is_placed() {
+    let mut world = World::founded();
+    let id = service(&mut world, 1, 2, |spec| {
+        spec.task.resources.reserved_nano_cpus = 2_000_000_000;
+    });
+    // The first replica is of what is declared now, the second waits for its turn, the third is new.
+    world.update_service(id, |spec| {
+        spec.task.resources.reserved_nano_cpus = 3_000_000_000;
+        spec.task.placement.constraints = vec!["node.labels.zone==moon".parse().unwrap()];
+    });
+    world.go_on();
+    world.update_service(id, |spec| spec.mode = Mode::Replicated(3));
+    world.go_on();
+    world.add_node(1, &[]);
+    let messages = world.plan().steps.into_iter().filter_map(|step| match step {
+        Step::ExplainPending { message, .. } => Some(message),
+        _ => None,
+    });
+    let [first, third] = messages.collect::<Vec<_>>().try_into().unwrap();
+    assert!(first.contains("scheduling constraints not satisfied on 1 node"), "{first}");
+    assert!(third.contains("insufficient resources on 1 node"), "{third}");
 }
 
 #[test]

@@ -184,11 +184,8 @@ impl Context<'_> {
         }
         // One live task of a declaration a place: two leaders in a row must not fill it twice. One of
         // another declaration may run on until this one runs.
-        let occupied = self.state.tasks_of_service(new.service_id).any(|(_, task)| {
-            task.place() == new.place()
-                && task.is_live()
-                && task.is_wanted()
-                && task.spec_revision == new.spec_revision
+        let occupied = self.state.tasks_in_place(new.service_id, new.place()).any(|task| {
+            task.is_live() && task.is_wanted() && task.spec_revision == new.spec_revision
         });
         if occupied {
             return Err(StaleStep);

@@ -7,7 +7,7 @@ use super::*;
 fn service(n: u8, replicas: u64) -> (ServiceId, Service) {
     let mut spec = ServiceSpec::new(format!("web-{n}").parse().unwrap());
     spec.mode = Mode::Replicated(replicas);
-    let revision = proto::id::Revision(u64::from(n));
+    let revision = Revision(u64::from(n));
     let service = Service {
         spec,
         previous_spec: None,
