@@ -1,14 +1,15 @@
-//! What goes into one log entry is bounded: what is written once must be read back.
+//! Bounds of what goes into the state, and into one log entry: what is written must be read back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::id::{NodeId, Revision, Serial, ServiceId, TaskId, Timestamp, TokenId, Version};
 use proto::identity::{Role, Subject};
 use proto::limits::{
-    AGENT_VERSION_BYTES_MAX, COMMAND_BYTES_MAX, MOUNTED_MAX, NODE_NEWS_MAX, REFERENCES_MAX,
-    RESTARTS_IN_WINDOW_MAX, STATUS_MESSAGE_BYTES_MAX, STATUSES_MAX, STEPS_MAX,
+    AGENT_VERSION_BYTES_MAX, COMMAND_BYTES_MAX, MOUNTED_MAX, NETWORKS_MAX, NODE_NEWS_MAX,
+    PREFERENCES_MAX, REFERENCES_MAX, RESTARTS_IN_WINDOW_MAX, STATUS_MESSAGE_BYTES_MAX,
+    STATUSES_MAX, STEPS_MAX,
 };
-use proto::spec::{Constraint, Mode};
+use proto::spec::{Constraint, Mode, ServiceSpec};
 use proto::task::{DesiredState, Mounted, TaskState, TaskStatus};
 use state::command::{AdmitAgent, Command, CreateToken, Envelope, NodeNews, NodeStatuses, Step};
 use state::object::{Digest, NodeReport, NodeState};
@@ -129,6 +130,28 @@ fn what_a_pending_task_says_is_cut_and_said_once() {
     let message = &world.wanted(id)[0].1.status.message;
     assert!(message.starts_with("no suitable node (1 node not available for new tasks"));
     assert_eq!(message.len(), STATUS_MESSAGE_BYTES_MAX);
+}
+
+#[test]
+fn preferences_and_networks_are_so_many_and_none_is_empty() {
+    type List = fn(&mut ServiceSpec) -> &mut Vec<String>;
+    let preferences: List = |spec| &mut spec.task.placement.spread_over;
+    let networks: List = |spec| &mut spec.task.networks;
+    let preferences = (preferences, PREFERENCES_MAX, "preference");
+    for (list, most, what) in [preferences, (networks, NETWORKS_MAX, "network")] {
+        let mut world = World::founded();
+        let mut declare = |texts: Vec<String>| {
+            let mut spec = World::spec("web", 1, &[]);
+            *list(&mut spec) = texts;
+            let create = Command::CreateService { id: service_id(1), spec: Box::new(spec) };
+            world.run(create).outcome.map_err(|refusal| refusal.to_string())
+        };
+        let too_many = declare(vec!["x".into(); most + 1]).unwrap_err();
+        assert_eq!(too_many, format!("the number of {what}s is over its limit of {most}"));
+        let empty = declare(vec!["x".into(), String::new()]).unwrap_err();
+        assert_eq!(empty, format!("invalid {what}: it is empty"));
+        assert!(declare(vec!["x".into(); most]).is_ok());
+    }
 }
 
 fn status(mounted: usize, message: usize) -> TaskStatus {

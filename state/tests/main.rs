@@ -25,4 +25,5 @@ mod shredding;
 mod slots;
 mod swarm_bodies;
 mod updates;
+mod way_back;
 mod world;

@@ -17,7 +17,7 @@ use state::{MadeBy, Outcome, UpdateState, UpdateStatus};
 use crate::world::*;
 
 /// A service of so many replicas that run, on two nodes.
-fn running(replicas: u64, change: impl FnOnce(&mut ServiceSpec)) -> (World, ServiceId) {
+pub(crate) fn running(replicas: u64, change: impl FnOnce(&mut ServiceSpec)) -> (World, ServiceId) {
     let mut world = World::founded();
     world.add_node(1, &[("zone", "eu")]);
     world.add_node(2, &[]);
@@ -32,7 +32,7 @@ fn running(replicas: u64, change: impl FnOnce(&mut ServiceSpec)) -> (World, Serv
     (world, id)
 }
 
-fn update(world: &World, id: ServiceId) -> UpdateStatus {
+pub(crate) fn update(world: &World, id: ServiceId) -> UpdateStatus {
     world.state.service(id).unwrap().update.clone().unwrap()
 }
 
@@ -41,18 +41,18 @@ fn ids(world: &World, id: ServiceId) -> Vec<TaskId> {
 }
 
 /// Wanted tasks of what is declared, and of what was.
-fn versions(world: &World, id: ServiceId) -> (usize, usize) {
+pub(crate) fn versions(world: &World, id: ServiceId) -> (usize, usize) {
     let declared = world.state.service(id).unwrap().spec_revision;
     let wanted = world.wanted(id);
     let new = wanted.iter().filter(|(_, task)| task.spec_revision == declared).count();
     (new, wanted.len() - new)
 }
 
-fn bad(spec: &mut ServiceSpec) {
+pub(crate) fn bad(spec: &mut ServiceSpec) {
     spec.task.command = vec!["bad".into()];
 }
 
-fn force(spec: &mut ServiceSpec) {
+pub(crate) fn force(spec: &mut ServiceSpec) {
     spec.task.force_update += 1;
 }
 
@@ -513,96 +513,6 @@ fn two_leaders_in_a_row_do_not_fill_a_place_twice() {
     let steps = |applied, stale| Outcome::Steps { applied, stale };
     assert_eq!(outcomes, [steps(1, 0), steps(0, 1)]);
     assert_eq!(world.wanted(id).len(), 1);
-}
-
-fn label(spec: &mut ServiceSpec) {
-    spec.labels = proto::name::Labels::new([("a".into(), "b".into())].into()).unwrap();
-}
-
-/// One task that the update made fails.
-fn fail_one(world: &mut World, id: ServiceId) {
-    let began = update(world, id).began;
-    let by_it = |task: &Task| task.made_by == Some(MadeBy { began, counts: true });
-    let (task, at) = world.wanted(id).into_iter().find(|(_, task)| by_it(task)).unwrap();
-    world.report(at.node_id.unwrap(), task, TaskState::Failed);
-}
-
-#[test]
-fn what_changes_no_task_leaves_an_update_its_way_back_and_its_watch() {
-    let changes: [fn(&mut ServiceSpec); 5] = [
-        |spec| spec.mode = Mode::Replicated(4),
-        |spec| spec.mode = Mode::Replicated(2),
-        label,
-        |spec| spec.update.failure_ratio_millionths_max = 1,
-        |_| (),
-    ];
-    for change in changes {
-        let (mut world, id) = running(3, |spec| {
-            spec.update.failure_action = FailureAction::Rollback;
-            spec.update.delay_ms = 5_000;
-        });
-        let before = world.state.service(id).unwrap().clone();
-        world.update_service(id, force);
-        world.settle();
-        let under_way = world.state.service(id).unwrap().clone();
-        // One place is in flight, and stays it.
-        world.update_service(id, change);
-        world.settle();
-        let now = world.state.service(id).unwrap();
-        assert_eq!(now.update, under_way.update);
-        assert_eq!(now.previous_spec.as_ref(), Some(&before.spec));
-        assert_eq!(now.previous_spec_revision, Some(before.spec_revision));
-        let stopping = world.state.tasks().values().filter(|t| t.is_live() && !t.is_wanted());
-        let only_one = stopping.filter(|task| task.slot <= 2).count();
-        assert_eq!(only_one, 1, "no other place began");
-        world.go_on();
-        fail_one(&mut world, id);
-        world.settle();
-        assert_eq!(update(&world, id).state, UpdateState::RollbackStarted);
-        let now = world.state.service(id).unwrap();
-        assert_eq!((&now.spec, now.spec_revision), (&before.spec, before.spec_revision));
-        for _ in 0..10 {
-            world.go_on();
-            world.wake();
-        }
-        assert_eq!(update(&world, id).state, UpdateState::RollbackCompleted);
-        assert_eq!(versions(&world, id), (3, 0));
-    }
-}
-
-#[test]
-fn an_update_that_goes_on_after_a_pause_can_still_go_back() {
-    let (mut world, id) = running(3, |_| ());
-    let before = world.state.service(id).unwrap().clone();
-    world.update_service(id, bad);
-    world.go_on();
-    assert_eq!(update(&world, id).state, UpdateState::Paused);
-    world.update_service(id, |spec| spec.update.failure_action = FailureAction::Rollback);
-    assert_eq!(update(&world, id).state, UpdateState::Updating);
-    world.go_on();
-    assert_eq!(update(&world, id).state, UpdateState::RollbackStarted);
-    assert_eq!(world.state.service(id).unwrap().spec, before.spec);
-}
-
-#[test]
-fn a_rollback_stays_one_whatever_else_is_declared() {
-    let (mut world, id) = running(2, |spec| {
-        spec.update.failure_action = FailureAction::Rollback;
-        spec.rollback.delay_ms = 5_000;
-    });
-    world.update_service(id, force);
-    world.go_on();
-    world.wake();
-    let revision = world.revision_of_service(id);
-    world.did(Command::RollBackService { id, revision });
-    world.settle();
-    let rolling = update(&world, id);
-    world.update_service(id, label);
-    assert_eq!(update(&world, id), rolling);
-    world.go_on();
-    fail_one(&mut world, id);
-    world.settle();
-    assert_eq!(update(&world, id).state, UpdateState::RollbackPaused);
 }
 
 #[test]
