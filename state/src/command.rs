@@ -23,6 +23,7 @@ use proto::sealed::{StoredPayload, WrappedKey};
 use proto::spec::ServiceSpec;
 use proto::task::TaskStatus;
 
+pub use self::statuses::cut_status;
 pub use self::step::Step;
 
 use crate::boot::BootCommand;

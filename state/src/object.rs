@@ -377,7 +377,7 @@ pub struct NodeReport {
 
 impl NodeReport {
     /// Cuts what an agent says to what is kept of it.
-    pub(crate) fn cut(&mut self) {
+    pub fn cut(&mut self) {
         truncate(&mut self.message, STATUS_MESSAGE_BYTES_MAX);
         truncate(&mut self.agent_version, AGENT_VERSION_BYTES_MAX);
     }

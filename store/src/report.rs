@@ -13,6 +13,7 @@ use std::time::Duration;
 use proto::id::{MemberId, NodeId};
 use proto::pb;
 use proto::task::TaskStatus;
+use state::command::cut_status;
 use state::object::NodeReport;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long statuses are gathered: many tasks start at once.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Statuses in one report.
+/// Statuses in one report: with the most that is kept of each, 7 MiB, which a message between managers
+/// has room for. A report that is larger would be tried again for ever, and nothing after it told.
 const STATUSES_MAX: usize = 1_000;
 
 /// Time for the leader to commit a report.
@@ -77,7 +79,8 @@ impl Outbox {
         self.news.notify_one();
     }
 
-    pub(crate) fn node_says(&self, node: NodeId, report: NodeReport) {
+    pub(crate) fn node_says(&self, node: NodeId, mut report: NodeReport) {
+        report.cut();
         self.lock().said.insert(node, report);
         self.news.notify_one();
     }
@@ -88,7 +91,8 @@ impl Outbox {
     }
 
     /// Queues statuses; `done` is called once they are committed.
-    pub(crate) fn statuses(&self, node: NodeId, statuses: Vec<TaskStatus>, done: Done) {
+    pub(crate) fn statuses(&self, node: NodeId, mut statuses: Vec<TaskStatus>, done: Done) {
+        statuses.iter_mut().for_each(cut_status);
         self.lock().statuses.push(Pending { node, statuses, done });
         self.news.notify_one();
     }
@@ -208,4 +212,46 @@ async fn tell(
     let mut client = service.raft.pool.client(leader, Purpose::Calls)?;
     client.report(request).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use proto::id::{SecretId, TaskId, Timestamp, Version};
+    use proto::limits::{AGENT_VERSION_BYTES_MAX, REFERENCES_MAX, STATUS_MESSAGE_BYTES_MAX};
+    use proto::task::{Mounted, TaskState};
+
+    use super::*;
+    use crate::raft::PEER_MESSAGE_BYTES_MAX;
+
+    #[test]
+    fn what_liars_say_at_length_leaves_room_for_what_others_say() {
+        let outbox = Outbox::default();
+        let node = NodeId::from_entropy([1; 17]);
+        let at = Timestamp(u64::MAX);
+        let secret_id = SecretId::from_entropy([1; 17]);
+        let value = Mounted { secret_id, version: Version(u64::MAX), since: at };
+        let status = TaskStatus {
+            task_id: TaskId::from_entropy([1; 17]),
+            state: TaskState::Running,
+            at,
+            message: "x".repeat(STATUS_MESSAGE_BYTES_MAX + 1),
+            exit_code: Some(i32::MIN),
+            mounted: vec![value; REFERENCES_MAX + 1],
+        };
+        outbox.statuses(node, vec![status; STATUSES_MAX], Box::new(|| ()));
+        let long = || "x".repeat(1 << 20);
+        outbox.node_says(node, NodeReport { message: long(), agent_version: long() });
+        let said = outbox.lock().said.remove(&node).unwrap();
+        assert_eq!(said.message.len(), STATUS_MESSAGE_BYTES_MAX);
+        assert_eq!(said.agent_version.len(), AGENT_VERSION_BYTES_MAX);
+        let [pending] = outbox.take_statuses().try_into().ok().unwrap();
+        assert_eq!(pending.statuses[0].message.len(), STATUS_MESSAGE_BYTES_MAX);
+        assert_eq!(pending.statuses[0].mounted.len(), REFERENCES_MAX);
+        let statuses = pending.statuses.into_iter().map(Into::into).collect();
+        let statuses = vec![pb::NodeStatuses { node_id: node.to_string(), statuses }];
+        let report = pb::ReportRequest { statuses, ..pb::ReportRequest::default() };
+        let bytes = report.encoded_len();
+        assert!(bytes < PEER_MESSAGE_BYTES_MAX, "{bytes} bytes");
+    }
 }

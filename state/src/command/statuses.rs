@@ -1,7 +1,7 @@
 //! What agents said of their tasks, cut to what is kept of it and to what a log entry has room for.
 //!
-//! Agents and the managers that hold their sessions bound what they send, but by other measures, and
-//! an agent may be a liar: here is where it goes into the log.
+//! An agent may be a liar. The manager that holds its session cuts what it says, so that it fits a
+//! report to the leader beside what others say; the leader does, and chooses what goes together.
 //!
 //! Invariant: a command has at most [`STATUSES_MAX`] statuses with [`MOUNTED_MAX`] mounted values, and
 //! no status is longer than what `apply` keeps.
@@ -12,6 +12,13 @@ use proto::task::TaskStatus;
 
 use super::{Command, NodeStatuses};
 use crate::apply::truncate;
+
+/// Cuts what an agent says of a task to what is kept of it.
+pub fn cut_status(status: &mut TaskStatus) {
+    truncate(&mut status.message, STATUS_MESSAGE_BYTES_MAX);
+    // A task has no more values than its service has references.
+    status.mounted.truncate(REFERENCES_MAX);
+}
 
 /// What one command has room for.
 #[derive(Default)]
@@ -42,9 +49,7 @@ impl Command {
         let mut entries: Vec<Entry> = Vec::new();
         for NodeStatuses { node_id, statuses } in said {
             for mut status in statuses {
-                truncate(&mut status.message, STATUS_MESSAGE_BYTES_MAX);
-                // A task has no more values than its service has references.
-                status.mounted.truncate(REFERENCES_MAX);
+                cut_status(&mut status);
                 match entries.last_mut() {
                     Some(entry) if entry.has_room(&status) => entry.add(node_id, status),
                     _ => {
