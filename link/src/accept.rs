@@ -23,10 +23,11 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use crate::certificate::PeerCertificate;
+use crate::cut::Cut;
 
 /// Time for a handshake. A LAN needs milliseconds, a loaded client a second.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,10 +62,11 @@ pub enum Peer {
     },
 }
 
-/// The open connections of a server, by whom they belong to.
+/// The open connections of a server, by whom they belong to, and the handshakes that are under way.
 #[derive(Clone, Default)]
 pub struct Connections {
     open: Arc<Mutex<Open>>,
+    underway: Handshakes,
 }
 
 #[derive(Default)]
@@ -114,6 +116,15 @@ impl Connections {
         }
     }
 
+    /// Cuts every connection that began with a certificate which does not stand, and every handshake
+    /// that is under way: its certificate may have been checked already, by what was trusted then.
+    /// Whoever has another one connects anew.
+    pub fn cut_all_but(&self, stands: impl Fn(&PeerCertificate) -> bool) {
+        // Handshakes first: one that ends meanwhile is either listed by then, or finds itself dropped.
+        self.underway.drop_all();
+        self.cut_certified(|certificate| !stands(certificate));
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).by_id.len()
@@ -149,7 +160,7 @@ impl Connections {
     }
 
     fn listed(&self, id: u64, token: CancellationToken) -> Listed {
-        Listed { id, connections: self.clone(), cut: Box::pin(token.cancelled_owned()) }
+        Listed { id, connections: self.clone(), cut: Cut::by(token) }
     }
 }
 
@@ -167,16 +178,7 @@ impl Open {
 struct Listed {
     id: u64,
     connections: Connections,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl Listed {
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.cut.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
-        }
-    }
+    cut: Cut,
 }
 
 impl Drop for Listed {
@@ -209,6 +211,11 @@ impl Handshakes {
         }
         drop(open);
         Underway { id, all: self.clone(), dropped: token }
+    }
+
+    fn drop_all(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.1.values().for_each(CancellationToken::cancel);
     }
 }
 
@@ -259,7 +266,7 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.listed.check(cx)?;
+        self.listed.cut.check(cx)?;
         match &mut self.io {
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Io::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
@@ -273,7 +280,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.listed.check(cx)?;
+        self.listed.cut.check(cx)?;
         match &mut self.io {
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -281,7 +288,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.listed.check(cx)?;
+        self.listed.cut.check(cx)?;
         match &mut self.io {
             Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
@@ -300,7 +307,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.listed.check(cx)?;
+        self.listed.cut.check(cx)?;
         match &mut self.io {
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
@@ -336,7 +343,6 @@ fn accept_within(
     stop: CancellationToken,
 ) -> Accepted {
     let (accepted, stream) = mpsc::channel(ACCEPTED_MAX);
-    let handshakes = Handshakes::default();
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
@@ -356,7 +362,7 @@ fn accept_within(
                 tracing::warn!(peer.addr = %address, "connection_refused_too_many");
                 continue;
             }
-            let underway = handshakes.begin(bounds.handshakes);
+            let underway = connections.underway.begin(bounds.handshakes);
             let acceptor = TlsAcceptor::from(config.load_full());
             let (accepted, connections) = (accepted.clone(), connections.clone());
             tokio::spawn(async move {
@@ -364,8 +370,13 @@ fn accept_within(
                     () = underway.dropped.cancelled() => Err(io::ErrorKind::ResourceBusy.into()),
                     connection = handshake(acceptor, stream, &connections, bounds) => connection,
                 };
+                let was_dropped = underway.dropped.is_cancelled();
                 drop(underway);
                 match connection {
+                    // As it ended. It may have been listed too late for whoever cuts those there are.
+                    Ok(_) if was_dropped => {
+                        tracing::debug!(peer.addr = %address, "handshake_dropped");
+                    }
                     Ok(connection) => drop(accepted.send(Ok(connection)).await),
                     Err(error) => tracing::debug!(peer.addr = %address, %error, "handshake_failed"),
                 }

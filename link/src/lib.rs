@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod certificate;
+mod cut;
 pub mod dial;
 pub mod status;
 pub mod tls;

@@ -58,6 +58,31 @@ impl Port {
         soon(TlsConnector::from(config).connect(name, stream)).await
     }
 
+    /// A client with a certificate that has said all of its handshake but the last byte, and that.
+    async fn halfway(&self) -> (TcpStream, u8) {
+        let name = ServerName::try_from("secretd").unwrap();
+        let mut tls = rustls::ClientConnection::new(self.ca.client(agent()), name).unwrap();
+        let (mut stream, mut bytes) = (self.silent().await, [0; 4096]);
+        loop {
+            let mut says = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut says).unwrap();
+            }
+            if !tls.is_handshaking() {
+                let last = says.pop().unwrap();
+                stream.write_all(&says).await.unwrap();
+                return (stream, last);
+            }
+            stream.write_all(&says).await.unwrap();
+            let count = soon(stream.read(&mut bytes)).await.unwrap();
+            let mut heard = &bytes[..count];
+            while !heard.is_empty() {
+                tls.read_tls(&mut heard).unwrap();
+                tls.process_new_packets().unwrap();
+            }
+        }
+    }
+
     /// A client with a certificate, and the server's end of its connection.
     async fn agent(&mut self) -> (Client, Connection) {
         let client = self.connect(self.ca.client(agent())).await.unwrap();
@@ -213,4 +238,22 @@ async fn a_connection_that_was_cut_fails_both_ways_at_once() {
     assert!(works(&mut stranger).await, "who is nobody is not meant either");
     drop((client, connection));
     assert_eq!(port.connections.count(), 1);
+}
+
+/// A certificate is checked when it arrives: the end of the handshake may come much later.
+#[tokio::test]
+async fn a_handshake_that_is_under_way_comes_to_nothing_when_what_does_not_stand_is_cut() {
+    let mut port = Port::open(WIDE).await;
+    let mut known = port.agent().await;
+    let (mut late, last) = port.halfway().await;
+    port.connections.cut_all_but(|_| true);
+    late.write_all(&[last]).await.ok();
+    // With bytes that nobody read, the kernel may say "reset" instead of "closed".
+    assert!(matches!(soon(late.read(&mut [0])).await, Ok(0) | Err(_)));
+    assert_eq!(port.connections.count(), 1);
+    assert!(works(&mut known).await);
+    port.connections.cut_all_but(|_| false);
+    assert!(!works(&mut known).await);
+    let mut anew = port.agent().await;
+    assert!(works(&mut anew).await);
 }

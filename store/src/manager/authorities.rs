@@ -146,5 +146,5 @@ fn cut_former(service: &Service) {
     let standing: std::collections::BTreeSet<_> =
         service.raft.machine.state().certificates().keys().copied().collect();
     let stands = |certificate: &PeerCertificate| standing.contains(&certificate.serial);
-    service.connections.cut_certified(|certificate| !stands(certificate));
+    service.connections.cut_all_but(stands);
 }
