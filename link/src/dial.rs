@@ -1,18 +1,29 @@
 //! Dialling: channels to managers, over TLS or a unix socket, with keepalive.
 //!
 //! A channel connects when it is first used and again after a failure; keepalive finds out about
-//! a partition that closed nothing. Not here: choosing another manager (whoever has the list).
+//! a partition that closed nothing. Whoever is at the other end was checked when a connection began,
+//! by what was trusted then: whoever trusts less from now on cuts it. Not here: choosing another
+//! manager (whoever has the list).
 
+use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::cut::Cut;
 
 /// How patient a connection is.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +59,72 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// The name in the handshake. Identity is in the certificates, so it is the same everywhere.
 const SERVER_NAME: &str = "secretd";
 
+/// Cuts what was dialled with them.
+#[derive(Clone, Default)]
+pub struct Scissors(Arc<ArcSwap<CancellationToken>>);
+
+impl Scissors {
+    /// Cuts every connection that was begun before now, those whose handshake is under way included.
+    /// Channels connect anew when they are next used.
+    pub fn cut(&self) {
+        self.0.swap(Arc::new(CancellationToken::new())).cancel();
+    }
+
+    fn now(&self) -> CancellationToken {
+        CancellationToken::clone(&self.0.load())
+    }
+}
+
+/// A connection that can be cut.
+struct Dialled {
+    stream: TlsStream<TcpStream>,
+    cut: Cut,
+}
+
+impl AsyncRead for Dialled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.cut.check(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Dialled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.cut.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cut.check(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.cut.check(cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
 /// An address cannot be dialled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{address}` is not an address: expected HOST:PORT")]
@@ -76,6 +153,20 @@ pub fn channel(
     config: Arc<ClientConfig>,
     patience: Patience,
 ) -> Result<Channel, AddressError> {
+    channel_with(address, config, patience, &Scissors::default())
+}
+
+/// As [`channel`], and its connections can be cut.
+///
+/// # Errors
+///
+/// If the address is not of that form.
+pub fn channel_with(
+    address: &str,
+    config: Arc<ClientConfig>,
+    patience: Patience,
+    scissors: &Scissors,
+) -> Result<Channel, AddressError> {
     let bad = || AddressError { address: address.to_owned() };
     let (host, port) = address.rsplit_once(':').ok_or_else(bad)?;
     if host.is_empty() || port.parse::<u16>().is_err() {
@@ -83,16 +174,26 @@ pub fn channel(
     }
     let address: Arc<str> = address.into();
     let connector = TlsConnector::from(config);
+    let scissors = scissors.clone();
     let connect = tower::service_fn(move |_: Uri| {
         let (address, connector) = (address.clone(), connector.clone());
-        async move {
-            let stream = TcpStream::connect(&*address).await?;
-            stream.set_nodelay(true)?;
-            let name = ServerName::try_from(SERVER_NAME).map_err(std::io::Error::other)?;
-            connector.connect(name, stream).await.map(TokioIo::new)
-        }
+        // Before the handshake: one that is under way is cut, too.
+        let cut = scissors.now();
+        async move { dial(&address, &connector, cut).await.map(TokioIo::new) }
     });
     Ok(endpoint(patience).connect_with_connector_lazy(connect))
+}
+
+async fn dial(
+    address: &str,
+    connector: &TlsConnector,
+    cut: CancellationToken,
+) -> io::Result<Dialled> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+    let stream = connector.connect(name, stream).await?;
+    Ok(Dialled { stream, cut: Cut::by(cut) })
 }
 
 /// A channel to the unix socket at `path`.
@@ -107,8 +208,13 @@ pub fn local_channel(path: PathBuf) -> Channel {
 #[cfg(test)]
 mod tests {
     use proto::id::Realm;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_stream::StreamExt as _;
 
     use super::*;
+    use crate::accept::{Connections, accept_tls};
+    use crate::tls::tests::{Ca, agent, manager};
 
     #[tokio::test]
     async fn addresses_are_hosts_with_ports() {
@@ -119,5 +225,35 @@ mod tests {
         for bad in ["", "host", ":7443", "host:", "host:70000", "host:http"] {
             assert!(channel(bad, config(), Patience::CLIENT).is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_what_was_begun_before_it_and_nothing_else() {
+        let ca = Ca::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let config = Arc::new(ArcSwap::new(ca.server(manager())));
+        let mut accepted =
+            accept_tls(listener, config, Connections::new(), CancellationToken::new());
+        let (connector, scissors) = (TlsConnector::from(ca.client(agent())), Scissors::default());
+        let begin = || dial(&address, &connector, scissors.now());
+
+        let (open, underway) = (begin().await, begin());
+        scissors.cut();
+        let aborted = io::ErrorKind::ConnectionAborted;
+        for dialled in [open, underway.await] {
+            let mut dialled = dialled.unwrap();
+            assert_eq!(dialled.read(&mut [0]).await.unwrap_err().kind(), aborted);
+            assert_eq!(dialled.write(&[0]).await.unwrap_err().kind(), aborted);
+            assert_eq!(dialled.flush().await.unwrap_err().kind(), aborted);
+            drop(accepted.next().await.unwrap().unwrap());
+        }
+        let mut later = begin().await.unwrap();
+        later.write_all(b"a").await.unwrap();
+        later.flush().await.unwrap();
+        let mut byte = [0];
+        let mut connection = accepted.next().await.unwrap().unwrap();
+        connection.read_exact(&mut byte).await.unwrap();
+        assert_eq!(&byte, b"a");
     }
 }

@@ -9,8 +9,10 @@ use link::dial::{self, Patience};
 use link::rpc::control_client::ControlClient;
 use link::rpc::dispatcher_client::DispatcherClient;
 use link::rpc::enroll_client::EnrollClient;
+use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
-use proto::id::{Incarnation, NodeId, SessionId};
+use link::trust::Authorities;
+use proto::id::{Incarnation, NodeId, Serial, SessionId};
 use proto::identity::Subject;
 use proto::pb;
 use proto::pb::agent_message::Message as Up;
@@ -20,7 +22,7 @@ use proto::token::JoinToken;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use seal::{
     BootFile, Delivery, LockedKeyFile, OpenError, PeersParameters, Plaintext, SessionBinding,
-    SessionReceiver, SessionSecretKey, SlotParameters,
+    SessionReceiver, SessionSecretKey, SlotParameters, SlotSecretKey,
 };
 use tests::PATIENCE;
 use tokio::sync::mpsc;
@@ -123,6 +125,11 @@ impl Client {
         self.says.identity.subject
     }
 
+    /// The number of its certificate.
+    pub(crate) const fn serial(&self) -> Serial {
+        self.says.serial
+    }
+
     /// The cluster it knows.
     pub(crate) const fn cluster(&self) -> Cluster {
         self.cluster
@@ -166,6 +173,23 @@ impl Client {
         (Self { own, ca, cluster, says, ahead: Duration::ZERO, pair }, file, parameters)
     }
 
+    /// Whoever has a manager's disk, and with it what that manager presents.
+    pub(crate) fn manager(data: &Path) -> Self {
+        let read = |name| std::fs::read(data.join(name)).unwrap();
+        let seed: [u8; 32] = read("unlock-seed").try_into().unwrap();
+        let slot = SlotSecretKey::derive_from_seed(&seed);
+        let keys = LockedKeyFile::parse(&read("keys")).unwrap().open(&slot).unwrap();
+        let certificate = CertificateDer::from(read("certificate.der"));
+        let authorities = Authorities::from_bytes(&read("ca.der")).unwrap();
+        let ca = authorities.trusted[0].clone();
+        let says = PeerCertificate::parse(&certificate).unwrap();
+        let own = OwnCertificate::of(certificate, &authorities, &keys.tls_key).unwrap();
+        let cluster =
+            Cluster { realm: says.identity.realm, incarnation: says.identity.incarnation };
+        let pair = make_key_pair().unwrap();
+        Self { own, ca, cluster, says, ahead: Duration::ZERO, pair }
+    }
+
     /// A connection of its own to a manager.
     pub(crate) fn channel(&self, address: &str) -> Channel {
         let config = tls::client_config(self.own.clone(), &self.ca, self.cluster).unwrap();
@@ -185,6 +209,7 @@ impl Client {
         let request = pb::RenewRequest {
             request_key: request_key().into(),
             public_key: pair.public.clone().into(),
+            ..pb::RenewRequest::default()
         };
         let enrolled = EnrollClient::new(self.channel(address)).renew(request).await?;
         Ok(Self { ahead: self.ahead, ..Self::of(&enrolled.into_inner(), pair) })
@@ -193,6 +218,11 @@ impl Client {
     /// The operators' calls.
     pub(crate) fn control(&self, address: &str) -> ControlClient<Channel> {
         ControlClient::new(self.channel(address))
+    }
+
+    /// The managers' calls.
+    pub(crate) fn peer(&self, address: &str) -> PeerClient<Channel> {
+        PeerClient::new(self.channel(address))
     }
 
     /// An opening that is right in every field.

@@ -18,6 +18,7 @@ mod boxes;
 mod calls;
 mod client;
 mod expired;
+mod former_ca;
 mod neighbours;
 mod partition;
 mod session;

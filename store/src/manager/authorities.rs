@@ -3,7 +3,8 @@
 //! The state says which there are; they are kept beside the certificate, since a manager that starts
 //! has to talk to the others before it has the state. While the CA rotates, a manager whose
 //! certificate is of the one before renews it at once, and says which one it presents. When a CA is
-//! dropped, connections that began with its certificates are cut. Not here: renewing (`renew`).
+//! dropped, connections that began with its certificates are cut, whoever opened them. Not here:
+//! renewing (`renew`).
 //!
 //! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
 //! out a certificate; what is trusted is durable before it is gone by.
@@ -141,10 +142,12 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
     }
 }
 
-/// Cuts what began with a certificate that stands no more. Whoever has another connects anew.
+/// Cuts what began while the CA that was dropped was trusted: what others opened with a certificate
+/// that stands no more, and whatever this manager opened, since the other end may have shown one.
 fn cut_former(service: &Service) {
     let standing: std::collections::BTreeSet<_> =
         service.raft.machine.state().certificates().keys().copied().collect();
     let stands = |certificate: &PeerCertificate| standing.contains(&certificate.serial);
     service.connections.cut_all_but(stands);
+    service.raft.pool.cut();
 }

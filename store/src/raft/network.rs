@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use link::dial::{self, Patience};
+use link::dial::{self, Patience, Scissors};
 use link::rpc::peer_client::PeerClient;
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -72,11 +72,13 @@ pub(crate) struct Pool {
     config: Arc<rustls::ClientConfig>,
     addresses: Mutex<BTreeMap<MemberId, String>>,
     channels: Mutex<BTreeMap<(MemberId, Purpose), Channel>>,
+    scissors: Scissors,
 }
 
 impl Pool {
     pub(crate) fn new(me: MemberId, config: Arc<rustls::ClientConfig>) -> Arc<Self> {
-        Arc::new(Self { me, config, addresses: Mutex::default(), channels: Mutex::default() })
+        let (addresses, channels) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { me, config, addresses, channels, scissors: Scissors::default() })
     }
 
     /// Notes where a member is reached; its connections are made anew if that changed.
@@ -97,6 +99,13 @@ impl Pool {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Cuts every connection, whatever it is used for: whom it leads to was checked by what was
+    /// trusted when it began. Each is made anew when it is next used.
+    pub(crate) fn cut(&self) {
+        self.reconnect();
+        self.scissors.cut();
+    }
+
     /// Where a member is reached, as far as this manager knows.
     pub(crate) fn address(&self, member: MemberId) -> Option<String> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&member).cloned()
@@ -110,7 +119,8 @@ impl Pool {
         if let Some(channel) = channels.get(&(member, purpose)) {
             return Ok(channel.clone());
         }
-        let channel = dial::channel(&address, self.config.clone(), Patience::PEER)
+        let (config, scissors) = (self.config.clone(), &self.scissors);
+        let channel = dial::channel_with(&address, config, Patience::PEER, scissors)
             .map_err(|error| Status::unavailable(error.to_string()))?;
         channels.insert((member, purpose), channel.clone());
         Ok(channel)
