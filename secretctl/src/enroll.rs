@@ -118,8 +118,11 @@ pub(crate) async fn renew_if_due(stored: &mut Stored, timeout: Duration) -> Resu
 async fn renew(stored: &mut Stored, timeout: Duration) -> Result<(), Error> {
     let connection = Connection::bare(channels(stored)?.0, timeout);
     let pair = make_key_pair().map_err(internal)?;
-    let request =
-        pb::RenewRequest { request_key: request_key(), public_key: pair.public.clone().into() };
+    let request = pb::RenewRequest {
+        request_key: request_key(),
+        public_key: pair.public.clone().into(),
+        ..pb::RenewRequest::default()
+    };
     let enrolled = ask!(connection, enrolment.renew(request))?;
     let says = checked(&enrolled, &pair, stored.realm)?;
     if says.identity.subject != stored.says.identity.subject {

@@ -88,6 +88,7 @@ async fn a_boot_key_may_ask_for_its_own_managers_release_and_nothing_else() {
         let renewal = pb::RenewRequest {
             request_key: request_key().into(),
             public_key: client.pair.public.clone().into(),
+            ..pb::RenewRequest::default()
         };
         let renewed = EnrollClient::new(client.channel(address)).renew(renewal).await;
         assert_eq!(Failure::from(renewed.unwrap_err()).kind, Kind::Denied);

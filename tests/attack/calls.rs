@@ -378,6 +378,7 @@ async fn enrol_as_somebody_else(
     let renewal = || pb::RenewRequest {
         request_key: request_key().into(),
         public_key: pair.public.clone().into(),
+        ..pb::RenewRequest::default()
     };
     expect!(refusals, Kind::Unauthenticated, enroll, "Enroll.Renew": renew(renewal()););
     let mut certified: EnrollClient<Channel> = EnrollClient::new(client.channel(address));

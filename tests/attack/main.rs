@@ -21,4 +21,5 @@ mod expired;
 mod former_ca;
 mod neighbours;
 mod partition;
+mod renewal;
 mod session;

@@ -100,6 +100,7 @@ async fn renew(local: &Local) -> Result<Identity, RenewError> {
     let request = pb::RenewRequest {
         request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
         public_key: pair.public.clone().into(),
+        ..pb::RenewRequest::default()
     };
     let own = local.own.current();
     let round = enrol::round(&local.managers(), |address| {

@@ -2271,6 +2271,12 @@ pub struct RenewRequest {
     pub request_key: ::prost::bytes::Bytes,
     #[prost(bytes = "bytes", tag = "2")]
     pub public_key: ::prost::bytes::Bytes,
+    /// Of the caller's certificate, for who leads. Written by the manager that took the request; what
+    /// the caller says here is written over.
+    #[prost(uint64, tag = "3")]
+    pub incarnation: u64,
+    #[prost(uint64, tag = "4")]
+    pub not_after: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Enrolled {

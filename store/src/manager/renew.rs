@@ -109,6 +109,7 @@ impl Renewal<'_> {
         let request = pb::RenewRequest {
             request_key: RequestKey::from_bytes(seal::random()).as_bytes().to_vec().into(),
             public_key: pair.public.clone().into(),
+            ..pb::RenewRequest::default()
         };
         let enrolled = ask(service, certified(&says), request).await?;
         let leaf = CertificateDer::from(enrolled.certificate.to_vec());

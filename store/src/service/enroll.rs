@@ -6,7 +6,7 @@
 
 use link::Failure;
 use proto::convert::text;
-use proto::id::{NodeId, Timestamp, TokenId};
+use proto::id::{Incarnation, NodeId, Timestamp, TokenId};
 use proto::identity::{Caller, Role, Subject};
 use proto::name::Hostname;
 use proto::token::{TOKEN_SECRET_BYTES, TokenSecret};
@@ -17,7 +17,7 @@ use state::{Outcome, Refusal, Standing};
 
 use super::members::check_address;
 use super::secrets::unexpected;
-use super::{Service, internal, mark, now, parse_failure, refused, removed, root_keys};
+use super::{Service, internal, mark, now, parse_failure, refused, root_keys};
 use crate::ca::{self, CaError, Issued};
 use crate::keys::KeyringError;
 
@@ -245,7 +245,7 @@ impl Service {
     }
 
     /// Gives somebody with a standing certificate, expired or not, the next one. The manager that
-    /// was asked has compared the certificate's key with the record.
+    /// was asked has compared the certificate's key with the record, if there is one.
     pub(super) async fn renew(
         &self,
         caller: Caller,
@@ -259,15 +259,19 @@ impl Service {
             self.denials.count(caller, "renew");
             return Err(Failure::new(Kind::Denied, "a boot key is not renewed"));
         }
-        let stands = {
+        let standing = {
             let state = self.raft.machine.state();
-            state.certificate(serial).is_some_and(|kept| {
-                state.standing(serial, subject, &kept.key_digest) == Standing::Good
-            })
+            match state.certificate(serial) {
+                Some(kept) => state.standing(serial, subject, &kept.key_digest),
+                // It was lost with what came after a backup; or it was forgotten with its CA, after the
+                // manager that was asked looked at it.
+                None if Timestamp(request.not_after) > now() => {
+                    state.standing_without_record(subject, Incarnation(request.incarnation))
+                }
+                None => Standing::Unknown,
+            }
         };
-        if !stands {
-            return Err(removed(subject));
-        }
+        self.judge(caller, standing)?;
         let issued = self.issue(subject, &request.public_key, now())?;
         self.commit_certificate(caller, &issued).await?;
         self.enrolled(&issued)

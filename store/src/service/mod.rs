@@ -170,18 +170,25 @@ impl Service {
             let state = self.raft.machine.state();
             standing = state.standing_without_record(identity.subject, identity.incarnation);
         }
+        self.judge(certified(certificate), standing)
+    }
+
+    /// Refuses a caller by whose certificate the cluster does not stand. Who was removed is told so,
+    /// and an agent stops its tasks then: nobody else is.
+    fn judge(&self, caller: Caller, standing: Standing) -> Result<(), Failure> {
         match standing {
             Standing::Good => Ok(()),
             Standing::Unknown => {
-                self.denials.count(certified(certificate), "unknown_certificate");
+                self.denials.count(caller, "unknown_certificate");
                 Err(Failure::new(
                     Kind::Unauthenticated,
                     "the certificate is not one that the cluster stands by",
                 ))
             }
             Standing::Revoked => {
-                self.denials.count(certified(certificate), "revoked_certificate");
-                Err(removed(certificate.identity.subject))
+                self.denials.count(caller, "revoked_certificate");
+                let subject = caller.principal();
+                Err(Failure::new(Kind::Evicted, format!("{subject} was removed from the cluster")))
             }
         }
     }
@@ -353,10 +360,6 @@ pub(crate) const fn agent_node(certificate: &PeerCertificate) -> Option<proto::i
         Subject::Agent(node) => Some(node),
         Subject::Manager(..) | Subject::Operator(_) | Subject::Boot(_) => None,
     }
-}
-
-fn removed(subject: Subject) -> Failure {
-    Failure::new(Kind::Evicted, format!("{subject} was removed from the cluster"))
 }
 
 pub(crate) fn no_leader() -> Failure {

@@ -66,7 +66,11 @@ impl Enroll for Front {
         };
         let serving = self.0.serving()?;
         serving.service.check_standing(&certificate).await?;
-        let caller = certified(&certificate);
-        Ok(Response::new(serving.service.route(caller, request.into_inner()).await?))
+        let request = pb::RenewRequest {
+            incarnation: certificate.identity.incarnation.0,
+            not_after: certificate.not_after.0,
+            ..request.into_inner()
+        };
+        Ok(Response::new(serving.service.route(certified(&certificate), request).await?))
     }
 }
