@@ -18,6 +18,7 @@ use proto::sealed::{StoredPayload, WrappedKey};
 
 use crate::boot::Boot;
 use crate::object::Cluster;
+use crate::refusal::Refusal;
 use crate::state::State;
 
 /// A backup that was made.
@@ -126,11 +127,20 @@ impl State {
         let transit = cluster.into_iter().flat_map(|cluster| cluster.transit_keys.values());
         let of_cluster = transit
             .map(|key| &key.wrapped_key)
-            .chain(cluster.map(|cluster| &cluster.authority.wrapped_key));
+            .chain(self.authorities().map(|authority| &authority.wrapped_key));
         let peers = self.boot.generations().map(|(_, one)| &one.made_of.wrapped_key);
         let of_cluster = of_cluster.chain(peers);
         let all = of_cluster.map(WrappedKey::key_id).chain(self.wraps_by_root.keys().copied());
         all.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Why no backup can be taken of this state; none if one can.
+    pub fn refuses_backup(&self) -> Option<Refusal> {
+        self.ca_rotations.rotation.as_ref().map(|_| {
+            Refusal::precondition(
+                "a backup has one CA, and another is taking its place: wait until that is complete",
+            )
+        })
     }
 
     /// The copy that goes into a backup, its wraps still as they are.

@@ -364,8 +364,11 @@ fn both_cas_keys_are_wrapped_anew_when_the_root_key_rotates() {
         old: wrap_digest(wrap),
         new: WrappedKey::new(sealed(new, 71, length)).unwrap(),
     });
+    let [present, _, transit] = items.clone();
+    world.did(Command::Rewrap(vec![present, transit]));
+    assert_eq!(world.state.roots_in_use(), [ROOT, new], "the next CA's key is under the old one");
     let rewrap = Command::Rewrap(items.to_vec());
-    assert_eq!(world.did(rewrap.clone()).outcome, Ok(Outcome::Steps { applied: 3, stale: 0 }));
+    assert_eq!(world.did(rewrap.clone()).outcome, Ok(Outcome::Steps { applied: 1, stale: 2 }));
     assert_eq!(world.did(rewrap).outcome, Ok(Outcome::Steps { applied: 0, stale: 3 }));
     assert_eq!(world.state.wraps_under(ROOT), 0);
     world.did(Command::RetireRoot { id: ROOT });

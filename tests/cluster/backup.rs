@@ -38,6 +38,10 @@ impl Keeper {
         Self { recipient: identity.to_public().to_string(), identity, file }
     }
 
+    pub(crate) fn recipient(&self) -> &str {
+        &self.recipient
+    }
+
     fn path(&self) -> &str {
         self.file.to_str().unwrap()
     }

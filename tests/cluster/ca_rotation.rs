@@ -8,6 +8,7 @@ use serde_json::Value;
 use tests::{Ctl, Lab, until};
 
 use crate::PROGRAMS;
+use crate::backup::{Keeper, back_up};
 use crate::faults::{Load, WRITERS, assert_all_there};
 use crate::lifecycle::{output, serve};
 use crate::rotation::{await_voters, keys};
@@ -260,11 +261,17 @@ fn agents_and_operators_that_are_away_can_be_left_behind_and_managers_not() {
     lab.agents[away].daemon.kill();
     lab.ctl().ok(&["cluster", "rotate", "ca", "--no-wait"]);
     await_waits(&lab, "clients", [&[], &["n1"], &["olive"]]);
+    let keeper = Keeper::new(&lab, "keeper");
+    let backup = lab.path().join("b.age");
+    let take = ["cluster", "backup", backup.to_str().unwrap(), "--recipient", keeper.recipient()];
+    let refused = lab.ctl().refused(REFUSED, &take, b"");
+    assert!(refused.contains("a backup has one CA, and another is taking its place"), "{refused}");
     let ran = lab.ctl().run(&["cluster", "rotate", "ca", "--drop-missing"]);
     assert_eq!(ran.status, 0, "{ran:?}");
     assert_eq!(ran.stdout, "CA rotation 1 is complete: the old CA is dropped\n");
     assert!(ran.stderr.contains("2 of the nodes and operators were left behind"), "{ran:?}");
     assert!(ran.stderr.contains("it does not heal what was read"), "{ran:?}");
+    back_up(&lab, &lab.ctl(), &keeper, "b.age");
 
     let refused = olive.refused(REFUSED, &["ls"], b"");
     assert!(refused.contains("does not know this context's CA any more"), "{refused}");

@@ -23,10 +23,8 @@ impl Context<'_> {
         if revision >= self.revision() || taken_at > self.now {
             return Err(Refusal::precondition("the backup is of a state that is still to come"));
         }
-        if self.state.ca_rotations.rotation.is_some() {
-            return Err(Refusal::precondition(
-                "a backup has one CA, and another is taking its place: wait until that is complete",
-            ));
+        if let Some(refusal) = self.state.refuses_backup() {
+            return Err(refusal);
         }
         if self.state.backups.known.contains_key(&id) {
             return Err(Refusal::Exists {

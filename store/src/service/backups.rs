@@ -22,7 +22,7 @@ use state::command::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
-use super::{CallName, Service, internal, mark, parse_failure, root_keys};
+use super::{CallName, Service, internal, mark, parse_failure, refused, root_keys};
 use crate::keys::{Keyring, KeyringError};
 
 /// Format of the head, and of what follows it.
@@ -58,7 +58,7 @@ impl Service {
     /// # Errors
     ///
     /// If the caller may not; if another one is being taken here; without a majority, or a root key
-    /// that something is wrapped under; if the caller's key is not one to seal to.
+    /// that something is wrapped under; while the CA rotates; if the caller's key is not one to seal to.
     pub(crate) async fn back_up(
         &self,
         caller: Caller,
@@ -75,7 +75,13 @@ impl Service {
             Failure::new(Kind::Unavailable, "this manager is taking another backup")
                 .hint("try again when that is done")
         })?;
-        let copy = self.raft.machine.state().for_backup();
+        let copy = {
+            let state = self.raft.machine.state();
+            if let Some(refusal) = state.refuses_backup() {
+                return Err(refused(&refusal));
+            }
+            state.for_backup()
+        };
         let cluster = self.cluster()?;
         let keyring = self.keyring.clone();
         let taking = tokio::task::spawn_blocking(move || take(&keyring, copy)).await;
