@@ -257,9 +257,12 @@ fn admitted(
         OwnCertificate::of(leaf.clone(), &authorities, &pair.private).map_err(|_| unsound())?;
     let says = own.says().ok_or_else(unsound)?;
     let Subject::Manager(node_id, member) = says.identity.subject else { return Err(unsound()) };
+    // Another CA may take the place of the one that signed it: this manager moves like the others.
+    let newest = authorities.trusted.last();
     let sound = trust::is_pinned(ca, told, &token.ca_digest)
         && certificate::is_signed_by(&leaf, ca)
-        && authorities.is_of_newest(&leaf)
+        && authorities.issuer_of(&leaf).is_some()
+        && newest.is_some_and(|ca| trust::is_pinned(ca, told, &token.ca_digest))
         && says.identity.realm == token.realm
         && says.identity.incarnation >= Incarnation(1)
         && member > MemberId(1);
@@ -334,7 +337,93 @@ fn open_root_keys(
 mod tests {
     use std::future::{pending, ready};
 
+    use link::certificate::NewCertificate;
+    use link::trust::{Authorities, Bridge};
+    use proto::id::{Realm, Timestamp, TokenId};
+    use proto::identity::Identity;
+    use proto::token::TokenSecret;
+
     use super::*;
+
+    const ENDS: Timestamp = Timestamp(1_000_000_000);
+    const REALM: Realm = Realm::from_bytes([1; 16]);
+
+    struct Ca {
+        pair: KeyPairDer,
+        certificate: CertificateDer<'static>,
+    }
+
+    impl Ca {
+        fn new() -> Self {
+            let pair = certificate::make_key_pair().unwrap();
+            let certificate = certificate::make_ca(&pair.private, Timestamp(0), ENDS).unwrap();
+            Self { pair, certificate }
+        }
+
+        fn admits(&self) -> (CertificateDer<'static>, KeyPairDer) {
+            let pair = certificate::make_key_pair().unwrap();
+            let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(3));
+            let identity = Identity { realm: REALM, incarnation: Incarnation(1), subject };
+            let new = NewCertificate {
+                identity,
+                public_key: &pair.public,
+                serial: certificate::make_serial(),
+                now: Timestamp(0),
+                not_after: ENDS,
+            };
+            (certificate::issue(&self.certificate, &self.pair.private, &new).unwrap(), pair)
+        }
+
+        /// Both, and this one's word for the other.
+        fn and(&self, next: &Self) -> Authorities {
+            let (key, public) = (&self.pair.private, &next.pair.public);
+            let bridge =
+                certificate::make_bridge(&self.certificate, key, public, Timestamp(0), ENDS);
+            let bridge = Bridge { certificate: bridge.unwrap(), former: self.certificate.clone() };
+            let trusted = vec![self.certificate.clone(), next.certificate.clone()];
+            Authorities { trusted, bridge: Some(bridge) }
+        }
+
+        /// Whether an answer with a certificate of this CA is an admission by a token that names
+        /// `pinned`.
+        fn is_believed(&self, authorities: &Authorities, pinned: &Self) -> bool {
+            let token = JoinToken {
+                id: TokenId::from_entropy([2; 17]),
+                role: Role::Manager,
+                realm: REALM,
+                ca_digest: seal::digest_of(&pinned.pair.public),
+                secret: TokenSecret::new(Box::new([3; 32])),
+            };
+            let (leaf, pair) = self.admits();
+            let enrolled = pb::Enrolled {
+                certificate: leaf.to_vec().into(),
+                ca_certificate: self.certificate.to_vec().into(),
+                authorities: Some(ca::told(authorities)),
+                ..pb::Enrolled::default()
+            };
+            let admitted = admitted(&token, pair, enrolled, &pb::JoinRequest::default());
+            admitted.is_ok_and(|admitted| admitted.chain.authorities == *authorities)
+        }
+    }
+
+    /// It was signed before another CA was rotated in, and is answered afterwards.
+    #[test]
+    fn an_admission_by_either_ca_is_one_while_the_one_takes_the_place_of_the_other() {
+        let (old, new, other) = (Ca::new(), Ca::new(), Ca::new());
+        let both = old.and(&new);
+        assert!(old.is_believed(&both, &old), "the rotation began in between");
+        assert!(new.is_believed(&both, &old));
+        assert!(new.is_believed(&both, &new));
+        let only = |ca: &Ca| Authorities::first(ca.certificate.clone());
+        assert!(old.is_believed(&only(&old), &old));
+        assert!(!old.is_believed(&only(&new), &old), "it is not of a CA that there is");
+        assert!(!old.is_believed(&both, &new), "nothing leads from the next one back");
+        assert!(!other.is_believed(&only(&other), &old));
+        // A CA that the one which the token names has given no word for.
+        let trusted = vec![old.certificate.clone(), other.certificate.clone()];
+        assert!(!old.is_believed(&Authorities { trusted, ..both }, &old));
+        assert!(!old.is_believed(&other.and(&new), &old));
+    }
 
     #[tokio::test]
     async fn a_join_is_answered_once_it_votes_or_its_time_is_up() {
