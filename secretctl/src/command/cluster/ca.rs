@@ -62,8 +62,8 @@ fn end(session: &Session, number: u64, rotation: Option<CaRotation>) -> Result<(
         ));
     }
     session.printer.progress(
-        "it heals a CA key that leaked: what is signed with it is refused by everybody from now on, \
-         whenever it was signed",
+        "it heals a CA key that leaked: what is signed with it is refused from now on, whenever it was \
+         signed; a manager that is down refuses it once it has reached the others",
     );
     session.printer.progress(
         "it does not heal what was read or changed by such a certificate; join tokens of before are \
