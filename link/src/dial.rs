@@ -210,11 +210,15 @@ mod tests {
     use proto::id::Realm;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
+    use tokio::time::timeout;
     use tokio_stream::StreamExt as _;
 
     use super::*;
     use crate::accept::{Connections, accept_tls};
     use crate::tls::tests::{Ca, agent, manager};
+
+    /// What should happen does so long before this.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn addresses_are_hosts_with_ports() {
@@ -243,7 +247,8 @@ mod tests {
         let aborted = io::ErrorKind::ConnectionAborted;
         for dialled in [open, underway.await] {
             let mut dialled = dialled.unwrap();
-            assert_eq!(dialled.read(&mut [0]).await.unwrap_err().kind(), aborted);
+            let read = timeout(PATIENCE, dialled.read(&mut [0])).await.expect("it was cut");
+            assert_eq!(read.unwrap_err().kind(), aborted);
             assert_eq!(dialled.write(&[0]).await.unwrap_err().kind(), aborted);
             assert_eq!(dialled.flush().await.unwrap_err().kind(), aborted);
             drop(accepted.next().await.unwrap().unwrap());

@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use proto::id::{KeyId, MemberId, NodeId, OperatorId, Serial, Timestamp, TokenId};
+use proto::id::{
+    BackupId, KeyId, MemberId, NodeId, OperatorId, Revision, Serial, Timestamp, TokenId,
+};
 use proto::identity::{Caller, Role, Subject};
-use proto::limits::MOVES_MAX;
+use proto::limits::{MOVES_MAX, TOKENS_MAX};
 use proto::sealed::WrappedKey;
 use state::command::{AdmitAgent, Command, CreateToken, Rewrap};
 use state::object::{Authority, Blob, Certificate, Digest, OperatorRole, TransitKey};
@@ -183,6 +185,8 @@ fn a_second_rotation_is_refused_and_says_who_is_waited_for() {
     // The next one begins at the one that is present now.
     let stale = refused(&mut world, begin(OLD, 6, &[TRANSIT]));
     assert!(matches!(stale, Refusal::Stale { .. }), "{stale}");
+    let back = reason(&mut world, begin(digest(5), 1, &[TRANSIT]));
+    assert_eq!(back, "the CA's key is not a new one", "it is the one that was dropped");
     world.did(begin(digest(5), 6, &[TRANSIT]));
     assert_eq!(world.state.ca_rotations().number, 2);
 }
@@ -294,6 +298,31 @@ fn tokens_of_before_admit_until_the_old_ca_is_dropped_and_say_why_they_do_not_af
         token.is_some_and(|token| world.state.leads_here(token))
     };
     assert_eq!([40, 41, 42].map(names), [false, false, true]);
+    // The next rotation forgets what names a CA that was dropped before, and nothing else.
+    world.did(begin(digest(5), 6, &[TRANSIT]));
+    moves(&mut world, 21, founder, 6);
+    world.did(Command::DropFormerCa);
+    let there = |n| world.state.token(TokenId::from_entropy([n; 17])).is_some();
+    assert_eq!([40, 41, 42].map(there), [false, false, true]);
+}
+
+#[test]
+fn tokens_that_are_kept_to_say_that_their_ca_was_dropped_take_no_room() {
+    let mut world = World::founded();
+    for n in 0..TOKENS_MAX {
+        let mut entropy = [0; 17];
+        entropy[..8].copy_from_slice(&n.to_be_bytes());
+        let Command::CreateToken(made) = token(1, Role::Agent) else { panic!("it makes a token") };
+        let id = TokenId::from_entropy(entropy);
+        world.did(Command::CreateToken(CreateToken { id, ..made }));
+    }
+    let refusal = refused(&mut world, token(200, Role::Agent));
+    assert!(matches!(refusal, Refusal::Limit { .. }), "{refusal}");
+    world.did(begin(OLD, 5, &[TRANSIT]));
+    let founder = manager(&world, FOUNDER);
+    moves(&mut world, 20, founder, 5);
+    assert_eq!(world.state.tokens().len(), TOKENS_MAX);
+    world.did(token(200, Role::Agent));
 }
 
 fn transit_key(signatures: Option<&[(Digest, u8)]>) -> TransitKey {
@@ -377,6 +406,45 @@ fn both_cas_keys_are_wrapped_anew_when_the_root_key_rotates() {
 }
 
 #[test]
+fn a_manager_that_joins_last_holds_up_the_drop_like_the_others() {
+    let mut world = World::founded();
+    world.add_node(1, &[]);
+    world.did(begin(OLD, 5, &[TRANSIT]));
+    let founder = manager(&world, FOUNDER);
+    moves(&mut world, 20, founder, 5);
+    assert_eq!(phase(&world), Some(CaPhase::Clients));
+    let second = world.join_manager(8);
+    let waits = format!(
+        "CA rotation 1 waits for manager {second}; node node-1: managers are never left behind"
+    );
+    assert_eq!(reason(&mut world, Command::DropFormerCa), waits);
+    let second_is = manager(&world, second);
+    moves(&mut world, 21, second_is, 5);
+    world.did(Command::DropFormerCa);
+}
+
+#[test]
+fn no_backup_is_recorded_while_a_ca_takes_the_place_of_another() {
+    let mut world = World::founded();
+    let record = |world: &World, n: u8| Command::RecordBackup {
+        id: BackupId::from_bytes([n; 16]),
+        revision: Revision(world.state.index()),
+        taken_at: world.state.now(),
+    };
+    world.did(record(&world, 1));
+    world.did(begin(OLD, 5, &[TRANSIT]));
+    let why = "a backup has one CA, and another is taking its place: wait until that is complete";
+    let command = record(&world, 2);
+    assert_eq!(reason(&mut world, command), why);
+    assert_eq!(world.state.refuses_backup().unwrap().to_string(), why);
+    let founder = manager(&world, FOUNDER);
+    moves(&mut world, 20, founder, 5);
+    assert_eq!(phase(&world), None);
+    assert_eq!(world.state.refuses_backup(), None);
+    world.did(record(&world, 2));
+}
+
+#[test]
 fn who_is_removed_is_not_waited_for() {
     let mut world = World::founded();
     let second = world.join_manager(8);
@@ -390,7 +458,12 @@ fn who_is_removed_is_not_waited_for() {
     assert_eq!(phase(&world), Some(CaPhase::Clients));
     world.did(Command::RemoveOperator { id: operator });
     assert_eq!(pending(&world).nodes, [node_id(1)]);
+    issue(&mut world, 21, agent(1), Some(digest(5)));
+    world.add_node(2, &[]);
     world.did(Command::RemoveNode { id: node_id(1), force: true });
+    let late = world.did(Command::NoteMoves(vec![serial(21)])).outcome;
+    assert_eq!(late, Ok(Outcome::Steps { applied: 0, stale: 1 }), "nor has it moved");
+    world.did(Command::RemoveNode { id: node_id(2), force: true });
     assert_eq!(phase(&world), None);
     assert_eq!(world.state.ca_rotations().former.as_ref().unwrap().left_behind, 0);
 }
@@ -563,6 +636,8 @@ fn a_manager_that_its_peers_may_open_has_turned_before_the_old_ca_is_dropped() {
     world.now += 1;
     stage(&mut world, Some(held), 4);
     assert_eq!(pending(&world).members, []);
+    let early = reason(&mut world, Command::DropFormerCa);
+    assert!(early.contains("managers are never left behind"), "nobody else was asked: {early}");
     world.did(Command::NoteMoves(vec![]));
     assert_eq!(phase(&world), None, "that was all there was to wait for");
     assert!(!world.state.asks_by_former_ca(FOUNDER));

@@ -57,7 +57,12 @@ impl Ca {
 
     /// The bridge from this CA to another.
     pub(crate) fn bridge_to(&self, next: &Self) -> CertificateDer<'static> {
-        let (now, end) = (Timestamp(ISSUED), Timestamp(ISSUED + 10_000_000_000));
+        self.bridge_until(next, ISSUED + 10_000_000_000)
+    }
+
+    /// That bridge, which ends at a moment.
+    pub(crate) fn bridge_until(&self, next: &Self, end: u64) -> CertificateDer<'static> {
+        let (now, end) = (Timestamp(ISSUED), Timestamp(end));
         make_bridge(&self.certificate, &self.key.private, &next.key.public, now, end).unwrap()
     }
 

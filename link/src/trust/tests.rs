@@ -195,6 +195,24 @@ fn only_a_ca_that_the_trusted_one_signed_is_a_bridge() {
     server_refused(&client, &serves(own, &old_only), CertificateError::UnknownIssuer);
 }
 
+/// It is checked at the moment of the handshake, not at one of the leaf's own.
+#[test]
+fn a_bridge_that_has_ended_leads_nowhere() {
+    let turn = Turn::new();
+    let old_only = Trust::new([turn.old.certificate()]).unwrap();
+    let client = calls(turn.old.own(agent()), &old_only);
+    let over = |certificate| {
+        let former = turn.old.certificate().clone();
+        let bridge = Some(Bridge { certificate, former });
+        let authorities = Authorities { bridge, ..turn.after() };
+        let (leaf, pair) = turn.new.signs(manager());
+        serves(OwnCertificate::of(leaf, &authorities, &pair.private).unwrap(), &old_only)
+    };
+    shake(&client, &over(turn.old.bridge_until(&turn.new, NOW + 1_000))).agreed();
+    let ended = over(turn.old.bridge_until(&turn.new, NOW - 1_000));
+    server_refused(&client, &ended, CertificateError::UnknownIssuer);
+}
+
 #[test]
 fn a_ca_succeeds_another_by_that_ones_word_only() {
     let turn = Turn::new();
@@ -202,6 +220,7 @@ fn a_ca_succeeds_another_by_that_ones_word_only() {
     let bridge = turn.old.bridge_to(&turn.new);
     assert!(succeeds(old, &bridge, new));
     assert!(!succeeds(new, &bridge, new), "another signed it");
+    assert!(!succeeds(new, &bridge, old), "the way back");
     assert!(!succeeds(old, &bridge, Ca::new().certificate()), "it is for another key");
     assert!(!succeeds(old, new, new), "its own word");
     let (leaf, _) = turn.old.signs(agent());
