@@ -473,6 +473,18 @@ pub struct Certificate {
     pub authority: Option<Digest>,
 }
 
+impl Certificate {
+    /// How long one of a role lives, in milliseconds: what the CA gives it, and what a certificate
+    /// that has no record is measured by.
+    pub const fn life_ms(role: Role) -> u64 {
+        const DAY_MS: u64 = 24 * 3600 * 1000;
+        match role {
+            Role::Manager | Role::Agent | Role::Boot => 30 * DAY_MS,
+            Role::Operator => 90 * DAY_MS,
+        }
+    }
+}
+
 /// A token that admits a node, a manager or an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Token {

@@ -93,9 +93,19 @@ impl State {
     ///
     /// A restored cluster has lost the records of what was issued after the backup was taken: agents
     /// and operators that renewed in between have nothing else to show. Such a certificate stands as
-    /// long as its subject does, so evicting or removing that ends it.
-    pub fn standing_without_record(&self, subject: Subject, incarnation: Incarnation) -> Standing {
-        let lost_it = self.restored.is_some_and(|restored| incarnation < restored.incarnation);
+    /// long as its subject does, so evicting or removing that ends it. Whoever has the CA's key, which
+    /// is in the backup, can forge one: so it stands only if it ends no later than one that was issued
+    /// right before the cluster was restored. Nothing honest ends after that.
+    pub fn standing_without_record(
+        &self,
+        subject: Subject,
+        incarnation: Incarnation,
+        not_after: Timestamp,
+    ) -> Standing {
+        let life_ms = Certificate::life_ms(subject.role());
+        let lost_it = self.restored.is_some_and(|restored| {
+            incarnation < restored.incarnation && not_after <= restored.at.after_ms(life_ms)
+        });
         let stands = match subject {
             Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),
             Subject::Operator(operator) => self.operators.contains_key(&operator),

@@ -194,7 +194,7 @@ fn what_was_issued_after_the_backup_stands_with_its_subject() {
     let state = restored(&world, copy.clone(), restore(&copy, 3));
     let agent = Subject::Agent(node_id(1));
     let standing = |state: &State, subject, incarnation| {
-        state.standing_without_record(subject, Incarnation(incarnation))
+        state.standing_without_record(subject, Incarnation(incarnation), state.now())
     };
     assert_eq!(standing(&state, agent, 1), Standing::Good);
     assert_eq!(standing(&state, agent, 2), Standing::Good, "of a life that the backup missed");
@@ -210,6 +210,22 @@ fn what_was_issued_after_the_backup_stands_with_its_subject() {
     let index = state.index() + 1;
     apply(&mut state, index, envelope).unwrap().outcome.unwrap();
     assert_eq!(standing(&state, agent, 1), Standing::Unknown);
+}
+
+#[test]
+fn a_certificate_without_a_record_ends_when_one_of_before_the_restore_has_to() {
+    let (world, ..) = lived_in();
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let state = restored(&world, copy.clone(), restore(&copy, 2));
+    let (operator, _) = state.operators().iter().next().unwrap();
+    let day_ms = 24 * 3600 * 1000;
+    for (subject, days) in [(Subject::Agent(node_id(1)), 30), (Subject::Operator(*operator), 90)] {
+        let latest = state.restored().unwrap().at.after_ms(days * day_ms);
+        let standing =
+            |not_after| state.standing_without_record(subject, Incarnation(1), not_after);
+        assert_eq!(standing(latest), Standing::Good);
+        assert_eq!(standing(latest.after_ms(1)), Standing::Unknown, "{subject:?}: it is forged");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod rotation;
 
 use link::certificate::{self, CertificateError, NewCertificate};
 use proto::id::{Incarnation, KeyId, Realm, Serial, Timestamp};
-use proto::identity::{Identity, Role, Subject};
+use proto::identity::{Identity, Subject};
 use rustls_pki_types::CertificateDer;
 use seal::{Context, RootKey, SigningKeyDer, TransitSecretKey};
 use state::object::{Authority, Blob, Certificate, Cluster, Digest, TransitKey};
@@ -38,14 +38,6 @@ pub(crate) enum CaError {
     /// Making the certificate failed.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-}
-
-/// How long a certificate of a role lives, in milliseconds.
-pub(crate) const fn life_ms(role: Role) -> u64 {
-    match role {
-        Role::Manager | Role::Agent | Role::Boot => 30 * DAY_MS,
-        Role::Operator => 90 * DAY_MS,
-    }
 }
 
 /// A new CA, its key wrapped.
@@ -91,7 +83,7 @@ pub(crate) fn sign(
     what: For<'_>,
 ) -> Result<Issued, CaError> {
     let serial = certificate::make_serial();
-    let not_after = what.now.after_ms(life_ms(what.subject.role()));
+    let not_after = what.now.after_ms(Certificate::life_ms(what.subject.role()));
     let identity =
         Identity { realm: what.realm, incarnation: what.incarnation, subject: what.subject };
     let new =

@@ -266,7 +266,8 @@ impl Service {
                 // It was lost with what came after a backup; or it was forgotten with its CA, after the
                 // manager that was asked looked at it.
                 None if Timestamp(request.not_after) > now() => {
-                    state.standing_without_record(subject, Incarnation(request.incarnation))
+                    let (life, end) = (Incarnation(request.incarnation), request.not_after);
+                    state.standing_without_record(subject, life, Timestamp(end))
                 }
                 None => Standing::Unknown,
             }

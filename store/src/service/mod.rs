@@ -168,7 +168,11 @@ impl Service {
             // A restored cluster lost the records of what was issued after its backup.
             let identity = certificate.identity;
             let state = self.raft.machine.state();
-            standing = state.standing_without_record(identity.subject, identity.incarnation);
+            standing = state.standing_without_record(
+                identity.subject,
+                identity.incarnation,
+                certificate.not_after,
+            );
         }
         self.judge(certified(certificate), standing)
     }
