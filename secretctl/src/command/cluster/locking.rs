@@ -187,8 +187,7 @@ async fn change_locking(
         Err(error) => return Err(error),
     };
     if let Some(key) = key.filter(|_| seen.unlock_key_readable) {
-        read_back::keep(connection, &key).await?;
-        session.printer.progress("it is kept for admins to read back, as the one before was");
+        keep_on(session, connection, &key).await;
     }
     let followed = watched(follow(session, connection, done, wait)).await?;
     if session.printer.json {
@@ -196,6 +195,21 @@ async fn change_locking(
     }
     tell(session, change, &followed);
     Ok(())
+}
+
+/// Has the cluster keep the key that was just put in the place of one that it kept. It is in use by
+/// now, so a failure ends nothing: told as one, it would say that nothing was changed, and whoever
+/// then forgets the key has locked everything.
+async fn keep_on(session: &Session, connection: &Connection, key: &UnlockKey) {
+    match read_back::keep(connection, key).await {
+        Ok(()) => {
+            session.printer.progress("it is kept for admins to read back, as the one before was");
+        }
+        Err(error) => session.printer.warning(&format!(
+            "the new key is in use and must not be lost, but could not be kept for admins \
+             ({error}): `secretctl cluster update --read-back on`"
+        )),
+    }
 }
 
 /// Watches what goes on without being watched, until it is interrupted.
