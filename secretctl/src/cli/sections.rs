@@ -43,7 +43,7 @@ pub(crate) const SECURITY: &[&str] = &[
      be read by other processes of the user.",
     "There is no command that reads a secret back. Who may deploy a service with a secret can read \
      it, by deploying a program that prints it; an operator's role and a secret's --usable-by \
-     decide who may.",
+     decide who may. An admin's backup holds all secrets, for whoever opens it.",
     "Removing a secret, a node or an operator does not take back what they were given. Only a new \
      value helps where one is known to somebody who should not know it.",
 ];
