@@ -408,6 +408,34 @@ fn fenced_libraries_are_used_by_the_crates_that_may() {
 }
 
 #[test]
+fn who_depends_on_what_deny_toml_bans_is_listed_there() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().expect("cargo resolves what it built");
+    let bans = std::fs::read_to_string(workspace().join("deny.toml")).expect("deny.toml");
+    // Of `{ crate = "age", wrappers = ["secretctl", "tests"] },` each second part is a name.
+    let bans = bans.lines().filter(|line| line.trim().starts_with("{ crate = "));
+    let bans = bans.map(|line| line.split('"').skip(1).step_by(2).collect::<Vec<_>>());
+    let bans: BTreeMap<_, _> =
+        bans.filter_map(|ban| Some((*ban.first()?, ban.get(1..)?.to_vec()))).collect();
+    let mut found = Vec::new();
+    for node in &resolve.nodes {
+        let name = metadata[&node.id].name.as_str();
+        for dependency in &node.deps {
+            let banned = metadata[&dependency.pkg].name.as_str();
+            if bans.get(banned).is_some_and(|wrappers| !wrappers.contains(&name)) {
+                found.push(format!("{name} depends on {banned}"));
+            }
+        }
+    }
+    assert!(bans.len() >= 15, "deny.toml is not read as it is written: {bans:?}");
+    refuse(
+        &found,
+        "`cargo deny` refuses them, which only who has that tool would find out",
+        "do without; or list the crate among the `wrappers` of deny.toml, with the reason",
+    );
+}
+
+#[test]
 fn the_state_machine_is_pure_in_all_that_it_needs() {
     let metadata = metadata();
     let resolve = metadata.resolve.as_ref().expect("cargo resolves what it built");
