@@ -64,7 +64,8 @@ pub(crate) enum ClusterCommand {
     ///
     /// It heals a key that leaked: that opens no manager any more and, once this is done, though
     /// with a copy of a key file, nothing that the disks hold from then on. It does not heal: such a
-    /// copy opens copies of a disk from before, and has the root keys, which stay the same.
+    /// copy opens copies of a disk from before, and has the root keys, which stay the same unless
+    /// `--compromised` replaces them.
     UnlockKey(UnlockKeyArgs),
 
     /// Other ways to open locked managers: passphrases beside the unlock key
