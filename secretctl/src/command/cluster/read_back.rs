@@ -48,8 +48,13 @@ pub(super) async fn update(
     let printer = session.printer;
     let is_on = status.unlock_key_readable;
     if is_on == (switch == SwitchArg::On) {
-        let state = if is_on { "kept already" } else { "not kept" };
-        return Err(Error::failed(Kind::Precondition, format!("the unlock key is {state}")).into());
+        let (state, hint) = if is_on {
+            ("kept already", "`secretctl cluster unlock-key` shows it")
+        } else {
+            ("not kept", "to have it kept: `secretctl cluster update --read-back on`")
+        };
+        let failure = Error::failed(Kind::Precondition, format!("the unlock key is {state}"));
+        return Err(failure.hint(hint).into());
     }
     if switch == SwitchArg::Off {
         let request = pb::ForgetUnlockKeyRequest { request_key: request_key() };
