@@ -143,6 +143,7 @@ fn managers_move_first(lab: &mut Lab, before: &Before) {
     let drop = ["cluster", "rotate", "ca", "--drop-missing"];
     let refused = lab.ctl().refused(REFUSED, &drop, b"");
     assert!(refused.contains("managers are never left behind"), "{refused}");
+    assert!(!refused.contains("--drop-missing"), "what was refused is no next step: {refused}");
     before.olive.ok_with(&["create", "during", "-"], b"value");
     lab.start_agent_by("n3", &before.agents);
     lab.await_node("n3", "ready");
@@ -258,6 +259,7 @@ fn agents_and_operators_that_are_away_can_be_left_behind_and_managers_not() {
     let olive = operator(&lab, "olive", "writer");
     let none = lab.ctl().refused(REFUSED, &["cluster", "rotate", "ca", "--drop-missing"], b"");
     assert!(none.contains("no CA rotation is in progress"), "{none}");
+    assert!(none.contains("`secretctl cluster rotate ca` begins one"), "{none}");
     lab.agents[away].daemon.kill();
     lab.ctl().ok(&["cluster", "rotate", "ca", "--no-wait"]);
     await_waits(&lab, "clients", [&[], &["n1"], &["olive"]]);

@@ -23,13 +23,16 @@ impl World {
                 Ok(pb::RotateCaResponse { number })
             }
             (None, true) => {
-                let hint = "`secretctl cluster keys` shows how far it is";
+                let hint = "`secretctl cluster keys` shows the last one, `secretctl cluster rotate ca` \
+                            begins one";
                 Err(refused(Kind::Precondition, "no CA rotation is in progress", hint))
             }
             (Some(_), false) => {
                 let text = format!("CA rotation {number} is in progress: it waits for node n2");
                 let hint = "`secretctl cluster keys` shows how far it is";
-                Err(refused(Kind::Precondition, text, hint))
+                Err(refused(Kind::Precondition, text, hint)
+                    .hint("who is gone for good is removed: `secretctl node rm`, `secretctl operator rm`")
+                    .hint("or all are left behind: `secretctl cluster rotate ca --drop-missing`"))
             }
             (None, false) => {
                 self.ca_rotation = Some(pb::CaRotation {

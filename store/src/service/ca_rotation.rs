@@ -72,7 +72,8 @@ impl Service {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
         if request.drop_missing {
-            self.propose(caller, Some(mark), Command::DropFormerCa).await.map_err(with_hints)?;
+            let dropped = self.propose(caller, Some(mark), Command::DropFormerCa).await;
+            dropped.map_err(|failure| self.with_next_steps(failure))?;
         } else {
             self.begin_ca_rotation(caller, mark).await?;
         }
@@ -96,23 +97,40 @@ impl Service {
                 Ok(_) => return Ok(()),
                 // A root key or a transit key was exchanged in between.
                 Err(Refusal::WrongRoot | Refusal::Stale { .. }) => {}
-                Err(refusal) => return Err(with_hints(refused(&refusal))),
+                Err(refusal) => return Err(self.with_next_steps(refused(&refusal))),
             }
         }
         Err(Failure::new(Kind::Unavailable, "the cluster's keys keep changing").hint("try again"))
     }
+
+    fn with_next_steps(&self, failure: Failure) -> Failure {
+        let pending = {
+            let state = self.raft.machine.state();
+            state.ca_rotations().rotation.as_ref().map(|_| state.ca_rotation_pending())
+        };
+        with_hints(failure, pending.as_ref())
+    }
 }
 
-fn with_hints(failure: Failure) -> Failure {
-    match failure.kind {
-        Kind::Precondition => failure
-            .hint("`secretctl cluster keys` shows how far it is")
-            .hint(
-                "who is gone for good is removed: `secretctl cluster member rm --lost`, `node rm`",
-            )
-            .hint("agents and operators can be left behind: `cluster rotate ca --drop-missing`"),
-        _ => failure,
+/// What can be done about a refusal, by whom the rotation under way waits for; none if none is.
+fn with_hints(failure: Failure, pending: Option<&CaPending>) -> Failure {
+    if failure.kind != Kind::Precondition {
+        return failure;
     }
+    let Some(pending) = pending else {
+        return failure.hint(
+            "`secretctl cluster keys` shows the last one, `secretctl cluster rotate ca` begins one",
+        );
+    };
+    let failure = failure.hint("`secretctl cluster keys` shows how far it is");
+    // Nobody is left behind before the last manager has moved.
+    if !pending.members.is_empty() {
+        return failure
+            .hint("a manager that is gone for good: `secretctl cluster member rm --lost`");
+    }
+    failure
+        .hint("who is gone for good is removed: `secretctl node rm`, `secretctl operator rm`")
+        .hint("or all are left behind: `secretctl cluster rotate ca --drop-missing`")
 }
 
 fn digest(digest: &state::object::Digest) -> bytes::Bytes {
@@ -182,5 +200,30 @@ fn manager(state: &State, id: MemberId) -> pb::CaStraggler {
         id: id.to_string(),
         name: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
         down: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::id::NodeId;
+
+    use super::*;
+
+    fn hints(pending: Option<&CaPending>) -> String {
+        with_hints(Failure::new(Kind::Precondition, "no"), pending).hints.join("; ")
+    }
+
+    #[test]
+    fn only_what_would_not_be_refused_is_a_next_step() {
+        let node = NodeId::from_entropy([1; 17]);
+        let mut pending = CaPending { nodes: vec![node], ..CaPending::default() };
+        assert!(hints(Some(&pending)).contains("`secretctl cluster rotate ca --drop-missing`"));
+        pending.members = vec![MemberId(3)];
+        assert!(hints(Some(&pending)).contains("`secretctl cluster member rm --lost`"));
+        assert!(!hints(Some(&pending)).contains("--drop-missing"));
+        assert!(hints(None).contains("`secretctl cluster rotate ca` begins one"));
+        assert!(!hints(None).contains("--drop-missing"));
+        let other = with_hints(Failure::new(Kind::Denied, "no"), Some(&pending));
+        assert!(other.hints.is_empty(), "{other:?}");
     }
 }
