@@ -478,6 +478,8 @@ impl World {
         let found = self.peers.pending.iter().find(|one| is_it(one)).cloned().ok_or_else(|| {
             let text = format!("manager {member} does not wait for consent at {from}");
             Failure::new(Kind::Precondition, text)
+                .because("nothing asked in its name from there within the last minute")
+                .hint("`secretctl cluster status` shows who asks, and from where")
         })?;
         self.peers.pending.retain(|one| one.member != member);
         Ok(found)
@@ -662,7 +664,8 @@ impl World {
         let Some(spec) = request.spec.or_else(|| info.previous_spec.clone()) else {
             let name = &info.spec.as_ref().unwrap().name;
             let what = format!("service {name} does not have a previous spec");
-            return Err(Failure::new(Kind::Precondition, what));
+            let hint = "declare what is wanted: `secretctl service update`";
+            return Err(refused(Kind::Precondition, what, hint));
         };
         if let Some(pb::service_spec::Mode::Replicas(replicas)) = spec.mode {
             info.desired_tasks = replicas;
