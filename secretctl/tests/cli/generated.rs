@@ -63,7 +63,7 @@ fn help_is_as_reviewed() {
         let path = name.trim_end_matches(".1").replace("join-token", "join_token");
         let path = path.replace("set-address", "set_address").replace("log-key", "log_key");
         let path = path.replace("root-key", "root_key");
-        let path = path.replace("unlock-slot", "unlock_slot");
+        let path = path.replace("unlock-slot", "unlock_slot").replace("unlock-key", "unlock_key");
         let words: Vec<String> =
             path.split('-').skip(1).map(|word| word.replace('_', "-")).collect();
         let mut args = words.clone();
