@@ -139,6 +139,8 @@ impl Passing {
 
 /// The next piece of the copy; none at its end, which is that of the file.
 ///
+/// The last one is not handed out before that end was read: whoever has it has all, and goes on.
+///
 /// # Errors
 ///
 /// If it cannot be read, or the file goes on.
@@ -148,16 +150,23 @@ pub(crate) fn next_piece(
 ) -> Result<Option<Vec<u8>>, BackupError> {
     let length = passing.left().min(BACKUP_CHUNK_BYTES as u64);
     if length == 0 {
-        // The end is authenticated, too: it is read.
-        return match file.read(&mut [0]).map_err(BackupError::Read)? {
-            0 => Ok(None),
-            _ => Err(BackupError::Damaged("something follows its end")),
-        };
+        return at_end(file).map(|()| None);
     }
     let mut piece = vec![0; usize::try_from(length).unwrap_or(BACKUP_CHUNK_BYTES)];
     file.read_exact(&mut piece).map_err(BackupError::Read)?;
     passing.pass(&piece)?;
+    if passing.left() == 0 {
+        at_end(file)?;
+    }
     Ok(Some(piece))
+}
+
+/// The end is authenticated, too: it is read.
+fn at_end(file: &mut impl Read) -> Result<(), BackupError> {
+    match file.read(&mut [0]).map_err(BackupError::Read)? {
+        0 => Ok(()),
+        _ => Err(BackupError::Damaged("something follows its end")),
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +206,18 @@ mod tests {
             let head = head(&root, &copy);
             assert_eq!(read(&written(&head, &root, &copy)).unwrap(), (head, copy), "{length}");
         }
+    }
+
+    #[test]
+    fn the_last_piece_is_not_handed_out_before_the_end_was_read() {
+        let (root, copy) = (BackupRoot::make(), vec![7; BACKUP_CHUNK_BYTES + 1]);
+        let mut written = written(&head(&root, &copy), &root, &copy);
+        written.push(b'x');
+        let mut file = &written[..];
+        let (head, _) = read_head(&mut file).unwrap();
+        let mut passing = Passing::of(&head);
+        assert!(next_piece(&mut file, &mut passing).unwrap().is_some());
+        assert!(next_piece(&mut file, &mut passing).is_err());
     }
 
     #[test]
