@@ -639,8 +639,7 @@ pub(crate) struct Joined {
     pub(crate) member: u64,
     pub(crate) address: String,
     pub(crate) ca_digest: Option<String>,
-    /// In clear, this once.
-    pub(crate) unlock_key: Option<String>,
+    /// Of the key that was shown before.
     pub(crate) unlock_key_id: Option<String>,
 }
 

@@ -66,7 +66,13 @@ pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<()
 
 async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
     let connection = Connection::own_machine(&session.global)?;
+    if args.autolock {
+        check_no_cluster(&connection).await?;
+    }
     let key = args.autolock.then(UnlockKey::make);
+    if let Some(key) = &key {
+        locking::show(session, key, false)?;
+    }
     let public = key.as_ref().map(locking::public_half);
     let request = pb::InitRequest {
         advertise_address: args.advertise_address,
@@ -74,32 +80,40 @@ async fn init(session: &Session, args: InitArgs) -> Result<(), Error> {
         payload_quota_bytes: args.payload_quota,
         unlock_public_key: public.unwrap_or_default(),
     };
-    let made = ask!(connection, local.init(request))?;
+    let made = ask!(connection, local.init(request));
+    let made = made.map_err(|error| locking::may_be_in_use(error, key.as_ref()))?;
     let view = view::Joined {
         realm: Some(proto::hex::encode(&made.realm)),
         node_id: made.node_id,
         member: made.member,
         address: made.address,
         ca_digest: Some(proto::hex::encode(&made.ca_digest)),
-        unlock_key: key.as_ref().map(|key| key.expose().to_string()),
         unlock_key_id: key.as_ref().map(|key| key.id().to_string()),
     };
     if session.printer.json {
-        return session.printer.json(&view);
+        return locking::json_after(session, key.as_ref(), &view);
     }
     session.printer.data(&view.node_id)?;
     session.printer.progress(&format!(
         "this machine is manager {} of a new cluster, at {}",
         view.member, view.address
     ));
-    if let Some(key) = &key {
-        locking::show(session, key, false)?;
-    }
     session.printer.hint(
         "admit nodes with `secretctl cluster join-token agent`, managers with `secretctl cluster \
          join-token manager`",
     );
     Ok(())
+}
+
+/// No key is shown for a manager that would refuse it.
+async fn check_no_cluster(connection: &Connection) -> Result<(), Error> {
+    let status = ask!(connection, local.get_local_status(pb::GetLocalStatusRequest {}))?;
+    if !matches!(status.phase.as_str(), "serving" | "locked") {
+        return Ok(());
+    }
+    Err(Error::failed(Kind::Precondition, "this manager is already part of a cluster")
+        .hint("leave the present one first with `secretctl cluster leave`")
+        .into())
 }
 
 async fn join(session: &Session, args: JoinArgs) -> Result<(), Error> {
@@ -125,7 +139,6 @@ async fn join(session: &Session, args: JoinArgs) -> Result<(), Error> {
         member: joined.member,
         address: joined.address,
         ca_digest: None,
-        unlock_key: None,
         unlock_key_id: None,
     };
     if session.printer.json {

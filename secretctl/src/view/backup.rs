@@ -94,7 +94,6 @@ pub(crate) struct Restored {
     pub(crate) address: String,
     pub(crate) ca_digest: Option<String>,
     pub(crate) backup: String,
-    /// Shown once, with `--autolock`.
-    pub(crate) unlock_key: Option<String>,
+    /// Of the key that was shown before.
     pub(crate) unlock_key_id: Option<String>,
 }

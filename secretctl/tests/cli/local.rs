@@ -3,9 +3,11 @@
 use link::rpc::local_server::Local;
 use proto::token::JoinToken;
 use proto::{Kind, pb};
-use tonic::{Request, Status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
 
-use crate::fake::{Answer, Fake};
+use crate::fake::{Answer, Fake, runtime};
 use crate::world::refused;
 
 #[tonic::async_trait]
@@ -84,13 +86,15 @@ impl Local for Fake {
         self.answer(request, |world, _, request| Ok(world.enter_share(&request.share)))
     }
 
-    type RestoreStream = tokio_stream::Empty<Result<pb::RestoreResponse, Status>>;
+    type RestoreStream = ReceiverStream<Result<pb::RestoreResponse, Status>>;
 
     async fn restore(
         &self,
-        _: Request<tonic::Streaming<pb::RestoreRequest>>,
+        request: Request<tonic::Streaming<pb::RestoreRequest>>,
     ) -> Answer<Self::RestoreStream> {
-        Err(Status::unimplemented("tried with real managers"))
+        let (answers, outgoing) = mpsc::channel(2);
+        runtime().spawn(self.clone().restore_from(request.into_inner(), answers));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
     async fn leave(&self, request: Request<pb::LeaveRequest>) -> Answer<pb::LeaveResponse> {

@@ -23,6 +23,7 @@ mod program;
 mod read_back;
 mod remote;
 mod removed;
+mod restores;
 mod root_keys;
 mod terminal;
 mod transcripts;

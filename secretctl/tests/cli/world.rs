@@ -54,6 +54,8 @@ pub(crate) struct World {
     /// Shares that were entered while it was locked.
     pub(crate) entered: Option<pb::EnteredShares>,
     pub(crate) faults: VecDeque<Fault>,
+    /// Told once a restore has all of its backup; it is not answered then.
+    pub(crate) restore_has_all: Option<std::sync::mpsc::Sender<()>>,
     pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
     /// Values by name, opened as the manager's own keys can.
     pub(crate) values: BTreeMap<String, Vec<u8>>,
@@ -255,6 +257,7 @@ impl World {
             entered: None,
             command_fails: String::new(),
             faults: VecDeque::new(),
+            restore_has_all: None,
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),
             services: BTreeMap::new(),

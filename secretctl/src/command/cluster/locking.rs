@@ -15,6 +15,7 @@ use bytes::Bytes;
 use proto::Kind;
 use proto::pb;
 use seal::{Share, UnlockKey};
+use serde::Serialize;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -28,6 +29,10 @@ use crate::view;
 
 /// Between two looks at how far the managers are.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
+
+/// What to do with a key that was shown when it is not known whether it is in use.
+const KEEP: &str = "keep the key that was shown: it may be in use; `secretctl cluster status` shows \
+                    the id of the one that is";
 
 pub(super) fn public_half(key: &UnlockKey) -> Bytes {
     key.slot().public().as_bytes().clone()
@@ -54,6 +59,25 @@ pub(super) fn show(session: &Session, key: &UnlockKey, is_kept: bool) -> Result<
         "keep it where no manager can read it, in two places: every start of a manager needs it",
     );
     Ok(())
+}
+
+/// What came of a request, as JSON: of a stream, if a key was shown before.
+pub(super) fn json_after(
+    session: &Session,
+    key: Option<&UnlockKey>,
+    view: &impl Serialize,
+) -> Result<(), Error> {
+    let printer = session.printer;
+    if key.is_some() { printer.json_line(view) } else { printer.json(view) }
+}
+
+/// What to say when a manager that was to lock itself with a new key failed, or did not answer: its
+/// key file may be sealed to it whatever the answer was, unlike in [`change_locking`].
+pub(super) fn may_be_in_use(error: Error, key: Option<&UnlockKey>) -> Error {
+    match error {
+        Error::Failed(failure) if key.is_some() => failure.hint(KEEP).into(),
+        error => error,
+    }
 }
 
 pub(super) async fn update(session: &Session, args: ClusterUpdateArgs) -> Result<(), Error> {
@@ -174,15 +198,10 @@ async fn change_locking(
     };
     let done = match ask!(connection, control.update_locking(request)) {
         Ok(done) => done,
-        Err(Error::Failed(mut failure)) if key.is_some() => {
-            failure.hints.push(if failure.kind.is_retryable() {
-                "keep the key that was shown: it may be in use; `secretctl cluster status` shows \
-                 the id of the one that is"
-                    .into()
-            } else {
-                "nothing was changed: the key that was shown opens nothing, forget it".into()
-            });
-            return Err(Error::Failed(failure));
+        Err(Error::Failed(failure)) if key.is_some() => {
+            let forget = "nothing was changed: the key that was shown opens nothing, forget it";
+            let hint = if failure.kind.is_retryable() { KEEP } else { forget };
+            return Err(failure.hint(hint).into());
         }
         Err(error) => return Err(error),
     };

@@ -4,7 +4,8 @@
 //! sent to the manager over its unix socket, and the backup's root key sealed to a key pair that the
 //! manager makes for the call. Not here: what the manager makes of it.
 //!
-//! Invariant: the whole file is read and authenticated before the manager is told that this was all.
+//! Invariants: the whole file is read and authenticated before the manager has all of it, which goes
+//! on by itself then; an unlock key is shown before anything is sent.
 
 use std::time::Duration;
 
@@ -44,6 +45,9 @@ pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Erro
     // A connection of its own: one that was open while somebody typed would have been closed.
     let connection = Connection::own_machine(&session.global)?;
     let key = args.autolock.then(UnlockKey::make);
+    if let Some(key) = &key {
+        locking::show(session, key, false)?;
+    }
     let options = pb::RestoreOptions {
         advertise_address: args.advertise_address,
         hostname: args.hostname,
@@ -51,12 +55,18 @@ pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Erro
         incarnation: args.incarnation,
     };
     let restored = tokio::select! {
-        restored = restore(&connection, options, &mut opened) => restored?,
-        _ = tokio::signal::ctrl_c() => return Err(Error::Interrupted(Some(
-            "a manager that has all of the backup goes on by itself: `secretctl cluster status`".into(),
-        ))),
+        restored = restore(&connection, options, &mut opened) => restored,
+        _ = tokio::signal::ctrl_c() => Err(interrupted(key.as_ref())),
     };
+    let restored = restored.map_err(|error| locking::may_be_in_use(error, key.as_ref()))?;
     tell(session, &opened, restored, key.as_ref())
+}
+
+fn interrupted(key: Option<&UnlockKey>) -> Error {
+    let goes_on =
+        "a manager that has all of the backup goes on by itself: `secretctl cluster status`";
+    let keep = if key.is_some() { "; keep the key that was shown: it may be in use" } else { "" };
+    Error::Interrupted(Some(format!("{goes_on}{keep}")))
 }
 
 /// A manager that cannot take a backup says so before a passphrase is asked for.
@@ -183,11 +193,10 @@ fn tell(
         address: restored.address,
         ca_digest: view::some_hex(&restored.ca_digest),
         backup: opened.id(),
-        unlock_key: key.map(|key| key.expose().to_string()),
         unlock_key_id: key.map(|key| key.id().to_string()),
     };
     if session.printer.json {
-        return session.printer.json(&view);
+        return locking::json_after(session, key, &view);
     }
     session.printer.data(&view.node_id)?;
     session.printer.progress(&format!(
@@ -199,9 +208,6 @@ fn tell(
         view.address,
         view.incarnation
     ));
-    if let Some(key) = key {
-        locking::show(session, key, false)?;
-    }
     session.printer.hint(
         "admit managers with `secretctl cluster join-token manager`; what was made, evicted or \
          removed after the backup is as it was before: docs/operations/restore.md",
