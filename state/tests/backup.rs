@@ -79,6 +79,19 @@ fn a_backup_is_of_the_past_and_has_an_id_of_its_own() {
 }
 
 #[test]
+fn a_copy_from_before_a_removal_is_recorded_no_more() {
+    let mut world = World::founded();
+    let secret = world.create_secret(1, "db_password");
+    let during = taken(&world, 1);
+    world.did(Command::RemoveSecret { id: secret, forget_previous: false, shred: None });
+    let at = Revision(world.state.index());
+    assert_eq!(world.run(during).outcome.unwrap_err(), Refusal::Stale { current: at });
+    assert!(world.state.backups().known().is_empty(), "whoever removed it was told of no backup");
+    let after = taken(&world, 1);
+    world.did(after);
+}
+
+#[test]
 fn as_many_as_the_bound_are_named_and_older_ones_counted() {
     let mut world = World::founded();
     let secret = world.create_secret(1, "db_password");

@@ -26,6 +26,11 @@ impl Context<'_> {
         if let Some(refusal) = self.state.refuses_backup() {
             return Err(refusal);
         }
+        // Whoever removed something since was not told that this one holds it.
+        let last_removal = self.state.shredding.tombstones.last_key_value();
+        if let Some((current, _)) = last_removal.filter(|(at, _)| **at > revision) {
+            return Err(Refusal::Stale { current: *current });
+        }
         if self.state.backups.known.contains_key(&id) {
             return Err(Refusal::Exists {
                 what: "backup".into(),

@@ -5,7 +5,8 @@
 //! that the caller made for the call. Not here: the file (secretctl), what the copy leaves out and
 //! what is remembered (state).
 //!
-//! Invariants: nothing of a backup leaves before it is recorded; nothing in it is under a live root
+//! Invariants: nothing of a backup leaves before it is recorded, and nothing in it was removed before
+//! that; nothing in it is under a live root
 //! key; no root key is held while a client is slow, since everything is wrapped before the first
 //! piece is sent; payloads stay sealed.
 
@@ -30,6 +31,9 @@ pub(crate) const BACKUP_FORMAT: u32 = 1;
 
 /// Pieces of a backup that are on their way at a time.
 const PIECES_MAX: usize = 4;
+
+/// Copies that are taken for a backup, one after another, while secrets are removed meanwhile.
+const COPIES_MAX: usize = 5;
 
 /// Where backups are taken, one at a time: each holds a copy of the state, whose payloads the
 /// cluster may have given up meanwhile.
@@ -64,13 +68,21 @@ impl Service {
         caller: Caller,
         request: pb::BackUpRequest,
     ) -> Result<Pieces, Failure> {
+        anew_if_removed(|| self.back_up_once(caller, &request)).await
+    }
+
+    async fn back_up_once(
+        &self,
+        caller: Caller,
+        request: &pb::BackUpRequest,
+    ) -> Result<Pieces, Failure> {
         self.barrier().await?;
         self.authorise(caller, CallName::BackUp)?;
         let unusable = || {
             Failure::new(Kind::Invalid, "the key to seal the backup's root key to is not one")
                 .hint("`secretctl cluster backup` makes one for each backup")
         };
-        let to = BackupPublicKey::parse(request.public_key).map_err(|_| unusable())?;
+        let to = BackupPublicKey::parse(request.public_key.clone()).map_err(|_| unusable())?;
         let permit = self.backup_desk.0.clone().try_acquire_owned().map_err(|_| {
             Failure::new(Kind::Unavailable, "this manager is taking another backup")
                 .hint("try again when that is done")
@@ -177,6 +189,24 @@ impl Service {
     }
 }
 
+/// Takes a backup, and another one if something was removed between its copy and its record: whoever
+/// removed it was not told of that copy, so none of it may leave.
+async fn anew_if_removed<T, F>(once: impl Fn() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    for _ in 0..COPIES_MAX {
+        match once().await {
+            Err(failure) if failure.kind == Kind::Conflict => {
+                tracing::info!("backup_taken_anew");
+            }
+            taken => return taken,
+        }
+    }
+    Err(Failure::new(Kind::Unavailable, "secrets are being removed while the backup is taken")
+        .hint("try again when that is done"))
+}
+
 const fn piece(piece: pb::backup_piece::Piece) -> pb::BackupPiece {
     pb::BackupPiece { piece: Some(piece) }
 }
@@ -267,5 +297,31 @@ fn find(state: &State, text: &str) -> Result<(BackupId, pb::BackupInfo), Failure
         (None, _) => {
             Err(Failure::new(Kind::NotFound, format!("backup `{text}` not found")).hint(hint))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_something_was_removed_from_is_taken_anew_a_few_times() {
+        let taken = Cell::new(0);
+        let removed_until = |copies: usize, kind: Kind| {
+            taken.set(0);
+            let taken = &taken;
+            anew_if_removed(move || async move {
+                taken.set(taken.get() + 1);
+                if taken.get() < copies { Err(Failure::new(kind, "removed")) } else { Ok(()) }
+            })
+        };
+        removed_until(3, Kind::Conflict).await.unwrap();
+        assert_eq!(taken.get(), 3);
+        let failure = removed_until(usize::MAX, Kind::Conflict).await.unwrap_err();
+        assert_eq!((failure.kind, taken.get()), (Kind::Unavailable, COPIES_MAX));
+        let failure = removed_until(2, Kind::Precondition).await.unwrap_err();
+        assert_eq!((failure.kind, taken.get()), (Kind::Precondition, 1), "that does not pass");
     }
 }
