@@ -117,6 +117,13 @@ impl State {
         &self.backups
     }
 
+    /// Whether the CA was changed since a backup was taken: restored, it brings the one before back.
+    pub fn is_of_former_ca(&self, backup: &Backup) -> bool {
+        let former = self.ca_rotations.former.as_ref();
+        // None is recorded while both are there, so it has one of them.
+        former.is_some_and(|former| backup.taken_at < former.dropped_at)
+    }
+
     pub(crate) fn backups_mut(&mut self) -> &mut Backups {
         Arc::make_mut(&mut self.backups)
     }

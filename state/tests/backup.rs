@@ -14,14 +14,14 @@ use crate::world::*;
 
 const BACKUP_ROOT: KeyId = KeyId::from_bytes([80; 16]);
 
-fn backup_id(n: u64) -> BackupId {
+pub(crate) fn backup_id(n: u64) -> BackupId {
     let mut id = [0; 16];
     id[8..].copy_from_slice(&n.to_be_bytes());
     BackupId::from_bytes(id)
 }
 
 /// Of what the world is now.
-fn taken(world: &World, n: u64) -> Command {
+pub(crate) fn taken(world: &World, n: u64) -> Command {
     let (revision, taken_at) = (Revision(world.state.index()), world.state.now());
     Command::RecordBackup { id: backup_id(n), revision, taken_at }
 }

@@ -15,6 +15,7 @@ use state::{
     SnapshotReader, Standing, State, Wrapped, wrap_digest,
 };
 
+use crate::backup::{backup_id, taken};
 use crate::world::*;
 
 const FOUNDER: MemberId = MemberId(1);
@@ -641,4 +642,23 @@ fn a_manager_that_its_peers_may_open_has_turned_before_the_old_ca_is_dropped() {
     world.did(Command::NoteMoves(vec![]));
     assert_eq!(phase(&world), None, "that was all there was to wait for");
     assert!(!world.state.asks_by_former_ca(FOUNDER));
+}
+
+#[test]
+fn a_backup_from_before_the_ca_was_changed_is_told_apart() {
+    let mut world = World::founded();
+    let before = taken(&world, 1);
+    world.did(before);
+    let of_former = |world: &World, n| {
+        world.state.is_of_former_ca(&world.state.backups().known()[&backup_id(n)])
+    };
+    world.did(begin(OLD, 5, &[TRANSIT]));
+    assert!(!of_former(&world, 1), "the old one is there until it is dropped");
+    let founder = manager(&world, FOUNDER);
+    moves(&mut world, 7, founder, 5);
+    assert_eq!(present(&world), digest(5));
+    // The very entry that dropped the old one is in it.
+    let after = taken(&world, 2);
+    world.did(after);
+    assert_eq!([of_former(&world, 1), of_former(&world, 2)], [true, false]);
 }

@@ -1958,6 +1958,9 @@ pub struct BackupInfo {
     pub recorded_at: u64,
     #[prost(string, tag = "5")]
     pub made_by: ::prost::alloc::string::String,
+    /// taken before the CA was changed: restored, the one before is back
+    #[prost(bool, tag = "6")]
+    pub former_ca: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListBackupsRequest {}

@@ -14,6 +14,8 @@ pub(crate) struct Backup {
     pub(crate) taken_at: Option<String>,
     pub(crate) recorded_at: Option<String>,
     pub(crate) made_by: String,
+    /// Whether the CA was changed since.
+    pub(crate) former_ca: bool,
 }
 
 impl From<pb::BackupInfo> for Backup {
@@ -24,6 +26,7 @@ impl From<pb::BackupInfo> for Backup {
             taken_at: at(info.taken_at),
             recorded_at: at(info.recorded_at),
             made_by: info.made_by,
+            former_ca: info.former_ca,
         }
     }
 }

@@ -61,6 +61,7 @@ impl World {
             taken_at,
             recorded_at: taken_at,
             made_by: format!("local/{}", rustix::process::geteuid().as_raw()),
+            former_ca: false,
         });
         let head = pb::BackupHead {
             format: 1,

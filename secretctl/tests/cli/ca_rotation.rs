@@ -50,6 +50,7 @@ impl World {
     }
 
     fn end_the_ca_rotation(&mut self, rotation: pb::CaRotation) {
+        self.backups.iter_mut().for_each(|backup| backup.former_ca = true);
         self.ca_rotation = Some(pb::CaRotation {
             phase: pb::CaPhase::Complete.into(),
             ended_at: self.now,

@@ -167,7 +167,7 @@ impl Service {
         let backups = state.backups();
         let forgotten = backups.forgotten();
         Ok(pb::ListBackupsResponse {
-            backups: described(backups.that_may_hold(Timestamp(0), None)),
+            backups: described(&state, backups.that_may_hold(Timestamp(0), None)),
             not_remembered: forgotten.map_or(0, |it| it.count),
             not_remembered_until: forgotten.map_or(0, |it| it.taken_until.0),
         })
@@ -269,17 +269,21 @@ fn send(
 }
 
 /// Backups as operators see them.
-pub(super) fn described(backups: Vec<(BackupId, &state::Backup)>) -> Vec<pb::BackupInfo> {
-    backups.into_iter().map(|(id, backup)| describe(id, backup)).collect()
+pub(super) fn described(
+    state: &State,
+    backups: Vec<(BackupId, &state::Backup)>,
+) -> Vec<pb::BackupInfo> {
+    backups.into_iter().map(|(id, backup)| describe(state, id, backup)).collect()
 }
 
-fn describe(id: BackupId, backup: &state::Backup) -> pb::BackupInfo {
+fn describe(state: &State, id: BackupId, backup: &state::Backup) -> pb::BackupInfo {
     pb::BackupInfo {
         id: id.as_bytes().to_vec().into(),
         revision: backup.revision.0,
         taken_at: backup.taken_at.0,
         recorded_at: backup.recorded_at.0,
         made_by: backup.made_by.to_string(),
+        former_ca: state.is_of_former_ca(backup),
     }
 }
 
@@ -289,7 +293,7 @@ fn find(state: &State, text: &str) -> Result<(BackupId, pb::BackupInfo), Failure
     let mut found = known.filter(|(id, _)| !text.is_empty() && id.to_string().starts_with(text));
     let hint = "`secretctl cluster backup ls` lists those that are known";
     match (found.next(), found.next()) {
-        (Some((id, backup)), None) => Ok((*id, describe(*id, backup))),
+        (Some((id, backup)), None) => Ok((*id, describe(state, *id, backup))),
         (Some(_), Some(_)) => {
             let what = format!("several backups have an id that begins with `{text}`");
             Err(Failure::new(Kind::Invalid, what).hint(hint))

@@ -61,7 +61,7 @@ pub(super) fn held_by_backups(state: &State, id: SecretId) -> (Vec<pb::BackupInf
 fn held(state: &State, at: Revision, tombstone: &Tombstone) -> (Vec<pb::BackupInfo>, u64) {
     let (known, created_at) = (state.backups(), tombstone.created_at);
     let holding = known.that_may_hold(created_at, Some(at));
-    (backups::described(holding), known.forgotten_that_may_hold(created_at))
+    (backups::described(state, holding), known.forgotten_that_may_hold(created_at))
 }
 
 fn removed(state: &State, at: Revision, tombstone: &Tombstone) -> pb::RemovedSecret {

@@ -289,16 +289,26 @@ async fn ls(session: &Session) -> Result<(), Error> {
         let ids = answer.backups.iter().map(|backup| hex::encode(&backup.id));
         return super::super::secret::ids(session, ids);
     }
-    let mut table = Table::new(&["ID", "TAKEN", "REVISION", "MADE BY"]);
+    let mut of_former_ca = 0;
+    let mut table = Table::new(&["ID", "TAKEN", "REVISION", "CA", "MADE BY"]);
     for backup in answer.backups {
+        of_former_ca += usize::from(backup.former_ca);
         table.row(vec![
             hex::encode(&backup.id),
             session.ago(backup.taken_at),
             backup.revision.to_string(),
+            if backup.former_ca { "former" } else { "" }.to_owned(),
             backup.made_by,
         ]);
     }
     session.printer.data(&table.render())?;
+    if of_former_ca > 0 {
+        session.printer.warning(&format!(
+            "restoring {} from before the CA was changed brings the former CA back, which agents \
+             and operators refuse: docs/operations/restore.md",
+            counted(of_former_ca, "backup")
+        ));
+    }
     if answer.not_remembered > 0 {
         let many = counted(usize::try_from(answer.not_remembered).unwrap_or(usize::MAX), "backup");
         session.printer.warning(&format!(

@@ -69,6 +69,10 @@ fn end(session: &Session, number: u64, rotation: Option<CaRotation>) -> Result<(
         "it does not heal what was read or changed by such a certificate; join tokens of before are \
          void: make new ones",
     );
+    session.printer.hint(
+        "take a backup now, `secretctl cluster backup`: one from before brings the old CA back, and \
+         whoever opens it has that CA's key",
+    );
     Ok(())
 }
 
