@@ -96,8 +96,8 @@ impl Service {
         };
         let cluster = self.cluster()?;
         let keyring = self.keyring.clone();
-        let taking = tokio::task::spawn_blocking(move || take(&keyring, copy)).await;
-        let taken = taking.map_err(|error| internal(&error))?.map_err(|error| match error {
+        let (taken, permit) = holding(permit, move || take(&keyring, copy)).await?;
+        let taken = taken.map_err(|error| match error {
             TakeError::Keyring(KeyringError::NoRoot) => root_keys::no_root_key(),
             error => internal(&error),
         })?;
@@ -187,6 +187,16 @@ impl Service {
         self.propose(caller, Some(mark), Command::ForgetBackup { id }).await?;
         Ok(info)
     }
+}
+
+/// Works off the runtime with a permit, which comes back when the work is done: whoever asked may be
+/// gone before that, and the work goes on.
+async fn holding<T: Send + 'static>(
+    permit: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, OwnedSemaphorePermit), Failure> {
+    let working = tokio::task::spawn_blocking(move || (work(), permit)).await;
+    working.map_err(|error| internal(&error))
 }
 
 /// Takes a backup, and another one if something was removed between its copy and its record: whoever
@@ -309,6 +319,19 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_backup_whose_asker_is_gone_is_the_one_that_is_taken_until_it_is_done() {
+        let desk = BackupDesk::default();
+        let (end, until) = std::sync::mpsc::channel::<()>();
+        let permit = desk.0.clone().try_acquire_owned().unwrap();
+        let mut asked = Box::pin(holding(permit, move || until.recv()));
+        assert!(futures_util::poll!(&mut asked).is_pending(), "it has begun");
+        drop(asked);
+        assert!(desk.0.clone().try_acquire_owned().is_err(), "it is not done");
+        end.send(()).unwrap();
+        drop(desk.0.acquire().await.unwrap());
+    }
 
     #[tokio::test]
     async fn a_copy_that_something_was_removed_from_is_taken_anew_a_few_times() {
