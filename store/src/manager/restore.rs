@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{Stream, TryStreamExt as _};
 use link::Failure;
 use link::certificate;
 use link::tls::OwnCertificate;
@@ -29,6 +30,7 @@ use seal::{
 use state::command::{Command, Envelope, LEVEL};
 use state::object::TransitKey;
 use state::{RestoreCluster, SnapshotError, SnapshotReader, State};
+use tonic::Status;
 
 use super::found::first_recipients;
 use super::incarnation::{Gate, Life};
@@ -128,8 +130,13 @@ impl Manager {
     }
 }
 
-async fn next(incoming: &mut Incoming) -> Result<Option<pb::restore_request::Part>, Failure> {
-    let message = tokio::time::timeout(PIECE_WITHIN, incoming.message()).await;
+/// What comes in of a backup, message by message.
+trait Coming: Stream<Item = Result<pb::RestoreRequest, Status>> + Unpin {}
+
+impl<T: Stream<Item = Result<pb::RestoreRequest, Status>> + Unpin> Coming for T {}
+
+async fn next(incoming: &mut impl Coming) -> Result<Option<pb::restore_request::Part>, Failure> {
+    let message = tokio::time::timeout(PIECE_WITHIN, incoming.try_next()).await;
     let message = message.map_err(|_| Failure::new(Kind::Timeout, "the backup did not go on"))?;
     let message = message.map_err(|status| {
         tracing::info!(%status, "restore_cut_off");
@@ -139,7 +146,7 @@ async fn next(incoming: &mut Incoming) -> Result<Option<pb::restore_request::Par
 }
 
 /// Reads the copy to its end, and compares all of it with its head.
-async fn receive(incoming: &mut Incoming, secret: &BackupSecretKey) -> Result<Brought, Failure> {
+async fn receive(incoming: &mut impl Coming, secret: &BackupSecretKey) -> Result<Brought, Failure> {
     use pb::restore_request::Part;
     let Some(Part::Head(head)) = next(incoming).await? else { return Err(out_of_order()) };
     let later = |what: String| {

@@ -8,6 +8,8 @@ use std::process::{Command as Process, Stdio};
 use proto::pb;
 use sys::file::{Folder, PRIVATE_FILE_MODE};
 
+use pb::restore_request::Part;
+
 use super::super::incarnation::tests::{FOLDER, STEP, gate, manager, places, unlocked};
 use super::super::incarnation::{self, NEXT, UNFINISHED_LIFE, read_all};
 use super::*;
@@ -56,6 +58,77 @@ fn brought(from: &Path) -> Brought {
     reader.feed(copy).unwrap();
     let root = read.ok().unwrap();
     Brought { copy: reader.finish().unwrap(), root, backup: BACKUP }
+}
+
+/// The messages that bring a backup to a manager, and what makes them other than they should be.
+struct Sent {
+    secret: BackupSecretKey,
+    root: BackupRoot,
+    copy: Vec<u8>,
+    head: pb::BackupHead,
+}
+
+impl Sent {
+    /// Of the backup in a file of `back_up`.
+    fn whole(from: &Path) -> Self {
+        let copy = std::fs::read(from).unwrap().split_off(32);
+        let Brought { copy: state, root, backup } = brought(from);
+        let cluster = state.cluster().unwrap();
+        let head = pb::BackupHead {
+            format: BACKUP_FORMAT,
+            realm: cluster.realm.as_bytes().to_vec().into(),
+            incarnation: cluster.incarnation.0,
+            id: backup.as_bytes().to_vec().into(),
+            revision: state.index(),
+            taken_at: state.now().0,
+            level: cluster.level.into(),
+            copy_bytes: copy.len() as u64,
+            copy_digest: seal::digest_of(&copy).to_vec().into(),
+            root_key_id: root.id().as_bytes().to_vec().into(),
+            ..pb::BackupHead::default()
+        };
+        Self { secret: BackupSecretKey::make(), root, copy, head }.sealed(BackupWay::In)
+    }
+
+    /// With its root key sealed for what its head says.
+    fn sealed(mut self, way: BackupWay) -> Self {
+        let digest = self.head.copy_digest[..].try_into().unwrap();
+        let call = BackupCall {
+            realm: bytes_16("realm", &self.head.realm).unwrap(),
+            incarnation: Incarnation(self.head.incarnation),
+            backup_id: BACKUP,
+            copy_digest: &digest,
+            way,
+        };
+        let (encapsulation, sealed) = call.seal(self.secret.public(), &self.root).unwrap();
+        self.head.encapsulation = encapsulation.as_bytes().clone();
+        self.head.sealed_root_key = sealed.as_bytes().clone();
+        self
+    }
+
+    /// With another copy than its head was made for, all else being as it would be.
+    fn with_copy(mut self, copy: Vec<u8>) -> Self {
+        self.head.copy_bytes = copy.len() as u64;
+        self.head.copy_digest = seal::digest_of(&copy).to_vec().into();
+        self.copy = copy;
+        self.sealed(BackupWay::In)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        let pieces = self.copy.chunks(1000).map(|piece| Part::Copy(piece.to_vec().into()));
+        std::iter::once(Part::Head(self.head.clone())).chain(pieces).collect()
+    }
+
+    async fn received(&self, parts: Vec<Part>) -> Result<Brought, Failure> {
+        let messages = parts.into_iter().map(|part| Ok(pb::RestoreRequest { part: Some(part) }));
+        receive(&mut futures_util::stream::iter(messages), &self.secret).await
+    }
+
+    async fn is_refused(&self, parts: Vec<Part>, because: &str) {
+        let failure = self.received(parts).await.map(drop).unwrap_err();
+        let told = format!("{failure:?}");
+        assert!(told.contains(because), "{because}: {told}");
+    }
 }
 
 fn options() -> pb::RestoreOptions {
@@ -196,6 +269,88 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
     }
     assert!(check_copy(&copy, &head, BackupRoot::make().id()).is_err());
     assert!(check_copy(&State::new(), &head, root.id()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_is_whole_in_order_and_what_its_head_says() {
+    let (folder, template, _) = places();
+    let file = folder.path().join("copy");
+    back_up(&template, &file).await;
+    let whole = || Sent::whole(&file);
+    let sent = whole();
+    let Brought { copy, root, backup } = sent.received(sent.parts()).await.ok().unwrap();
+    assert_eq!((copy.digest(), backup), (brought(&file).copy.digest(), BACKUP));
+    assert_eq!(root.id(), sent.root.id());
+
+    // Short, long, changed, in another order.
+    let mut short = sent.parts();
+    let last = short.pop().unwrap();
+    sent.is_refused(short, "it is not what its head says").await;
+    sent.is_refused(sent.parts()[..1].to_vec(), "it is not what its head says").await;
+    sent.is_refused([sent.parts(), vec![last]].concat(), "it is longer than").await;
+    let mut changed = whole();
+    *changed.copy.last_mut().unwrap() ^= 1;
+    changed.is_refused(changed.parts(), "cannot be used").await;
+    let mut moved = sent.parts();
+    moved.swap(1, 2);
+    sent.is_refused(moved, "cannot be used").await;
+    // The head alone says it.
+    let mut another = whole();
+    another.head.copy_digest = vec![1; 32].into();
+    let another = another.sealed(BackupWay::In);
+    another.is_refused(another.parts(), "it is not what its head says").await;
+    let mut longer = whole();
+    longer.head.copy_bytes += 1;
+    longer.is_refused(longer.parts(), "it is not what its head says").await;
+    longer.head.copy_bytes -= 2;
+    longer.is_refused(longer.parts(), "it is longer than its head says").await;
+    let mut of_another = whole();
+    of_another.head.revision += 1;
+    of_another.is_refused(of_another.parts(), "of something else than its head").await;
+
+    // Messages of another order, and a call that breaks.
+    let parts = sent.parts();
+    let disorder = "come in another order";
+    sent.is_refused(Vec::new(), disorder).await;
+    sent.is_refused(parts[1..].to_vec(), disorder).await;
+    sent.is_refused([&parts[..1], &parts[..]].concat(), disorder).await;
+    let again = Part::Options(options());
+    sent.is_refused([&parts[..2], &[again], &parts[2..]].concat(), disorder).await;
+    let begun = Ok(pb::RestoreRequest { part: Some(parts[0].clone()) });
+    let gone = Err(Status::unavailable("gone"));
+    let mut breaks = futures_util::stream::iter([begun, gone]);
+    let failure = receive(&mut breaks, &sent.secret).await.map(drop).unwrap_err();
+    assert_eq!(failure.message, "the backup was cut off");
+
+    // Its key is sealed for this call, and this way.
+    let back = whole().sealed(BackupWay::Out);
+    back.is_refused(back.parts(), "was not sealed for this call").await;
+    let mut of_another = whole();
+    of_another.head.copy_digest = vec![1; 32].into();
+    of_another.is_refused(of_another.parts(), "was not sealed for this call").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_version_made_is_named_so_before_anything_of_it_is_read() {
+    let (folder, template, _) = places();
+    let file = folder.path().join("copy");
+    back_up(&template, &file).await;
+    let later = "made by a later version";
+    let mut format = Sent::whole(&file);
+    format.head.format += 1;
+    format.is_refused(format.parts(), later).await;
+    format.is_refused(format.parts()[..1].to_vec(), later).await;
+    let mut level = Sent::whole(&file);
+    level.head.level = u32::from(LEVEL) + 1;
+    level.is_refused(level.parts(), later).await;
+    level.is_refused(level.parts()[..1].to_vec(), later).await;
+    // The first item is the head of the copy: an array, and the format in it.
+    let whole = Sent::whole(&file);
+    let mut copy = whole.copy.clone();
+    assert_eq!((copy[0], copy[5] >> 5), (0, 4));
+    copy[6] += 1;
+    let copy = whole.with_copy(copy);
+    copy.is_refused(copy.parts(), later).await;
 }
 
 #[test]
