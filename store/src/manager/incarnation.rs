@@ -33,9 +33,10 @@ use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
 use tokio::sync::watch;
 
 use super::serve::open_disk;
-use super::{ManagerError, Shared, read_text};
+use super::{Event, ManagerError, Shared, read_text};
 use crate::ca;
 use crate::disk::{Disk, SledDisk};
+use crate::front::Phase;
 use crate::keys::{Chain, KeyFile, Keyring, Unlocked, credentials};
 use crate::raft::{Left, LogKeys, SNAPSHOT_PREFIX, StartError, Survivor, read_survivor};
 use crate::service::now;
@@ -276,7 +277,8 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// If it could not be built; what was there stays.
+    /// If it could not be built; what was there stays. If it has begun all the same, this ends the
+    /// process, and the next start goes on.
     pub(super) fn begin_folder(
         &self,
         life: &Life<'_>,
@@ -300,8 +302,16 @@ impl Shared {
         let sealed = KeyFile::seal(life.owner, life.recipients, life.contents)?;
         KeyFile::new(folder, self.options.unlock_seed.clone()).write(&sealed)?;
         gate("begin the new life");
-        self.folder.rename(UNFINISHED_LIFE, NEXT)?;
-        Ok(take_over(&self.folder, gate)?)
+        let begun = self.folder.rename(UNFINISHED_LIFE, NEXT);
+        let begun = begun.and_then(|()| take_over(&self.folder, gate));
+        // It may have begun. Nothing else may begin here before a start has looked.
+        Ok(begun.inspect_err(|error| self.end(error.to_string()))?)
+    }
+
+    /// Ends the process for an error, and serves nothing more until it has ended.
+    pub(super) fn end(&self, reason: String) {
+        self.phase.send_replace(Phase::Stopping);
+        drop(self.events.send(Event::Fatal(reason)));
     }
 }
 

@@ -35,8 +35,9 @@ use tonic::Status;
 use super::found::first_recipients;
 use super::incarnation::{Gate, Life};
 use super::serve::{Running, Unsealed};
-use super::{ADDRESS, Event, Manager, Shared, listen, local_failure, own_uid};
+use super::{ADDRESS, Manager, Shared, listen, local_failure, own_uid};
 use crate::ca;
+use crate::front::Phase;
 use crate::front::grpc::{Incoming, Outgoing};
 use crate::keys::{Chain, wrap_anew};
 use crate::raft::{Left, Survivor};
@@ -44,6 +45,10 @@ use crate::service::{BACKUP_FORMAT, check_address, internal, now, parse_failure}
 
 /// How long the next piece of a backup may take: a person may be asked for a passphrase meanwhile.
 const PIECE_WITHIN: Duration = Duration::from_secs(300);
+
+/// What to do after an error that came when the restored cluster may have begun.
+const MAY_BE_RESTORED: &str = "the cluster may be restored: start this manager again, and look at \
+                               `secretctl cluster status`";
 
 /// A copy that was checked whole, and what opens it.
 struct Brought {
@@ -94,6 +99,8 @@ impl Manager {
         let listening = listener.local_addr().map_err(|error| internal(&error))?;
         let address = shared.advertised(&options.advertise_address, listening)?;
         check_address(&address)?;
+        let cluster = brought.copy.cluster().ok_or_else(|| damaged("there is no cluster in it"))?;
+        let ca_digest = cluster.authority.digest.0.to_vec();
         shared.clear_unfinished().map_err(local_failure)?;
         let (building, to) = (self.clone(), address.clone());
         let built = tokio::task::spawn_blocking(move || {
@@ -102,14 +109,11 @@ impl Manager {
         let unsealed = built.await.map_err(|error| internal(&error))??;
         let Disk { realm, incarnation, member } = unsealed.owner.disk;
         let node_id = unsealed.owner.node_id;
-        let ca = unsealed.chain.authorities.trusted.last();
-        let ca = ca.ok_or_else(|| damaged("it has no CA"))?;
-        let ca = certificate::public_key_of(ca).map_err(|e| internal(&e))?;
         match Running::start(self.clone(), unsealed, listener).await {
             Ok(started) => drop(running.insert(started)),
             Err(error) => {
                 // It is restored all the same: the next start serves it.
-                drop(shared.events.send(Event::Fatal(error.to_string())));
+                shared.end(error.to_string());
                 return Err(
                     local_failure(error).hint("the cluster was restored; start this manager again")
                 );
@@ -125,7 +129,7 @@ impl Manager {
             node_id: node_id.to_string(),
             member: member.0,
             address,
-            ca_digest: seal::digest_of(&ca).to_vec().into(),
+            ca_digest: ca_digest.into(),
         })
     }
 }
@@ -351,7 +355,11 @@ impl Shared {
         let left = Left { member: me, address, node_id: node_id.as_str() };
         let survivor = Survivor::of_copy(copy);
         let begin = |disk, keys| survivor.begin(disk, keys, &left, restore);
-        self.begin_folder(&life, begin, gate).map_err(local_failure)?;
+        self.begin_folder(&life, begin, gate).map_err(|error| {
+            let is_stopping = matches!(*self.phase.borrow(), Phase::Stopping);
+            let failure = local_failure(error);
+            if is_stopping { failure.hint(MAY_BE_RESTORED) } else { failure }
+        })?;
         let address = address.to_owned();
         Ok(Unsealed { owner, recipients, contents, by, brought: None, chain, own, address })
     }

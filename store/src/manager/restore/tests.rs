@@ -10,6 +10,7 @@ use sys::file::{Folder, PRIVATE_FILE_MODE};
 
 use pb::restore_request::Part;
 
+use super::super::Event;
 use super::super::incarnation::tests::{FOLDER, STEP, gate, manager, places, unlocked};
 use super::super::incarnation::{self, NEXT, UNFINISHED_LIFE, read_all};
 use super::*;
@@ -224,6 +225,35 @@ async fn a_restore_that_is_cut_short_anywhere_left_nothing_or_the_cluster() {
     let empty = restored.iter().filter(|restored| !**restored).count();
     assert_eq!(empty, begun.unwrap() - 1, "{restored:?}");
     assert!(empty > 5 && restored.len() > empty + 5, "{restored:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_once_it_may_have_begun_ends_the_process_and_one_before_leaves_it_empty() {
+    let (folder, template, data) = places();
+    let copy = folder.path().join("copy");
+    back_up(&template, &copy).await;
+    let mut manager = manager(&data);
+    let (events, mut happened) = tokio::sync::mpsc::unbounded_channel();
+    Arc::get_mut(&mut manager.0).unwrap().events = events;
+    let fails_at = |step: &'static str, without: &'static str| {
+        let gate = |now: &'static str| {
+            if now == step {
+                std::fs::remove_dir_all(data.join(without)).unwrap();
+            }
+        };
+        let built = manager.0.build_restored(&options(), brought(&copy), "127.0.0.1:1", &gate);
+        built.map(drop).unwrap_err()
+    };
+    fails_at("write the note", UNFINISHED_LIFE);
+    manager.0.must_be_empty().unwrap();
+    assert!(happened.try_recv().is_err());
+    let failure = fails_at("begin the new life", UNFINISHED_LIFE);
+    assert!(failure.hints.contains(&MAY_BE_RESTORED.to_owned()), "{failure:?}");
+    assert!(matches!(happened.try_recv(), Ok(Event::Fatal(_))));
+    manager.0.phase.send_replace(Phase::Empty);
+    fails_at("take a file over", NEXT);
+    assert!(manager.0.must_be_empty().is_err(), "no cluster is founded that the next start ends");
+    assert!(matches!(happened.try_recv(), Ok(Event::Fatal(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
