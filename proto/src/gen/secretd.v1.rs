@@ -413,6 +413,9 @@ pub struct BackupHead {
     /// in a call only
     #[prost(bytes = "bytes", tag = "14")]
     pub sealed_root_key: ::prost::bytes::Bytes,
+    /// SHA-256 of the CA's public key
+    #[prost(bytes = "bytes", tag = "15")]
+    pub ca_digest: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

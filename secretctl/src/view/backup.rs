@@ -61,6 +61,7 @@ pub(crate) struct BackupMade {
     /// Of the copy of the state; the file has a little more.
     pub(crate) bytes: u64,
     pub(crate) secrets: u64,
+    pub(crate) ca_digest: Option<String>,
 }
 
 /// What a backup's file says of itself, once it was read to its end.
@@ -75,6 +76,7 @@ pub(crate) struct BackupChecked {
     pub(crate) secrets: u64,
     /// Of the manager that made it.
     pub(crate) version: String,
+    pub(crate) ca_digest: Option<String>,
 }
 
 /// A secret that was removed, and the backups that may still hold it.

@@ -78,6 +78,7 @@ impl World {
             version: "0.1.0".into(),
             encapsulation: encapsulation.as_bytes().clone(),
             sealed_root_key: sealed.as_bytes().clone(),
+            ca_digest: vec![2; 32].into(),
         };
         let piece = |piece| Ok(pb::BackupPiece { piece: Some(piece) });
         let mut pieces = vec![piece(pb::backup_piece::Piece::Head(head))];

@@ -177,6 +177,8 @@ fn a_key_is_a_line_before_what_came_of_it() {
         let ran = place.run(command, PASSPHRASE);
         assert_eq!((ran.status, ran.stdout.lines().count()), (0, 2), "{ran:?}");
         assert_shown(&fake, &ran);
+        let ca = format!("with the CA {}", "02".repeat(32));
+        assert!(command == INIT || ran.stderr.contains(&ca), "{}", ran.stderr);
 
         let (place, fake, _serving) = empty_manager();
         let ran = place.run(&[&["--json"], command].concat(), PASSPHRASE);

@@ -231,6 +231,11 @@ fn check_copy(copy: &State, head: &pb::BackupHead, root: KeyId) -> Result<(), Fa
     if !is_it {
         return Err(damaged("the copy is of something else than its head says"));
     }
+    let ca = certificate::public_key_of(&cluster.authority.certificate.0);
+    let digest = ca.map(|key| seal::digest_of(&key)).map_err(|_| damaged("it has no CA"))?;
+    if head.ca_digest[..] != digest || cluster.authority.digest.0 != digest {
+        return Err(damaged("its CA is another one than its head says"));
+    }
     if cluster.active_root != root || copy.roots_in_use() != [root] {
         return Err(damaged("something in it is under another root key"));
     }
@@ -266,6 +271,10 @@ fn make_for(
     let what = ca::For { realm, incarnation, subject, public_key: &pair.public, now: at };
     let issued = ca::sign(&authority.certificate.0, &ca_key, what);
     let issued = issued.map_err(|error| internal(&error))?;
+    // Its digest is known to people, and its certificate is no secret: who has its key is the CA.
+    if !certificate::is_signed_by(&issued.der, &authority.certificate.0) {
+        return Err(damaged("it does not have the key of its CA"));
+    }
     let authorities = ca::authorities(copy).ok_or_else(|| damaged("it has no CA"))?;
     let chain = Chain { leaf: issued.der.clone(), authorities };
     let own = OwnCertificate::of(chain.leaf.clone(), &chain.authorities, &pair.private)

@@ -133,6 +133,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").into(),
             encapsulation: encapsulation.as_bytes().clone(),
             sealed_root_key: sealed.as_bytes().clone(),
+            ca_digest: cluster.authority.digest.0.to_vec().into(),
         };
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         // Where there is no room yet the head would not wait: it is the first.

@@ -263,6 +263,7 @@ fn tell(session: &Session, head: &pb::BackupHead, name: &Path) -> Result<(), Err
             file: name.display().to_string(),
             bytes: head.copy_bytes,
             secrets: head.secrets,
+            ca_digest: view::some_hex(&head.ca_digest),
         });
     }
     let secrets = counted(usize::try_from(head.secrets).unwrap_or(usize::MAX), "secret");
@@ -272,6 +273,11 @@ fn tell(session: &Session, head: &pb::BackupHead, name: &Path) -> Result<(), Err
         printer.data(&id)?;
         printer.progress(&format!("{} is a backup with {secrets}", name.display()));
     }
+    printer.progress(&format!("its CA is {}", hex::encode(&head.ca_digest)));
+    printer.hint(
+        "note its id and its CA where nobody who can write to the file can: a restore is compared \
+         with them",
+    );
     printer.hint(
         "whoever opens it has every secret of the cluster, and its CA: keep what opens it \
          elsewhere; docs/operations/backup.md",
@@ -334,11 +340,13 @@ fn check(session: &Session, args: &BackupCheckArgs) -> Result<(), Error> {
             bytes: head.copy_bytes,
             secrets: head.secrets,
             version: head.version.clone(),
+            ca_digest: view::some_hex(&head.ca_digest),
         });
     }
     let mut card = Card::new(&opened.id());
     card.line("realm", hex::encode(&head.realm));
     card.line("incarnation", head.incarnation.to_string());
+    card.line("CA", hex::encode(&head.ca_digest));
     card.line("taken", view::at(head.taken_at).unwrap_or_default());
     card.line("revision", head.revision.to_string());
     card.line("secrets", head.secrets.to_string());

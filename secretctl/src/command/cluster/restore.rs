@@ -201,12 +201,13 @@ fn tell(
     session.printer.data(&view.node_id)?;
     session.printer.progress(&format!(
         "this machine is manager {} of the cluster {}, restored from backup {}, at {}, in \
-         incarnation {}",
+         incarnation {}, with the CA {}",
         view.member,
         hex::encode(&restored.realm),
         view.backup,
         view.address,
-        view.incarnation
+        view.incarnation,
+        hex::encode(&restored.ca_digest)
     ));
     session.printer.hint(
         "admit managers with `secretctl cluster join-token manager`; what was made, evicted or \

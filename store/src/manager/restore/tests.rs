@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
 use proto::pb;
+use proto::pb::restore_request::Part;
+use state::WrapPlace;
+use state::object::Cluster;
 use sys::file::{Folder, PRIVATE_FILE_MODE};
-
-use pb::restore_request::Part;
 
 use super::super::Event;
 use super::super::incarnation::tests::{FOLDER, STEP, gate, manager, places, unlocked};
@@ -86,6 +87,7 @@ impl Sent {
             copy_bytes: copy.len() as u64,
             copy_digest: seal::digest_of(&copy).to_vec().into(),
             root_key_id: root.id().as_bytes().to_vec().into(),
+            ca_digest: cluster.authority.digest.0.to_vec().into(),
             ..pb::BackupHead::default()
         };
         Self { secret: BackupSecretKey::make(), root, copy, head }.sealed(BackupWay::In)
@@ -271,6 +273,18 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
     let another_root = Brought { root: BackupRoot::make(), ..brought(&copy) };
     let failure = refused(&options(), another_root);
     assert!(failure.because.unwrap().contains("does not open with its root key"));
+    // Anybody can take the certificate of a CA; its key they do not have.
+    let Brought { copy: mut posing, root, backup } = brought(&copy);
+    let another = certificate::make_key_pair().unwrap().private;
+    let wrap = &mut |place: WrapPlace<'_>| match place {
+        WrapPlace::Authority(Cluster { realm, authority, .. }) => {
+            Ok::<_, ()>(root.root().wrap_ca_key(*realm, &authority.digest.0, &another))
+        }
+        WrapPlace::Secret { .. } => panic!("there is no secret"),
+    };
+    posing.wrap_all_anew(root.id(), wrap).unwrap();
+    let failure = refused(&options(), Brought { copy: posing, root, backup });
+    assert!(failure.because.unwrap().contains("does not have the key of its CA"));
     let again = pb::RestoreOptions { incarnation: 1, ..options() };
     let failure = refused(&again, brought(&copy));
     assert!(failure.message.contains("is not above that of the backup"), "{failure:?}");
@@ -285,6 +299,7 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
         incarnation: 1,
         revision: copy.index(),
         taken_at: copy.now().0,
+        ca_digest: cluster.authority.digest.0.to_vec().into(),
         ..pb::BackupHead::default()
     };
     check_copy(&copy, &head, root.id()).unwrap();
@@ -293,6 +308,8 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
         pb::BackupHead { incarnation: 2, ..head.clone() },
         pb::BackupHead { revision: 1, ..head.clone() },
         pb::BackupHead { taken_at: 1, ..head.clone() },
+        pb::BackupHead { ca_digest: vec![1; 32].into(), ..head.clone() },
+        pb::BackupHead { ca_digest: Vec::new().into(), ..head.clone() },
     ];
     for other in others {
         assert!(check_copy(&copy, &other, root.id()).is_err(), "{other:?}");
@@ -337,6 +354,14 @@ async fn what_comes_in_is_whole_in_order_and_what_its_head_says() {
     let mut of_another = whole();
     of_another.head.revision += 1;
     of_another.is_refused(of_another.parts(), "of something else than its head").await;
+
+    let of_another = whole();
+    let digest = of_another.head.ca_digest.to_vec();
+    let mut copy = of_another.copy.clone();
+    let at = copy.windows(32).position(|bytes| bytes == digest).unwrap();
+    copy[at] ^= 1;
+    let of_another = of_another.with_copy(copy);
+    of_another.is_refused(of_another.parts(), "its CA is another one").await;
 
     // Messages of another order, and a call that breaks.
     let parts = sent.parts();
