@@ -15,7 +15,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat,
+};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -135,6 +137,11 @@ impl FileError {
     /// Whether the file was simply not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether something has the name already.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
     }
 }
 
@@ -365,6 +372,25 @@ impl Folder {
         self.sync()
     }
 
+    /// Renames a file within the folder, durably, unless something has the name already.
+    pub fn rename_new(&self, from: &str, to: &str) -> Result<(), FileError> {
+        let renamed =
+            rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE);
+        match renamed {
+            // A filesystem that cannot (rename(2)): most of those have links.
+            Err(Errno::INVAL | Errno::NOSYS) => self.link_new(from, to)?,
+            renamed => renamed.map_err(failed(Operation::Rename, &self.path.join(from)))?,
+        }
+        self.sync()
+    }
+
+    /// Gives a file another name, which nothing may have, and takes the first one away.
+    fn link_new(&self, from: &str, to: &str) -> Result<(), FileError> {
+        rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty())
+            .map_err(failed(Operation::Rename, &self.path.join(from)))?;
+        self.remove_if_there(from)
+    }
+
     /// Renames a file within the folder, at once for everybody but not durably: for what a crash
     /// may undo.
     pub fn rename_unsynced(&self, from: &str, to: &str) -> Result<(), FileError> {
@@ -584,6 +610,24 @@ mod tests {
         assert_eq!(folder.read("key", 3).unwrap(), b"new");
         assert_eq!(folder.private_folder("more").unwrap().read("x", 1).unwrap(), b"x");
         assert!(other.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_new_name_is_given_to_one_file_only() {
+        let (_temp, folder) = private();
+        for name in ["renamed", "linked"] {
+            let give = |from| match name {
+                "renamed" => folder.rename_new(from, name),
+                _ => folder.link_new(from, name),
+            };
+            folder.replace("first", 0o600, b"1").unwrap();
+            give("first").unwrap();
+            folder.replace("second", 0o600, b"2").unwrap();
+            assert!(give("second").unwrap_err().is_taken());
+            assert_eq!(folder.read(name, 1).unwrap(), b"1");
+            assert_eq!(folder.read("second", 1).unwrap(), b"2");
+            assert!(folder.read("first", 1).unwrap_err().is_not_found());
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ impl World {
         &mut self,
         request: pb::BackUpRequest,
     ) -> Vec<Result<pb::BackupPiece, tonic::Status>> {
+        if let Some(path) = &self.written_meanwhile {
+            std::fs::write(path, "precious").unwrap();
+        }
         let (root, copy) = (BackupRoot::make(), copy());
         let digest = seal::digest_of(&copy);
         let id = [u8::try_from(self.backups.len() + 1).unwrap(); 16];
@@ -207,4 +210,12 @@ fn a_backup_replaces_nothing() {
     assert!(ran.stderr.contains("error: b.age is there"), "{}", ran.stderr);
     assert_eq!(std::fs::read(place.path().join("b.age")).unwrap(), b"precious");
     assert!(fake.world().backups.is_empty(), "none was asked for");
+    // Nor one that comes while it is taken.
+    fake.world().written_meanwhile = Some(place.path().join("c.age"));
+    let ran = backed_up(&place, &["--passphrase", "c.age"], PASSPHRASE);
+    assert_eq!((ran.status, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("error: c.age is there"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it was recorded all the same"), "{}", ran.stderr);
+    assert_eq!(std::fs::read(place.path().join("c.age")).unwrap(), b"precious");
+    assert_eq!(names(&place), ["b.age", "c.age"]);
 }

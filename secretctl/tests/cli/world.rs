@@ -77,6 +77,8 @@ pub(crate) struct World {
     /// What was removed, oldest first.
     pub(crate) removed: Vec<pb::RemovedSecret>,
     pub(crate) backups: Vec<pb::BackupInfo>,
+    /// A file that somebody else writes while a backup is taken.
+    pub(crate) written_meanwhile: Option<std::path::PathBuf>,
     pub(crate) backup_fault: Option<crate::backups::BackupFault>,
     /// Log key rotations that were asked for, and the last one of each member.
     pub(crate) rotation: u64,
@@ -274,6 +276,7 @@ impl World {
             output: Vec::new(),
             audit: Vec::new(),
             backups: Vec::new(),
+            written_meanwhile: None,
             backup_fault: None,
             removed: Vec::new(),
             rotation: 0,

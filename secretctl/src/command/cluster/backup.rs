@@ -5,7 +5,7 @@
 //! into an age file. Not here: the two formats (`backup_file`, `age_file`).
 //!
 //! Invariant: under the name that was asked for there is a whole backup or nothing: it is written
-//! beside, made durable, and renamed.
+//! beside, made durable, and renamed; nothing that has the name, whenever it came, is replaced.
 
 pub(super) mod open;
 
@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use link::Failure;
 use proto::convert::bytes_16;
 use proto::id::{BackupId, Incarnation, KeyId, Realm};
 use proto::sealed::{Encapsulation, WrappedKey};
@@ -99,6 +100,12 @@ impl Drop for Unfinished {
     }
 }
 
+fn is_there(path: &Path) -> Failure {
+    Error::failed(Kind::Exists, format!("{} is there", path.display()))
+        .because("a backup replaces no file")
+        .hint("give another name, or move that one away")
+}
+
 fn unwritten(error: &FileError, path: &Path) -> Error {
     Error::failed(Kind::Precondition, format!("cannot write {}", path.display()))
         .because(chain(error))
@@ -125,10 +132,7 @@ impl Target {
             Error::Usage(failure.hint("give the backup's file a name"))
         })?;
         if path.symlink_metadata().is_ok() {
-            return Err(Error::failed(Kind::Exists, format!("{} is there", path.display()))
-                .because("a backup replaces no file")
-                .hint("give another name, or move that one away")
-                .into());
+            return Err(is_there(path).into());
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = Folder::open(parent.unwrap_or_else(|| Path::new(".")));
@@ -158,7 +162,7 @@ impl Target {
         if let Some(file) = file.take() {
             file.sync_all().map_err(|error| folder.write_failed(beside, error))?;
         }
-        folder.rename(beside, name)
+        folder.rename_new(beside, name)
     }
 }
 
@@ -214,7 +218,14 @@ async fn take(
     passing.end().map_err(|error| not_whole(&error))?;
     let written = file.finish().and_then(|mut file| file.flush());
     written.map_err(|error| not_written(&error))?;
-    target.finish().map_err(|error| unwritten(&error, name))?;
+    target.finish().map_err(|error| {
+        if !error.is_taken() {
+            return unwritten(&error, name);
+        }
+        is_there(name)
+            .hint("it was recorded all the same: `secretctl cluster backup ls`, `… forget`")
+            .into()
+    })?;
     tell(session, &head, name)
 }
 
@@ -225,7 +236,7 @@ async fn next(
         let failure = Error::failed(Kind::Timeout, "the manager stopped sending the backup");
         Error::from(failure.hint("there is no file under the name that was asked for; try again"))
     })?;
-    let piece = piece.map_err(link::Failure::from)?;
+    let piece = piece.map_err(Failure::from)?;
     Ok(piece.and_then(|piece| piece.piece))
 }
 
