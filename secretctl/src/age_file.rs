@@ -237,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_asks_for_too_much_work_is_refused_before_any_is_done() {
+        let file = sealed(Lock::under(b"correct horse battery").unwrap());
+        let own = format!(" {WORK_FACTOR}\n").into_bytes();
+        let at = file.windows(own.len()).position(|bytes| bytes == own).unwrap();
+        let more = format!(" {}\n", WORK_FACTOR_MAX + 1).into_bytes();
+        let asking = [&file[..at], &more, &file[at + own.len()..]].concat();
+        let opener = Opener::passphrase(b"correct horse battery").unwrap();
+        assert_eq!(opened(&asking, opener), Err(NotOpened::TooMuchWork));
+    }
+
+    #[test]
     fn what_is_no_recipient_and_no_identity_is_named() {
         let failure = Lock::to(&["age1nobody".into()]).err().unwrap();
         assert!(failure.message.contains("age1nobody"), "{failure:?}");

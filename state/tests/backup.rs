@@ -7,7 +7,7 @@ use proto::identity::Role;
 use proto::limits::BACKUPS_MAX;
 use proto::sealed::WrappedKey;
 use state::command::{Command, CreateToken};
-use state::object::Digest;
+use state::object::{Blob, Digest, SlotRecipient};
 use state::{BootCommand, PeerPolicy, Refusal, SnapshotReader, State, WrapPlace, wrap_digest};
 
 use crate::world::*;
@@ -115,6 +115,11 @@ fn as_many_as_the_bound_are_named_and_older_ones_counted() {
 
 /// The copy that goes into a backup, wrapped anew under a root key.
 pub(crate) fn copy_under(state: &State, root: KeyId) -> State {
+    copy_said_to_be_under(state, root, root)
+}
+
+/// One whose active root key is another than that of the wraps.
+pub(crate) fn copy_said_to_be_under(state: &State, active: KeyId, root: KeyId) -> State {
     let mut copy = state.for_backup();
     let wrap = &mut |place: WrapPlace<'_>| {
         let length = match place {
@@ -123,7 +128,7 @@ pub(crate) fn copy_under(state: &State, root: KeyId) -> State {
         };
         Ok::<_, Infallible>(WrappedKey::new(sealed(root, 5, length)).unwrap())
     };
-    copy.wrap_all_anew(root, wrap).unwrap();
+    copy.wrap_all_anew(active, wrap).unwrap();
     copy
 }
 
@@ -142,6 +147,19 @@ fn the_copy_has_every_wrap_anew_and_nothing_that_a_restored_cluster_makes_itself
     world.did(BootCommand::SetPolicy { policy: PeerPolicy::Auto });
     let made_of = Box::new(new_generation(3));
     world.did(BootCommand::Stage { member: MemberId(1), held: None, made_of, replaces: None });
+    let recipients = vec![SlotRecipient {
+        kind: "unlock-key".into(),
+        member: None,
+        public_key: Blob(vec![6; 34].into()),
+        parameters: Blob(vec![7; 24].into()),
+    }];
+    let generation = world.state.cluster().unwrap().recipients_generation;
+    world.did(Command::SetRecipients { generation, recipients });
+    let id = KeyId::from_bytes([70; 16]);
+    world.did(Command::AnnounceRoot { id, member: MemberId(1), replaces: None });
+    let mut asked = world.envelope(Command::SetQuota { payload_bytes: 90_000 });
+    asked.request = Some(world.mark(1));
+    world.apply(asked).outcome.unwrap();
     let before = world.state.digest();
     let old = world.state.wrap_of_secret(secret, Version(1)).map(wrap_digest);
     let copy = copy_under(&world.state, BACKUP_ROOT);
@@ -152,10 +170,21 @@ fn the_copy_has_every_wrap_anew_and_nothing_that_a_restored_cluster_makes_itself
     assert_eq!(copy.wraps_under(BACKUP_ROOT), 3, "two secrets and the CA's key");
     assert_eq!(copy.cluster().unwrap().active_root, BACKUP_ROOT);
     assert_ne!(copy.wrap_of_secret(secret, Version(1)).map(wrap_digest), old);
+    // Tokens, payload ids that were seen, answers for retries: see `snapshot::kind`.
+    let left_out = |state: &State| {
+        let kinds = [7, 13, 14].into_iter();
+        let is_in = |kind: &u8| objects(state).iter().any(|item| item[0] == *kind);
+        kinds.filter(is_in).collect::<Vec<_>>()
+    };
+    assert_eq!((left_out(&world.state), left_out(&copy)), (vec![7, 13, 14], vec![]));
+    let of_slots = |state: &State| {
+        let cluster = state.cluster().unwrap();
+        [!cluster.recipients.is_empty(), cluster.slots.is_some(), cluster.announced_root.is_some()]
+    };
+    assert_eq!((of_slots(&world.state), of_slots(&copy)), ([true; 3], [false; 3]));
     assert!(copy.boot().generations().next().is_none());
     assert!(copy.tokens().is_empty());
     assert!(copy.cluster().unwrap().transit_keys.is_empty());
-    assert!(copy.cluster().unwrap().recipients.is_empty());
     assert_eq!(copy.secrets().len(), 2);
     let payload = |state: &State| {
         state.secret(secret).unwrap().versions[&Version(1)].payload.ciphertext.clone()

@@ -8,7 +8,7 @@ use state::command::{Command, LEVEL};
 use state::object::{Blob, Digest, MemberState, OperatorRole, SlotRecipient, TransitKey};
 use state::{Refusal, RestoreCluster, Standing, State, apply};
 
-use crate::backup::copy_under;
+use crate::backup::{copy_said_to_be_under, copy_under};
 use crate::world::*;
 
 const NEW_ROOT: KeyId = KeyId::from_bytes([90; 16]);
@@ -164,6 +164,55 @@ fn rotations_that_were_under_way_are_over() {
 }
 
 #[test]
+fn what_needs_no_more_than_new_log_keys_is_gone_and_what_was_to_follow_is_forgotten() {
+    let (mut world, ..) = lived_in();
+    let removed = world.create_secret(2, "removed");
+    world.did(Command::RemoveSecret { id: removed, forget_previous: false, shred: None });
+    let transit = world.state.cluster().unwrap().transit_keys[&TRANSIT].clone();
+    world.did(Command::AddTransitKey { id: KeyId::from_bytes([71; 16]), key: transit });
+    world.did(Command::RetireTransitKey { id: TRANSIT });
+    world.did(Command::RotateLogKeys);
+    // Another one is to follow that, since a slot is taken away.
+    for n in [1, 2] {
+        let generation = world.state.cluster().unwrap().recipients_generation;
+        let mut recipients = restore(&world.state, 2).recipients;
+        recipients[0].public_key = Blob(vec![n; 34].into());
+        world.did(Command::SetRecipients { generation, recipients });
+    }
+    assert!(world.state.log_keys().next_since.is_some());
+    let shredded = |state: &State| state.shredding().of(removed).unwrap().1.shredded.is_some();
+    assert!(!shredded(&world.state));
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let state = restored(&world, copy.clone(), restore(&copy, 2));
+    assert!(shredded(&state), "its only manager has a log key of its own");
+    let wanted = |state: &State| (state.log_keys().wanted, state.log_keys().next_since);
+    assert_eq!(wanted(&state), (wanted(&world.state).0, None), "none is to follow");
+}
+
+#[test]
+fn tokens_and_announced_keys_of_before_are_void_though_a_copy_has_them() {
+    let (mut world, ..) = lived_in();
+    // A copy that this version would not have made.
+    let mut copy = copy_under(&world.state, NEW_ROOT);
+    let token = state::command::CreateToken {
+        id: proto::id::TokenId::from_entropy([7; 17]),
+        role: proto::identity::Role::Agent,
+        hash: Digest([7; 32]),
+        expires_at: Timestamp(1_000_000),
+        uses: 2,
+    };
+    let id = KeyId::from_bytes([70; 16]);
+    let announce = Command::AnnounceRoot { id, member: MemberId(1), replaces: None };
+    for command in [Command::CreateToken(token), announce] {
+        let (envelope, index) = (world.envelope(command), copy.index() + 1);
+        apply(&mut copy, index, envelope).unwrap().outcome.unwrap();
+    }
+    let state = restored(&world, copy.clone(), restore(&copy, 2));
+    assert!(state.tokens().is_empty());
+    assert!(state.cluster().unwrap().announced_root.is_none());
+}
+
+#[test]
 fn the_machine_of_a_node_that_is_known_stays_that_node() {
     let (world, ..) = lived_in();
     let copy = copy_under(&world.state, NEW_ROOT);
@@ -185,6 +234,12 @@ fn the_machine_of_a_node_that_is_known_stays_that_node() {
     let hostname = world.state.node(node_id(1)).unwrap().hostname.clone();
     let taken = RestoreCluster { hostname, ..restore(&copy, 2) };
     assert!(matches!(refused(&copy, taken), Refusal::Precondition { .. }));
+    let renamed = RestoreCluster {
+        node_id: node_id(1),
+        certificate: certificate(Subject::Manager(node_id(1), member)),
+        ..restore(&copy, 2)
+    };
+    assert!(matches!(refused(&copy, renamed), Refusal::Precondition { .. }));
 }
 
 #[test]
@@ -244,13 +299,27 @@ fn only_a_backup_is_restored_and_only_into_a_later_life() {
         refused(&world.state, restore(&world.state, 2)),
         Refusal::Precondition { .. }
     ));
-    let still_wrapped = copy_under(&world.state, ROOT);
-    assert_eq!(refused(&still_wrapped, restore(&copy, 2)), Refusal::WrongRoot);
+    // All of it is under the new root key, and it says so.
+    for still_wrapped in [
+        copy_under(&world.state, ROOT),
+        copy_said_to_be_under(&world.state, NEW_ROOT, ROOT),
+        copy_said_to_be_under(&world.state, ROOT, NEW_ROOT),
+    ] {
+        assert_eq!(refused(&still_wrapped, restore(&copy, 2)), Refusal::WrongRoot);
+    }
+    let mut old_transit = restore(&copy, 2);
+    old_transit.transit.wrapped_key = WrappedKey::new(sealed(ROOT, 4, 32)).unwrap();
+    assert_eq!(refused(&copy, old_transit), Refusal::WrongRoot);
     let another = RestoreCluster {
         certificate: certificate(Subject::Manager(node_id(201), MemberId(1))),
         ..restore(&copy, 2)
     };
     assert!(matches!(refused(&copy, another), Refusal::Precondition { .. }));
-    let of_tomorrow = RestoreCluster { revision: Revision(10_000), ..restore(&copy, 2) };
-    assert!(matches!(refused(&copy, of_tomorrow), Refusal::Precondition { .. }));
+    let later = copy.now().after_ms(1_000_000);
+    for of_tomorrow in [
+        RestoreCluster { revision: Revision(10_000), ..restore(&copy, 2) },
+        RestoreCluster { taken_at: later, ..restore(&copy, 2) },
+    ] {
+        assert!(matches!(refused(&copy, of_tomorrow), Refusal::Precondition { .. }));
+    }
 }
