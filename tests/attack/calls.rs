@@ -194,7 +194,7 @@ pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &m
             request_key: key()
         });
         "Control.ReadUnlockKey": read_unlock_key(pb::ReadUnlockKeyRequest {
-            request_key: key(), public_key: vec![1; 34].into()
+            public_key: vec![1; 34].into()
         });
         "Control.UpdatePeers": update_peers(pb::UpdatePeersRequest {
             request_key: key(), policy: pb::PeerPolicy::Auto.into()

@@ -21,5 +21,6 @@ mod expired;
 mod former_ca;
 mod neighbours;
 mod partition;
+mod read_back;
 mod renewal;
 mod session;

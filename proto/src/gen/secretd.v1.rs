@@ -1390,10 +1390,9 @@ pub struct ForgetUnlockKeyResponse {
     #[prost(uint64, tag = "1")]
     pub log_key_epoch: u64,
 }
+/// No request key: asked again, it is another reading.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadUnlockKeyRequest {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub request_key: ::prost::bytes::Bytes,
     /// KEM id (2 bytes, big endian), public key: made for this call
     #[prost(bytes = "bytes", tag = "2")]
     pub public_key: ::prost::bytes::Bytes,

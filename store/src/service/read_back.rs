@@ -4,7 +4,7 @@
 //! pair of the caller's. In between it is here for a moment, in memory that is wiped. Not here: that
 //! it goes with its slot (state), making and showing it (secretctl).
 //!
-//! Invariant: a reading is in the log, and so in the audit, before the key is sealed to anybody.
+//! Invariant: each reading is in the log, and so in the audit, before the key is sealed to anybody.
 
 use link::Failure;
 use proto::identity::Caller;
@@ -90,13 +90,13 @@ impl Service {
         request: pb::ReadUnlockKeyRequest,
     ) -> Result<pb::ReadUnlockKeyResponse, Failure> {
         self.barrier().await?;
-        let mark = mark(&caller, &request.request_key, &request)?;
         let public_key = ReadBackPublicKey::parse(request.public_key)
             .map_err(|_| Failure::new(Kind::Invalid, "the key to seal to is not one"))?;
         let kept = |cluster: &state::object::Cluster| cluster.kept_unlock_key.clone();
         let asked = kept(&*self.cluster()?).ok_or_else(not_kept)?;
         let command = ReadBackCommand::Read { public_key: asked.public_key.clone() };
-        self.propose(caller, Some(mark), command.into()).await?;
+        // Without a mark: a request that comes again is another reading, and another record.
+        self.propose(caller, None, command.into()).await?;
         // As it is now: the root key may have been rotated meanwhile.
         let cluster = self.cluster()?;
         let kept = kept(&cluster).filter(|kept| kept.public_key == asked.public_key);

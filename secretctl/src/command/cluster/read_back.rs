@@ -92,10 +92,7 @@ pub(super) async fn update(
 pub(super) async fn show(session: &Session, connection: &Connection) -> Result<(), Error> {
     let sender = sender(connection).await?;
     let secret = ReadBackSecretKey::make();
-    let request = pb::ReadUnlockKeyRequest {
-        request_key: request_key(),
-        public_key: secret.public().as_bytes().clone(),
-    };
+    let request = pb::ReadUnlockKeyRequest { public_key: secret.public().as_bytes().clone() };
     let answer = ask!(connection, control.read_unlock_key(request))?;
     let wrong = || {
         Error::failed(Kind::Internal, "the unlock key that the manager sent does not open")
