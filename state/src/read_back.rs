@@ -4,8 +4,9 @@
 //! operators has it. Not here: cryptography (seal), who may read it (store).
 //!
 //! Invariants: what is kept is the unlock key that key files are sealed to now; when that is replaced
-//! or removed, it goes in the same entry; each reading is an entry of its own, before anything is
-//! handed out.
+//! or removed, it goes in the same entry; none is taken in while log keys or the root key rotate, so
+//! that it lies under no key that the one before opens; each reading is an entry of its own, before
+//! anything is handed out.
 
 use minicbor::{Decode, Encode};
 use proto::sealed::WrappedKey;

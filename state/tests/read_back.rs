@@ -1,11 +1,12 @@
 //! An unlock key that is kept: which, for how long, and who may be handed it.
 
-use proto::id::KeyId;
+use proto::id::{KeyId, MemberId};
 use proto::sealed::WrappedKey;
 use state::command::Command;
 use state::object::{Blob, SlotRecipient};
 use state::{KeptUnlockKey, ReadBackCommand, Refusal};
 
+use crate::log_keys::word;
 use crate::world::*;
 
 fn slot(kind: &str, n: u8) -> SlotRecipient {
@@ -27,6 +28,14 @@ fn kept(n: u8, root: KeyId) -> KeptUnlockKey {
 fn set(world: &mut World, recipients: Vec<SlotRecipient>) {
     let generation = world.state.cluster().unwrap().recipients_generation;
     world.did(Command::SetRecipients { generation, recipients });
+}
+
+/// Every manager has the log key that is wanted.
+fn rotated(world: &mut World) {
+    let epoch = world.state.log_keys().wanted;
+    for member in world.state.log_keys_pending() {
+        world.did(word(member, epoch, u8::try_from(10 * epoch).unwrap()));
+    }
 }
 
 fn run(world: &mut World, command: ReadBackCommand) -> Result<(), Refusal> {
@@ -70,6 +79,41 @@ fn it_goes_with_its_slot_and_stays_while_others_change() {
     assert!(is_kept(&world));
     set(&mut world, vec![slot("unlock-key", 5), slot("passphrase", 4)]);
     assert!(!is_kept(&world), "another key is in use");
+}
+
+/// Whoever has the unlock key of before opens key files of before, and in those are the keys that the
+/// log is under until it rotated.
+#[test]
+fn none_is_taken_in_while_log_keys_or_the_root_key_rotate() {
+    let mut world = World::founded();
+    let (member, other) = (MemberId(1), world.join_manager(2));
+    set(&mut world, vec![slot("unlock-key", 2)]);
+    set(&mut world, vec![slot("unlock-key", 3)]);
+    let keep = |world: &mut World, root| match run(world, ReadBackCommand::Keep(kept(3, root))) {
+        Ok(()) => String::new(),
+        Err(refusal) => refusal.to_string(),
+    };
+    assert_eq!(
+        keep(&mut world, ROOT),
+        "log key rotation 1 is in progress: it waits for managers 1, 3"
+    );
+    world.did(word(member, 1, 1));
+    assert_eq!(keep(&mut world, ROOT), "log key rotation 1 is in progress: it waits for manager 3");
+    world.did(word(other, 1, 2));
+    assert_eq!(keep(&mut world, ROOT), "");
+    run(&mut world, ReadBackCommand::Forget).unwrap();
+    rotated(&mut world);
+
+    let id = KeyId::from_bytes([9; 16]);
+    world.did(Command::AnnounceRoot { id, member, replaces: None });
+    for root in [ROOT, id] {
+        let refusal = keep(&mut world, root);
+        assert!(
+            refusal.starts_with("root key rotation 1 is in progress: it waits for"),
+            "{refusal}"
+        );
+    }
+    assert!(!is_kept(&world));
 }
 
 /// What is forgotten is in logs of before: their keys go, too.

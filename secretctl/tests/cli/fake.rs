@@ -411,7 +411,7 @@ impl Control for Fake {
         &self,
         request: Request<pb::KeepUnlockKeyRequest>,
     ) -> Answer<pb::KeepUnlockKeyResponse> {
-        self.answer(request, |world, caller, request| Ok(world.keep_unlock_key(*caller, request)))
+        self.answer(request, |world, caller, request| world.keep_unlock_key(*caller, request))
     }
 
     async fn forget_unlock_key(

@@ -47,7 +47,10 @@ impl World {
         &mut self,
         caller: Principal,
         request: pb::KeepUnlockKeyRequest,
-    ) -> pb::KeepUnlockKeyResponse {
+    ) -> Result<pb::KeepUnlockKeyResponse, Failure> {
+        if let Some(what) = self.keys_rotate() {
+            return Err(Failure::new(Kind::Precondition, what));
+        }
         let public = seal::SlotPublicKey::parse(request.unlock_public_key).unwrap();
         assert_eq!(public.id().as_bytes()[..], self.unlock_key_id[..], "the one in use");
         let encapsulation = Encapsulation::new(request.encapsulation).unwrap();
@@ -55,7 +58,18 @@ impl World {
         let sealed = WrappedKey::new(request.sealed_key).unwrap();
         let key = receiver.unwrap().open_unlock_key(public.id(), &sealed);
         self.kept_unlock_key = Some(key.unwrap());
-        pb::KeepUnlockKeyResponse {}
+        Ok(pb::KeepUnlockKeyResponse {})
+    }
+
+    /// What a manager would say of the rotation that is under way.
+    fn keys_rotate(&self) -> Option<String> {
+        let root = (self.root_phase() != pb::RootPhase::Complete)
+            .then(|| "root key rotation 1 is in progress: it is about to go on".to_owned());
+        let log = |id| {
+            let number = self.rotation;
+            format!("log key rotation {number} is in progress: it waits for manager {id}")
+        };
+        root.or_else(|| self.behind().map(log))
     }
 
     pub(crate) fn forget_unlock_key(&mut self) -> pb::ForgetUnlockKeyResponse {

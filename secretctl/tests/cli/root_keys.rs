@@ -20,7 +20,7 @@ impl World {
         });
     }
 
-    fn root_phase(&self) -> pb::RootPhase {
+    pub(crate) fn root_phase(&self) -> pb::RootPhase {
         self.root_rotation.as_ref().map_or(pb::RootPhase::Complete, pb::RootRotation::phase)
     }
 

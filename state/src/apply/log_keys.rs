@@ -17,18 +17,24 @@ impl Context<'_> {
         if self.state.cluster.is_none() {
             return Err(Refusal::precondition("there is no cluster yet"));
         }
-        let pending: Vec<_> =
-            self.state.log_keys_pending().iter().map(ToString::to_string).collect();
-        if !pending.is_empty() {
-            let who = if pending.len() == 1 { "manager" } else { "managers" };
-            return Err(Refusal::precondition(format!(
-                "log key rotation {} is in progress: it waits for {who} {}",
-                self.state.log_keys.wanted,
-                pending.join(", ")
-            )));
-        }
+        self.log_keys_rest()?;
         self.want_log_keys();
         Ok((Outcome::Done, ObjectId::Cluster))
+    }
+
+    /// Refuses while a rotation is under way.
+    pub(super) fn log_keys_rest(&self) -> Result<(), Refusal> {
+        let pending: Vec<_> =
+            self.state.log_keys_pending().iter().map(ToString::to_string).collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let who = if pending.len() == 1 { "manager" } else { "managers" };
+        Err(Refusal::precondition(format!(
+            "log key rotation {} is in progress: it waits for {who} {}",
+            self.state.log_keys.wanted,
+            pending.join(", ")
+        )))
     }
 
     fn want_log_keys(&mut self) {

@@ -23,11 +23,15 @@ impl Context<'_> {
         Ok((Outcome::Done, ObjectId::Cluster))
     }
 
+    /// Not while keys rotate: the log that this is in would still lie under keys that are in older key
+    /// files, and what opens those has leaked, perhaps.
     fn keep_unlock_key(&mut self, kept: KeptUnlockKey) -> Result<(), Refusal> {
         let cluster = self.cluster()?;
         if !cluster.has_unlock_key(&kept.public_key) {
             return Err(Refusal::precondition("this is not the unlock key that is in use"));
         }
+        self.root_key_rests()?;
+        self.log_keys_rest()?;
         if kept.wrapped_key.key_id() != cluster.active_root {
             return Err(Refusal::WrongRoot);
         }

@@ -59,6 +59,20 @@ impl Context<'_> {
         if waits.is_empty() { "it is about to go on".into() } else { waits.join(", ") }
     }
 
+    fn root_key_rotates(&self, rotation: &RootRotation) -> Refusal {
+        Refusal::precondition(format!(
+            "root key rotation {} is in progress: {}",
+            self.state.root_keys.number,
+            self.root_rotation_waits(rotation)
+        ))
+    }
+
+    /// Refuses while a rotation is under way.
+    pub(super) fn root_key_rests(&self) -> Result<(), Refusal> {
+        let rotation = self.state.root_keys.rotation.as_ref();
+        rotation.map_or(Ok(()), |rotation| Err(self.root_key_rotates(rotation)))
+    }
+
     /// A new root key is made and held by `member`; all others fetch it.
     pub(super) fn announce_root(
         &mut self,
@@ -90,13 +104,7 @@ impl Context<'_> {
             (Some(one), Some(lost)) if one.id == lost && one.phase == Phase::Announced => {
                 RootRotation { id, announced_by: member, held_by: [member].into(), ..one }
             }
-            (Some(one), None) => {
-                return Err(Refusal::precondition(format!(
-                    "root key rotation {} is in progress: {}",
-                    self.state.root_keys.number,
-                    self.root_rotation_waits(&one)
-                )));
-            }
+            (Some(one), None) => return Err(self.root_key_rotates(&one)),
             (_, Some(_)) => {
                 return Err(Refusal::precondition("another root key was announced meanwhile"));
             }

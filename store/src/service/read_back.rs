@@ -66,6 +66,13 @@ impl Service {
                 Ok(_) => return Ok(pb::KeepUnlockKeyResponse {}),
                 // The root key was rotated in between: wrap again.
                 Err(Refusal::WrongRoot) => {}
+                Err(refusal @ Refusal::Precondition { .. }) => {
+                    return Err(refused(&refusal)
+                        .hint("`secretctl cluster keys` shows what rotates, and how far it is")
+                        .hint(
+                            "`secretctl cluster status` shows the id of the key that is in use",
+                        ));
+                }
                 Err(refusal) => return Err(refused(&refusal)),
             }
         }

@@ -21,12 +21,12 @@ use crate::error::Error;
 use crate::table::{Table, natural_order};
 use crate::view;
 
-/// Lists what has to be replaced, and rotates the root key.
+/// Lists what has to be replaced, and rotates the root key; whether that is complete.
 pub(super) async fn go_on(
     session: &Session,
     connection: &Connection,
     wait: Duration,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut secrets = secrets(connection).await?;
     secrets.sort_by(|one, other| natural_order(&one.name, &other.name));
     let printer = session.printer;
@@ -65,7 +65,7 @@ async fn rotate(
     session: &Session,
     connection: &Connection,
     deadline: Instant,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let number = begin_another(session, connection, deadline).await?;
     let printer = session.printer;
     let end = until_complete(session, connection, number, Some(deadline)).await?;
@@ -77,9 +77,9 @@ async fn rotate(
     } else {
         printer.progress(&format!("root key rotation {number} is complete"));
     }
+    let complete = matches!(end, RotationEnd::Complete(_));
     if printer.json {
-        let complete = matches!(end, RotationEnd::Complete(_));
-        return printer.json_line(&view::RootRotated { root_key_rotation: number, complete });
+        printer.json_line(&view::RootRotated { root_key_rotation: number, complete })?;
     }
-    Ok(())
+    Ok(complete)
 }

@@ -49,11 +49,14 @@ pub(super) fn show_text(session: &Session, key: &UnlockKey) -> Result<(), Error>
     session.printer.secret(&line.map_err(|error| Error::Output(io::Error::other(error)))?)
 }
 
-/// Shows a key that was just made: this once, unless the cluster keeps it.
+/// Shows a key that was just made: this once, unless the cluster is to keep it.
 pub(super) fn show(session: &Session, key: &UnlockKey, is_kept: bool) -> Result<(), Error> {
     show_text(session, key)?;
-    let kept =
-        if is_kept { "" } else { "; it is not shown again, and the cluster does not have it" };
+    let kept = if is_kept {
+        "; the cluster keeps it as well, once all is done"
+    } else {
+        "; it is not shown again, and the cluster does not have it"
+    };
     session.printer.progress(&format!("this is the unlock key {}{kept}", key.id()));
     session.printer.hint(
         "keep it where no manager can read it, in two places: every start of a manager needs it",
@@ -114,7 +117,8 @@ async fn update_autolock(
         let failure = Error::failed(Kind::Precondition, format!("autolock is {state} already"));
         return Err(failure.hint(hint).into());
     }
-    change_locking(session, &connection, change, &status, wait).await
+    let (_, done) = change_locking(session, &connection, change, &status).await?;
+    follow_change(session, &connection, change, done, wait).await.map(drop)
 }
 
 pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result<(), Error> {
@@ -148,20 +152,37 @@ pub(super) async fn unlock_key(session: &Session, args: UnlockKeyArgs) -> Result
             .into());
     }
     let change = pb::LockingChange::Rotate;
-    let changed = change_locking(session, &connection, change, &status, args.wait).await;
-    if !args.compromised {
-        return changed;
+    let (key, done) = change_locking(session, &connection, change, &status).await?;
+    let replaced = go_on(session, &connection, done, &args).await;
+    match key.filter(|_| status.unlock_key_readable) {
+        Some(key) => read_back::keep_next(session, &connection, &key, replaced).await,
+        None => replaced.map(drop),
     }
-    match changed {
+}
+
+/// Follows a new unlock key and, if there is a copy of a disk, rotates the root key. Whether all of it
+/// is done: no manager has a key that the unlock key before opens.
+async fn go_on(
+    session: &Session,
+    connection: &Connection,
+    done: pb::UpdateLockingResponse,
+    args: &UnlockKeyArgs,
+) -> Result<bool, Error> {
+    let change = pb::LockingChange::Rotate;
+    let followed = follow_change(session, connection, change, done, args.wait).await;
+    if !args.compromised {
+        return followed;
+    }
+    match followed {
         // The key is another one; who has not followed yet holds up nothing that is left to do.
         Err(Error::Failed(failure)) if failure.kind == Kind::Timeout => {
             session.printer.warning(&failure.message);
         }
-        changed => changed?,
+        followed => drop(followed?),
     }
     let unfinished = "the root key may not be rotated: `secretctl cluster rotate root-key`";
     tokio::select! {
-        done = compromised::go_on(session, &connection, args.wait) => done,
+        done = compromised::go_on(session, connection, args.wait) => done,
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(Some(unfinished.into()))),
     }
 }
@@ -170,14 +191,13 @@ pub(super) async fn status(connection: &Connection) -> Result<pb::ClusterStatus,
     ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {}))
 }
 
-/// Makes and shows the key, if the change needs one, has it done, and waits until it is.
+/// Makes and shows the key, if the change needs one, and has it done.
 async fn change_locking(
     session: &Session,
     connection: &Connection,
     change: pb::LockingChange,
     seen: &pb::ClusterStatus,
-    wait: Duration,
-) -> Result<(), Error> {
+) -> Result<(Option<UnlockKey>, pb::UpdateLockingResponse), Error> {
     let behind = Followed::of(seen, seen.recipients_generation).waited_for();
     if !behind.is_empty() {
         let failure = "another change of the locking is under way";
@@ -196,39 +216,32 @@ async fn change_locking(
         unlock_public_key: key.as_ref().map(public_half).unwrap_or_default(),
         recipients_generation: seen.recipients_generation,
     };
-    let done = match ask!(connection, control.update_locking(request)) {
-        Ok(done) => done,
+    match ask!(connection, control.update_locking(request)) {
+        Ok(done) => Ok((key, done)),
         Err(Error::Failed(failure)) if key.is_some() => {
             let forget = "nothing was changed: the key that was shown opens nothing, forget it";
             let hint = if failure.kind.is_retryable() { KEEP } else { forget };
-            return Err(failure.hint(hint).into());
+            Err(failure.hint(hint).into())
         }
-        Err(error) => return Err(error),
-    };
-    if let Some(key) = key.filter(|_| seen.unlock_key_readable) {
-        keep_on(session, connection, &key).await;
+        Err(error) => Err(error),
     }
-    let followed = watched(follow(session, connection, done, wait)).await?;
-    if session.printer.json {
-        return session.printer.json_line(&followed);
-    }
-    tell(session, change, &followed);
-    Ok(())
 }
 
-/// Has the cluster keep the key that was just put in the place of one that it kept. It is in use by
-/// now, so a failure ends nothing: told as one, it would say that nothing was changed, and whoever
-/// then forgets the key has locked everything.
-async fn keep_on(session: &Session, connection: &Connection, key: &UnlockKey) {
-    match read_back::keep(connection, key).await {
-        Ok(()) => {
-            session.printer.progress("it is kept for admins to read back, as the one before was");
-        }
-        Err(error) => session.printer.warning(&format!(
-            "the new key is in use and must not be lost, but could not be kept for admins \
-             ({error}): `secretctl cluster update --read-back on`"
-        )),
+/// Waits until a change is done, and tells; whether every manager has followed.
+async fn follow_change(
+    session: &Session,
+    connection: &Connection,
+    change: pb::LockingChange,
+    done: pb::UpdateLockingResponse,
+    wait: Duration,
+) -> Result<bool, Error> {
+    let followed = watched(follow(session, connection, done, wait)).await?;
+    if session.printer.json {
+        session.printer.json_line(&followed)?;
+    } else {
+        tell(session, change, &followed);
     }
+    Ok(followed.done)
 }
 
 /// Watches what goes on without being watched, until it is interrupted.

@@ -38,6 +38,55 @@ pub(super) async fn keep(connection: &Connection, key: &UnlockKey) -> Result<(),
     ask!(connection, control.keep_unlock_key(request)).map(drop)
 }
 
+/// How the next key comes to be kept, where the command that made it ended before that.
+const KEEP_LATER: &str = "once all of it is done, have the new unlock key kept: `secretctl cluster update \
+                          --read-back on`";
+
+/// Has the cluster keep the key that took the place of one that it kept.
+///
+/// Last of all: before the managers have new keys, what is committed lies under those of before, and
+/// the unlock key that was replaced opens their files. Until then it is refused.
+pub(super) async fn keep_next(
+    session: &Session,
+    connection: &Connection,
+    key: &UnlockKey,
+    replaced: Result<bool, Error>,
+) -> Result<(), Error> {
+    let printer = session.printer;
+    if !replaced.map_err(keep_later)? {
+        printer.warning("the new unlock key is not kept: the managers have keys of before");
+        printer.hint(KEEP_LATER);
+        return Ok(());
+    }
+    // The key is in use by now, so a failure ends nothing: told as one, it would say that nothing was
+    // changed, and whoever then forgets the key has locked everything.
+    match keep(connection, key).await {
+        Ok(()) => printer
+            .progress("the new unlock key is kept for admins to read back, as the one before was"),
+        Err(error) => {
+            printer.warning(&format!(
+                "the new unlock key is in use and must not be lost, but could not be kept ({error})"
+            ));
+            printer.hint(KEEP_LATER);
+        }
+    }
+    Ok(())
+}
+
+fn keep_later(error: Error) -> Error {
+    match error {
+        Error::Failed(mut failure) => {
+            failure.hints.push(KEEP_LATER.into());
+            Error::Failed(failure)
+        }
+        Error::Interrupted(hint) => {
+            let hint = hint.map_or_else(String::new, |hint| format!("{hint}; "));
+            Error::Interrupted(Some(format!("{hint}{KEEP_LATER}")))
+        }
+        error => error,
+    }
+}
+
 pub(super) async fn update(
     session: &Session,
     switch: SwitchArg,
@@ -112,4 +161,22 @@ pub(super) async fn show(session: &Session, connection: &Connection) -> Result<(
         .printer
         .progress(&format!("this is the unlock key {}; the reading is on record", key.id()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_ended_a_command_before_a_key_was_kept_it_says_how_to_have_it_kept() {
+        let ends = [
+            Error::failed(Kind::Timeout, "not in time").into(),
+            Error::Interrupted(Some("they go on".into())),
+            Error::Interrupted(None),
+        ];
+        for end in ends {
+            let (_, said) = keep_later(end).telling().unwrap();
+            assert!(said.hints.iter().any(|hint| hint.contains("--read-back on")), "{said:?}");
+        }
+    }
 }
