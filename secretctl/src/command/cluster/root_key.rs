@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::super::{Session, counted, listed};
 use super::keys::{fetch, named, show};
+use super::locking::status;
 use crate::cli::RotateArgs;
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
@@ -21,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn rotate(session: &Session, args: &RotateArgs) -> Result<(), Error> {
     let connection = session.connect().await?;
+    warn_if_the_unlock_key_is_kept(session, &connection).await?;
     let request = pb::RotateRootKeyRequest { request_key: request_key() };
     let number = ask!(connection, control.rotate_root_key(request))?.number;
     session.printer.progress(&format!("root key rotation {number} has begun"));
@@ -49,6 +51,27 @@ pub(super) async fn rotate(session: &Session, args: &RotateArgs) -> Result<(), E
         "it does not heal: who had a root key and a copy of the state keeps the values of then, \
          since values keep their data keys; only new values help",
     );
+    Ok(())
+}
+
+/// Who had a root key and the state of its time has the unlock key that was kept under it, and opens
+/// every later key file with that.
+async fn warn_if_the_unlock_key_is_kept(
+    session: &Session,
+    connection: &Connection,
+) -> Result<(), Error> {
+    if status(connection).await?.unlock_key_readable {
+        let printer = session.printer;
+        printer.warning(
+            "the unlock key is kept under the root key: who had that and the state opens key files, \
+             those with the next root key among them",
+        );
+        printer.hint(
+            "if the root key may have leaked: `secretctl cluster update --read-back off`, \
+             `cluster unlock-key --rotate`, `cluster rotate root-key` once more, and only then \
+             `--read-back on`",
+        );
+    }
     Ok(())
 }
 
