@@ -73,10 +73,11 @@ impl SlotPublicKey {
     }
 }
 
-/// A fresh random seed for a slot, to be kept outside the key file; wiped on drop.
-pub fn make_slot_seed() -> Zeroizing<[u8; KEY_BYTES]> {
-    let mut seed = Zeroizing::new([0; KEY_BYTES]);
-    hazmat::fill_random(&mut *seed);
+/// A fresh random seed for a slot, to be kept outside the key file; wiped on drop, and on the heap:
+/// returning it leaves no copy on the stack.
+pub fn make_slot_seed() -> Box<Zeroizing<[u8; KEY_BYTES]>> {
+    let mut seed = Box::new(Zeroizing::new([0; KEY_BYTES]));
+    hazmat::fill_random(&mut **seed);
     seed
 }
 

@@ -200,7 +200,8 @@ impl PassphraseCosts {
         self.recover(passphrase).map(|seed| SlotSecretKey::derive(&seed))
     }
 
-    /// The seed in clear, for the manager that it is to open: over its own machine's socket only.
+    /// The seed in clear, for the manager that it is to open: over its own machine's socket only. On
+    /// the heap, so that returning it leaves no copy on the stack.
     /// None if it is not the seed of the slot with this public half: a wrong passphrase leaves this
     /// machine no more than a right one.
     ///
@@ -211,12 +212,12 @@ impl PassphraseCosts {
         &self,
         passphrase: &Passphrase<'_>,
         public: &SlotPublicKey,
-    ) -> Result<Option<Zeroizing<[u8; KEY_BYTES]>>, NoMemory> {
+    ) -> Result<Option<Box<Zeroizing<[u8; KEY_BYTES]>>>, NoMemory> {
         let seed = self.recover(passphrase)?;
         if SlotSecretKey::derive(&seed).public() != public {
             return Ok(None);
         }
-        let mut exposed = Zeroizing::new([0; KEY_BYTES]);
+        let mut exposed = Box::new(Zeroizing::new([0; KEY_BYTES]));
         exposed.copy_from_slice(seed.bytes());
         Ok(Some(exposed))
     }

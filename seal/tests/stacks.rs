@@ -22,14 +22,15 @@ use proto::id::{
 use proto::identity::Principal;
 use proto::name::SecretName;
 use seal::{
-    Delivery, Fetch, FetchSecretKey, KeyMemory, LiveSecrets, Operation, Plaintext, RootKey,
-    SessionBinding, SessionReceiver, SessionSecretKey, SessionSender, SlotSecretKey, StoredAt,
-    TransitReceiver, TransitSecretKey, TransitSender,
+    Delivery, Fetch, FetchSecretKey, Gathering, KeyMemory, LiveSecrets, Operation, Passphrase,
+    PassphraseCosts, Plaintext, ReadBack, ReadBackSecretKey, RootKey, SessionBinding,
+    SessionReceiver, SessionSecretKey, SessionSender, Share, SlotSecretKey, Split, StoredAt,
+    TransitReceiver, TransitSecretKey, TransitSender, UnlockKey,
 };
 use zeroize::Zeroize as _;
 
 /// Uses of keys, each of which is looked at.
-const USES: usize = 22;
+const USES: usize = 33;
 
 const CHUNK: usize = 8;
 const KEY: usize = 32;
@@ -206,9 +207,75 @@ fn use_keys() {
     used();
     let fetched = fetch.open(&fetching, &encapsulation, &keys[0], root.id()).unwrap();
     used();
-    let slot = SlotSecretKey::derive_from_seed(&seal::make_slot_seed());
+    let slot = use_a_seed();
+    used();
+
+    use_an_unlock_key(&sender, &receiver, &root, realm, principal);
+    use_shares();
+    use_a_passphrase();
     used();
     drop((slot, received, dek, fetched));
+}
+
+/// One that the cluster keeps, on its way there and back.
+fn use_an_unlock_key(
+    sender: &TransitSender,
+    receiver: &TransitReceiver,
+    root: &RootKey,
+    realm: Realm,
+    principal: Principal,
+) {
+    let key = UnlockKey::make();
+    used();
+    let sent = sender.seal_unlock_key(&key);
+    used();
+    let sent = receiver.open_unlock_key(key.id(), &sent).unwrap();
+    used();
+    let kept = root.wrap_unlock_key(realm, &sent);
+    used();
+    let kept = root.unwrap_unlock_key(realm, key.id(), &kept).unwrap();
+    used();
+    let reader = ReadBackSecretKey::make();
+    let public_key = reader.public().clone();
+    let reading = ReadBack { realm, unlock_key_id: key.id(), principal, public_key };
+    let (encapsulation, read) = reading.seal(&kept).unwrap();
+    used();
+    let read = reading.open(&reader, &encapsulation, &read).unwrap();
+    used();
+    drop((sent, read));
+}
+
+fn use_shares() {
+    let split = Split::make(2, 3).unwrap();
+    used();
+    let mut gathering = Gathering::of(split.parameters);
+    for share in &split.shares[1..] {
+        gathering.add(Share::parse(share.expose().as_bytes()).unwrap()).unwrap();
+    }
+    used();
+    let combined = gathering.combine(split.slot.public()).unwrap();
+    used();
+    drop((combined, gathering, split.shares));
+}
+
+/// What is no key, but opens something, is looked for as well.
+fn look_for(seed: &[u8; KEY]) {
+    PLACES.take().unwrap().copy_from_slice(seed);
+}
+
+#[inline(never)]
+fn use_a_seed() -> SlotSecretKey {
+    let seed = seal::make_slot_seed();
+    look_for(&seed);
+    SlotSecretKey::derive_from_seed(&seed)
+}
+
+#[inline(never)]
+fn use_a_passphrase() {
+    let passphrase = Passphrase::parse(b"correct horse battery staple").unwrap();
+    let (costs, slot) = PassphraseCosts::make_slot(&passphrase).unwrap();
+    let seed = costs.expose_seed(&passphrase, slot.public()).unwrap().unwrap();
+    look_for(&seed);
 }
 
 #[test]

@@ -226,13 +226,13 @@ fn program(lab: &Lab, name: &str, does: &str) -> PathBuf {
 fn a_command_opens_managers_without_anybody_once_it_was_tried_on_each() {
     let mut lab = three();
     let seed = seal::make_slot_seed();
-    Folder::open(lab.path()).unwrap().replace("kept-elsewhere", 0o600, &*seed).unwrap();
+    Folder::open(lab.path()).unwrap().replace("kept-elsewhere", 0o600, &**seed).unwrap();
     let print = format!("exec cat {}", lab.path().join("kept-elsewhere").display());
     let path = program(&lab, "seed", &print);
     let shown = path.to_str().unwrap();
     lab.ctl().ok(&["cluster", "update", "--autolock", "on"]);
     let add = ["cluster", "unlock-slot", "add", "command", shown, "--give-up-after", "5s"];
-    let id = lab.ctl().ok_with(&add, &*seed).trim().to_owned();
+    let id = lab.ctl().ok_with(&add, &**seed).trim().to_owned();
     assert_eq!(slot(&lab, "command")["works"], false);
 
     // It fails: each manager says why, and the slot does not count.

@@ -5,7 +5,7 @@ use std::collections::TryReserveError;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::Zeroizing;
 
-use super::KEY_BYTES;
+use super::{KEY_BYTES, stack};
 
 /// What a guess costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +27,14 @@ pub(crate) fn argon2id(
     let Costs { memory_kib, passes, lanes } = costs;
     let params = Params::new(memory_kib, passes, lanes, Some(KEY_BYTES))
         .expect("the costs are bounded where they are read, well within argon2's own bounds");
-    let blocks = params.block_count();
-    let mut memory = Zeroizing::new(Vec::new());
-    memory.try_reserve_exact(blocks)?;
-    memory.resize(blocks, Block::new());
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase, salt, out, &mut memory[..])
-        .expect("salt, tag and memory have the lengths that argon2 wants");
-    Ok(())
+    stack::wiped_deepest(|| {
+        let blocks = params.block_count();
+        let mut memory = Zeroizing::new(Vec::new());
+        memory.try_reserve_exact(blocks)?;
+        memory.resize(blocks, Block::new());
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(passphrase, salt, out, &mut memory[..])
+            .expect("salt, tag and memory have the lengths that argon2 wants");
+        Ok(())
+    })
 }

@@ -4,7 +4,7 @@
 //! No table and no branch depends on a value: a product is eight masked additions, an inverse a
 //! fixed chain of products.
 
-use super::KEY_BYTES;
+use super::{KEY_BYTES, stack};
 
 /// What the field's polynomial x⁸ + x⁴ + x³ + x + 1 leaves of x⁸.
 const REDUCTION: u8 = 0x1b;
@@ -40,24 +40,28 @@ pub(crate) fn evaluate<'a>(
     x: u8,
     values: &mut [u8; KEY_BYTES],
 ) {
-    for coefficients in polynomials.rev() {
-        for (value, coefficient) in values.iter_mut().zip(coefficients) {
-            *value = multiply(*value, x) ^ coefficient;
+    stack::wiped(|| {
+        for coefficients in polynomials.rev() {
+            for (value, coefficient) in values.iter_mut().zip(coefficients) {
+                *value = multiply(*value, x) ^ coefficient;
+            }
         }
-    }
+    });
 }
 
 /// The values at zero of the polynomials that go through these points, as many as there are
 /// coefficients (Lagrange). `values` start at zero; no two points have the same x, none has zero.
 pub(crate) fn interpolate_at_zero(points: &[(u8, &[u8; KEY_BYTES])], values: &mut [u8; KEY_BYTES]) {
-    for (x, known) in points {
-        let others = points.iter().map(|(other, _)| *other).filter(|other| other != x);
-        let weight =
-            others.fold(1, |weight, other| multiply(weight, multiply(other, inverse(other ^ x))));
-        for (value, known) in values.iter_mut().zip(*known) {
-            *value ^= multiply(weight, *known);
+    stack::wiped(|| {
+        for (x, known) in points {
+            let others = points.iter().map(|(other, _)| *other).filter(|other| other != x);
+            let weight = others
+                .fold(1, |weight, other| multiply(weight, multiply(other, inverse(other ^ x))));
+            for (value, known) in values.iter_mut().zip(*known) {
+                *value ^= multiply(weight, *known);
+            }
         }
-    }
+    });
 }
 
 #[cfg(test)]

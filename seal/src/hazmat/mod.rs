@@ -43,11 +43,14 @@ pub(crate) fn fill_random(bytes: &mut [u8]) {
 
 /// SHA-256 (FIPS 180-4) of the parts, one after the other.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hash = sha2::Sha256::new();
-    for part in parts {
-        hash.update(part);
-    }
-    hash.finalize().into()
+    // What is hashed may be a share, or a token.
+    stack::wiped(|| {
+        let mut hash = sha2::Sha256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        hash.finalize().into()
+    })
 }
 
 /// HKDF-SHA256 (RFC 5869) with an empty salt: `out = Expand(Extract("", key), info)`.

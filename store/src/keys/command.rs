@@ -201,7 +201,7 @@ mod tests {
         let place = Place::new();
         let seed = seal::make_slot_seed();
         let slot = SlotSecretKey::derive_from_seed(&seed).public().clone();
-        let right = place.file("seed", &*seed);
+        let right = place.file("seed", &**seed);
         let command = place.program(&format!("exec cat {right}"));
         assert_eq!(run(&command, &slot).await.ok().unwrap().public(), &slot);
 
@@ -256,7 +256,7 @@ mod tests {
         let seed = seal::make_slot_seed();
         let slot = SlotSecretKey::derive_from_seed(&seed).public().clone();
         let (right, pid) =
-            (place.file("seed", &*seed), place.path.join("pid").display().to_string());
+            (place.file("seed", &**seed), place.path.join("pid").display().to_string());
         let leaves = format!("sleep 1000 >/dev/null 2>&1 & echo $! > {pid}; exec cat {right}");
         run(&place.program(&leaves), &slot).await.ok().unwrap();
         is_killed(&pid).await;

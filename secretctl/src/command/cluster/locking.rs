@@ -471,7 +471,7 @@ pub(super) async fn unlock(session: &Session, wait: Duration) -> Result<(), Erro
     }
     let unlocked = match typed::brought_to(&status)? {
         Brought::Seed(seed) => {
-            let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&*seed) };
+            let request = pb::UnlockRequest { seed: Bytes::copy_from_slice(&**seed) };
             drop(seed);
             ask!(connection, local.unlock(request))?
         }

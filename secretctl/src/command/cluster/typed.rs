@@ -139,9 +139,17 @@ pub(super) fn piped_seed(path: &str) -> Result<SlotSecretKey, Error> {
 /// What opens a locked manager, as it was brought.
 pub(super) enum Brought {
     /// The seed of one of its slots.
-    Seed(Zeroizing<[u8; 32]>),
+    Seed(Box<Zeroizing<[u8; 32]>>),
     /// Shares of one of its slots.
     Shares(Vec<Share>),
+}
+
+impl Brought {
+    fn of(key: &UnlockKey) -> Self {
+        let mut seed = Box::new(Zeroizing::new([0; 32]));
+        seed.copy_from_slice(key.expose_seed());
+        Self::Seed(seed)
+    }
 }
 
 /// Whether something that operators keep opens a locked manager.
@@ -227,7 +235,7 @@ fn unlock_key_seed(id: Option<&str>) -> Result<Brought, Error> {
     let prompt = id.map_or_else(|| "unlock key: ".into(), |id| format!("unlock key {id}: "));
     let line = Line::read("unlock key", &prompt)?;
     let key = UnlockKey::parse(line.line()).map_err(|error| spelled_wrong(&error, id))?;
-    Ok(Brought::Seed(Zeroizing::new(*key.expose_seed())))
+    Ok(Brought::of(&key))
 }
 
 fn spelled_wrong(error: &SpellingError, needed: Option<&str>) -> Error {
@@ -277,7 +285,7 @@ fn brought(slots: &[&pb::SlotInfo], at_manager: bool) -> Result<Brought, Error> 
     match UnlockKey::parse(text) {
         Ok(typed) => {
             if at_manager || slots.iter().any(|slot| *slot.id == *typed.id().as_bytes()) {
-                return Ok(Brought::Seed(Zeroizing::new(*typed.expose_seed())));
+                return Ok(Brought::of(&typed));
             }
             return Err(opens_none(&format!("this is the unlock key {}", typed.id()), &opens));
         }
@@ -320,7 +328,7 @@ fn known_shares(slots: &[SlotParameters], shares: Vec<Share>) -> Result<Vec<Shar
 fn seed_of_passphrase<'s>(
     slots: impl Iterator<Item = &'s pb::SlotInfo>,
     passphrase: &Passphrase<'_>,
-) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
+) -> Result<Option<Box<Zeroizing<[u8; 32]>>>, Error> {
     for slot in slots {
         let Some(SlotParameters::Passphrase(costs)) = parameters_of(slot) else {
             return Err(Error::failed(Kind::Invalid, format!("{} is damaged", shown(slot)))
