@@ -415,6 +415,13 @@ impl Folder {
         self.sync()
     }
 
+    /// Removes a file if it is there, durably: also where a call before this one was cut short after
+    /// it removed it.
+    pub fn remove_for_good(&self, name: &str) -> Result<(), FileError> {
+        self.remove_if_there(name)?;
+        self.sync()
+    }
+
     /// Removes a file if it is there; not durably, for what the next start would remove as well.
     pub fn remove_if_there(&self, name: &str) -> Result<(), FileError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -628,6 +635,25 @@ mod tests {
             assert_eq!(folder.read("second", 1).unwrap(), b"2");
             assert!(folder.read("first", 1).unwrap_err().is_not_found());
         }
+    }
+
+    #[test]
+    fn a_file_is_not_said_to_be_gone_for_good_before_that_is_durable() {
+        let (_temp, folder) = private();
+        folder.replace("key", 0o600, b"key").unwrap();
+        // By this, names are removed and nothing is made durable.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(folder.path(), flags, Mode::empty()).unwrap();
+        let lame = Folder { fd, path: folder.path().to_owned() };
+        for is_there in [true, false] {
+            assert_eq!(folder.open_file("key").is_ok(), is_there);
+            let error = lame.remove_for_good("key").unwrap_err();
+            assert!(
+                matches!(error, FileError::Failed { operation: Operation::Sync, .. }),
+                "{error:?}"
+            );
+        }
+        folder.remove_for_good("key").unwrap();
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) trait KeyPlace: Send + Sync + 'static {
     /// Replaces the key file, durably.
     fn write(&self, sealed: &[u8]) -> Result<(), KeyFileError>;
 
-    /// Removes the key file, if it is there.
+    /// Removes the key file, if it is there, durably: who leaves says that its keys are destroyed.
     fn remove(&self) -> Result<(), KeyFileError>;
 
     /// Where the seed is looked for.
@@ -95,7 +95,7 @@ impl KeyPlace for Files {
     }
 
     fn remove(&self) -> Result<(), KeyFileError> {
-        Ok(self.folder.remove_if_there(NAME)?)
+        Ok(self.folder.remove_for_good(NAME)?)
     }
 
     fn seed_path(&self) -> &Path {
