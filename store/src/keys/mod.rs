@@ -20,3 +20,16 @@ pub(crate) use key_file::{
 pub(crate) use keyring::{AcceptedFor, Keyring, KeyringError, wrap_anew};
 #[cfg(test)]
 pub(crate) use place::SimulatedPlace;
+
+/// What a new manager's key file holds, with a TLS key that signs nothing.
+#[cfg(test)]
+pub(crate) fn made_contents() -> seal::KeyFileContents {
+    let (root, log) = (seal::RootKey::make(), seal::LogKey::make());
+    seal::KeyFileContents {
+        active_root: root.id(),
+        roots: vec![root.into()],
+        active_log: log.id(),
+        logs: vec![log.into()],
+        tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
+    }
+}

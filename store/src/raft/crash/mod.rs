@@ -23,11 +23,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proto::id::{Incarnation, MemberId, Realm};
-use seal::{KeyFileContents, KeyFileOwner, LogKey, RecordPlace, RootKey};
+use seal::{KeyFileContents, KeyFileOwner, RecordPlace};
 use sys::file::Folder;
 
 use super::log::{LogEntry, LogKeys};
-use crate::keys::{KeyFile, Unlocking};
+use crate::keys::{KeyFile, Unlocking, made_contents};
 
 /// What a role is told, in its environment.
 const ROLE_FOLDER: &str = "SECRETD_ROLE_FOLDER";
@@ -177,17 +177,9 @@ fn key_file(folder: &Folder) -> KeyFile {
 
 /// Makes the keys of a new folder.
 fn make_keys(folder: &Folder) {
-    let (root, log) = (RootKey::make(), LogKey::make());
-    let contents = KeyFileContents {
-        active_root: root.id(),
-        roots: vec![root.into()],
-        active_log: log.id(),
-        logs: vec![log.into()],
-        tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
-    };
     let file = key_file(folder);
     let slot = file.file_slot(Vec::new()).unwrap();
-    file.write(&KeyFile::seal(&owner(), &[slot], &contents).unwrap()).unwrap();
+    file.write(&KeyFile::seal(&owner(), &[slot], &made_contents()).unwrap()).unwrap();
 }
 
 /// Opens a folder's keys.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::ca;
 use crate::disk::{Disk as _, SimulatedDisk};
-use crate::keys::recipients;
+use crate::keys::{made_contents, recipients};
 use crate::raft::{LogKeys, Pool, Profile, Raft, Start};
 use crate::roots::RootKeeper;
 
@@ -42,15 +42,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn make(disk: &SimulatedDisk) -> Self {
-        let (root, log) = (RootKey::make(), LogKey::make());
-        let contents = KeyFileContents {
-            active_root: root.id(),
-            roots: vec![root.into()],
-            active_log: log.id(),
-            logs: vec![log.into()],
-            tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
-        };
-        let keeper = Self::with(disk, contents);
+        let keeper = Self::with(disk, made_contents());
         keeper.write();
         keeper
     }
