@@ -24,8 +24,8 @@ use crate::ca;
 use crate::disk::{Cut, SimulatedDisk};
 use crate::keys::AcceptedFor;
 use crate::leader::{TransitStep, transit_step};
-use crate::raft::Pool;
 use crate::raft::rotation::alone::{Alone, Keeper, ME, first_command, place, pool};
+use crate::raft::{Pool, cluster_changed};
 
 /// Two batches of keys to wrap anew, and a few.
 const BEFORE: u64 = REWRAPS_MAX as u64 * 2 + 10;
@@ -244,23 +244,28 @@ async fn rotate_once(pool: Arc<Pool>) -> Run {
     disk.record_cuts(acknowledged.clone());
     let new = serving.begin().await;
     let mut next = BEFORE;
+    let mut changes = serving.alone.raft.machine.changes();
     let writing = async {
         loop {
             serving.create(next).await;
             next += 1;
             acknowledged.store(next, Ordering::SeqCst);
-            // Every cut is an image to be opened: so many writes are enough.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            // Every cut is an image to be opened: a write after each of its steps is enough.
+            assert!(cluster_changed(&mut changes).await);
         }
     };
     let old_id = old.upgrade().unwrap().id();
     tokio::select! {
-        () = serving.finish() => {}
+        // What was acknowledged is noted before the next step.
+        biased;
         () = writing => panic!("writing goes on"),
+        () = serving.finish() => {}
     }
     let cuts = disk.cuts();
     assert_eq!(serving.phase(), "complete");
-    serving.assert_whole(acknowledged.load(Ordering::SeqCst));
+    let acknowledged = acknowledged.load(Ordering::SeqCst);
+    assert!(acknowledged > BEFORE + 1, "it was written to meanwhile");
+    serving.assert_whole(acknowledged);
     assert_eq!(serving.alone.keeper.root().id(), new);
     assert!(Weak::upgrade(&old).is_none(), "somebody keeps the old root key alive");
     assert_no_wrap_under(&serving, old_id);
@@ -461,9 +466,13 @@ async fn a_leader_without_a_rotation_looks_when_one_begins_and_not_before() {
     let waker = woken.clone().into();
     let mut context = std::task::Context::from_waker(&waker);
     let mut leading = std::pin::pin!(serving.roots.lead());
-    assert!(leading.as_mut().poll(&mut context).is_pending());
-    // Longer than it waits where there is a rotation: this is the time in which nothing happens.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    // Where there are no timers: whoever waits for a time panics here.
+    let timeless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    {
+        let _inside = timeless.enter();
+        assert!(leading.as_mut().poll(&mut context).is_pending());
+    }
+    timeless.shutdown_background();
     assert_eq!(woken.0.load(Ordering::SeqCst), 0);
     serving.begin().await;
     while woken.0.load(Ordering::SeqCst) == 0 {

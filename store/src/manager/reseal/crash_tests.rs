@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::StreamExt as _;
 use proto::id::{KeyId, NodeId};
 use seal::{
-    KeyFileContents, KeyFileOwner, LockedKeyFile, LogKey, Recipient, RootKey, SlotCommand,
-    SlotParameters, SlotSecretKey,
+    KeyFileContents, KeyFileOwner, LockedKeyFile, Recipient, SlotCommand, SlotParameters,
+    SlotSecretKey,
 };
 use state::command::Command;
 use state::object::{Blob, Cluster, SlotRecipient};
 
 use super::*;
 use crate::disk::{Cut, Disk as _, SimulatedDisk};
-use crate::keys::{KeyFile, Keyring, SimulatedPlace, Unlocked, Unlocking};
+use crate::keys::{KeyFile, Keyring, SimulatedPlace, Unlocked, Unlocking, made_contents};
 use crate::raft::rotation::alone::{Alone, ME, first_command, place, pool};
 use crate::raft::{KeyKeeper as _, LogKeys, Pool};
 use crate::roots::{Announced, RootKeeper as _, Roots, news_of};
@@ -91,15 +91,8 @@ struct Manager {
 
 impl Manager {
     async fn found(disk: &SimulatedDisk, pool: Arc<Pool>) -> Self {
-        let (root, log) = (RootKey::make(), LogKey::make());
-        let first = first_command(&root);
-        let contents = KeyFileContents {
-            active_root: root.id(),
-            roots: vec![root.into()],
-            active_log: log.id(),
-            logs: vec![log.into()],
-            tls_key: seal::SigningKeyDer::new(Box::<[u8]>::from([7; 64]).into()),
-        };
+        let contents = made_contents();
+        let first = first_command(&contents.roots[0]);
         let file = KeyFile::on_simulated(disk);
         let recipients = file.recipients(&[recipients::own_seed()], ME).unwrap();
         let node_id = NodeId::from_entropy([1; 17]);
@@ -340,12 +333,14 @@ async fn change_once(change: Change, pool: Arc<Pool>) -> Run {
 
     let acknowledged = Arc::new(AtomicU64::new(BEFORE));
     disk.record_cuts(acknowledged.clone());
+    let mut changes = manager.alone.raft.machine.changes();
     let writing = async {
         for next in BEFORE.. {
             manager.alone.write(next).await;
             acknowledged.store(next + 1, Ordering::SeqCst);
-            // Every cut is an image to be opened: so many writes are enough.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Every cut is an image to be opened: a write after each of its steps is enough. Writes
+            // change nothing that is told here.
+            changes.recv().await.unwrap();
         }
     };
     let changing = async {
@@ -353,10 +348,13 @@ async fn change_once(change: Change, pool: Arc<Pool>) -> Run {
         manager.finish().await;
     };
     tokio::select! {
-        () = changing => {}
+        // What was acknowledged is noted before the next step.
+        biased;
         () = writing => panic!("writing goes on"),
+        () = changing => {}
     }
     run.cuts = disk.cuts();
+    assert!(acknowledged.load(Ordering::SeqCst) > BEFORE + 1, "it was written to meanwhile");
     assert_eq!(manager.phase(run.before), "complete");
     manager.assert_ended(&run, &disk, &BTreeSet::new()).await;
     // What a former slot opened at any instant is worth nothing now.
