@@ -150,6 +150,11 @@ impl Roots {
         self.lock().clone()
     }
 
+    /// Says when the key file is sealed to other recipients.
+    pub(crate) fn sealed_anew(&self) -> watch::Receiver<u64> {
+        self.keeper.recipients_generation()
+    }
+
     fn wanted(&self) -> Option<Wanted> {
         let state = self.raft.machine.state();
         state.member(self.raft.me)?;
