@@ -29,7 +29,7 @@ pub fn live_secrets() -> LiveSecrets {
 pub(crate) struct Live(&'static AtomicUsize);
 
 impl Live {
-    fn one_of(count: &'static AtomicUsize) -> Self {
+    pub(crate) fn one_of(count: &'static AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }

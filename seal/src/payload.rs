@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::hazmat;
 use crate::key::KeyBytes;
 use crate::live::Live;
-use crate::plaintext::Plaintext;
+use crate::plaintext::{Frame, Plaintext};
 use crate::{OpenError, digest_of};
 
 /// A data key: opens the one payload it was made with.
@@ -104,12 +104,12 @@ impl Dek {
         ciphertext: &Ciphertext,
     ) -> Result<Plaintext, OpenError> {
         let context = Context::Payload { realm, payload_id }.encode();
-        let mut buffer = Zeroizing::new(ciphertext.as_bytes().to_vec());
         if ciphertext.key_id() != self.id() {
             return Err(OpenError);
         }
-        hazmat::decrypt_in_place(self.bytes.bytes(), &context, &mut buffer)?;
-        Plaintext::from_frame(buffer)
+        let mut frame = Frame::sealed(ciphertext.as_bytes().to_vec());
+        hazmat::decrypt_in_place(self.bytes.bytes(), &context, frame.buffer())?;
+        Plaintext::from_frame(frame)
     }
 }
 
@@ -123,8 +123,8 @@ pub(crate) fn seal(
     let compare_tag = dek.compare_tag(&value);
     let mut frame = value.into_frame();
     let context = Context::Payload { realm, payload_id }.encode();
-    hazmat::encrypt_in_place(dek.bytes.bytes(), dek.id(), &context, &mut frame);
-    let sealed = Bytes::from(core::mem::take(&mut *frame));
+    hazmat::encrypt_in_place(dek.bytes.bytes(), dek.id(), &context, frame.buffer());
+    let sealed = Bytes::from(core::mem::take(frame.buffer()));
     let ciphertext = Ciphertext::new(sealed).expect("what was just sealed has a whole header");
     (ciphertext, DekBundle { dek, compare_tag })
 }

@@ -46,7 +46,25 @@ pub struct Plaintext {
     /// Header room, length, value, zeros, tag room.
     buffer: Zeroizing<Vec<u8>>,
     length: usize,
-    _live: Live,
+    live: Live,
+}
+
+/// A value's buffer in clear, laid out for encryption in place: it counts as a value until it is
+/// encrypted, or wiped.
+pub(crate) struct Frame {
+    buffer: Zeroizing<Vec<u8>>,
+    live: Live,
+}
+
+impl Frame {
+    /// One that is opened in place.
+    pub(crate) fn sealed(buffer: Vec<u8>) -> Self {
+        Self { buffer: Zeroizing::new(buffer), live: Live::value() }
+    }
+
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
 }
 
 /// Why a secret could not be read.
@@ -85,7 +103,7 @@ impl Plaintext {
         match length {
             0 => Err(ReadError::Empty),
             length if length > PAYLOAD_BYTES_MAX => Err(ReadError::TooLarge),
-            length => Ok(Self { buffer, length, _live: Live::value() }),
+            length => Ok(Self { buffer, length, live: Live::value() }),
         }
     }
 
@@ -104,7 +122,7 @@ impl Plaintext {
         let room = HEADER_BYTES + bucket(LENGTH_BYTES + length) + TAG_BYTES;
         let mut buffer = Zeroizing::new(vec![0; room]);
         fill(&mut buffer[VALUE_AT..VALUE_AT + length]);
-        Ok(Self { buffer, length, _live: Live::value() })
+        Ok(Self { buffer, length, live: Live::value() })
     }
 
     /// The secret. The one door: a search for `.expose()` is the audit.
@@ -119,18 +137,19 @@ impl Plaintext {
     }
 
     /// The buffer laid out for encryption in place: `header ‖ frame ‖ tag`.
-    pub(crate) fn into_frame(mut self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn into_frame(mut self) -> Frame {
         let framed = LENGTH_BYTES + self.length;
         let length = u32::try_from(self.length).expect("a secret is at most 1 MiB");
         self.buffer[HEADER_BYTES..VALUE_AT].copy_from_slice(&length.to_be_bytes());
         // What is cut off was never written: the value ends inside the bucket. One byte may
         // have been read past the bound, but then there is no `Plaintext`.
         self.buffer.truncate(HEADER_BYTES + bucket(framed) + TAG_BYTES);
-        self.buffer
+        Frame { buffer: self.buffer, live: self.live }
     }
 
     /// Takes a decrypted buffer and checks the frame: length, bucket, zeros.
-    pub(crate) fn from_frame(buffer: Zeroizing<Vec<u8>>) -> Result<Self, OpenError> {
+    pub(crate) fn from_frame(frame: Frame) -> Result<Self, OpenError> {
+        let Frame { buffer, live } = frame;
         let end = buffer.len().checked_sub(TAG_BYTES).ok_or(OpenError)?;
         let frame = buffer.get(HEADER_BYTES..end).ok_or(OpenError)?;
         let (length, rest) = frame.split_first_chunk::<LENGTH_BYTES>().ok_or(OpenError)?;
@@ -139,12 +158,14 @@ impl Plaintext {
         let well_formed = (1..=PAYLOAD_BYTES_MAX).contains(&length)
             && frame.len() == bucket(LENGTH_BYTES + length)
             && padding.iter().all(|byte| *byte == 0);
-        if well_formed { Ok(Self { buffer, length, _live: Live::value() }) } else { Err(OpenError) }
+        if well_formed { Ok(Self { buffer, length, live }) } else { Err(OpenError) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use proto::limits::CIPHERTEXT_BYTES_MAX;
 
     use super::*;
@@ -189,12 +210,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_counted_while_it_is_in_a_frame() {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let counted = || COUNT.load(Ordering::Relaxed);
+        let live = Live::one_of(&COUNT);
+        let value = Plaintext { live, ..Plaintext::born(10, |bytes| bytes.fill(9)).unwrap() };
+        let frame = value.into_frame();
+        assert_eq!(counted(), 1, "on its way to be encrypted");
+        let value = Plaintext::from_frame(frame).unwrap();
+        assert_eq!(counted(), 1, "decrypted");
+        drop(value);
+        assert_eq!(counted(), 0);
+    }
+
+    #[test]
     fn a_frame_must_be_whole() {
         let frame = || Plaintext::born(10, |bytes| bytes.fill(9)).unwrap().into_frame();
         assert_eq!(Plaintext::from_frame(frame()).unwrap().expose(), [9; 10]);
         let tamper = |at: usize, to: u8| {
             let mut tampered = frame();
-            tampered[at] = to;
+            tampered.buffer()[at] = to;
             Plaintext::from_frame(tampered).is_err()
         };
         assert!(tamper(HEADER_BYTES + 3, 0), "no length");
@@ -202,8 +237,8 @@ mod tests {
         assert!(tamper(HEADER_BYTES + 3, 9), "a value cut short leaves a byte in the padding");
         assert!(tamper(HEADER_BYTES + 40, 1), "padding that is not zero");
         let mut long = frame();
-        long.extend_from_slice(&[0; 64]);
+        long.buffer().extend_from_slice(&[0; 64]);
         assert!(Plaintext::from_frame(long).is_err(), "a bucket too large");
-        assert!(Plaintext::from_frame(Zeroizing::new(vec![0; 10])).is_err());
+        assert!(Plaintext::from_frame(Frame::sealed(vec![0; 10])).is_err());
     }
 }
