@@ -1,8 +1,8 @@
 //! A change of the unlock key on managers under load, with `kill -9` of one at each durable step.
 //!
 //! The steps are what the kernel tells of the files in that manager's data folder: one is made,
-//! written, takes another's place, or goes. The n-th of them is the manager's last, for every n until
-//! a change needs fewer. Exact to the single write, and with what was not synced lost, is the same on
+//! written, takes another's place, or goes. The manager is killed as soon as the n-th of them is seen,
+//! for every n until a change needs fewer; it may have taken the next ones by then. Exact to the single write, and with what was not synced lost, is the same on
 //! the simulated disk: `store/src/manager/reseal/crash_tests.rs`. Not here: what else is asked of
 //! changes of the unlock key (`locking`).
 
