@@ -1,6 +1,6 @@
 //! The unmodified docker client at a manager's socket, and what it would not send.
 //!
-//! What is typed, and what comes of it, stands in `secrets.txt` beside this file, once for both
+//! What is typed, and what comes of it, stands in the text files beside this one, once for both
 //! clients that were tried: Debian's of 2023 and one of 2025. Not here: what else is true of a secret
 //! once it is stored (`cluster`), and that its value is nowhere else (`residue`).
 #![expect(
@@ -72,6 +72,32 @@ fn the_docker_client_keeps_its_secrets_here() {
     });
     let audit = ctl.json(&["cluster", "audit"]).to_string();
     assert!(audit.contains("create_secret"), "it is on record like any other: {audit}");
+}
+
+/// Nodes are looked at, labelled, drained and evicted; what they are is not for docker to say.
+#[test]
+fn the_docker_client_looks_after_nodes() {
+    const TEST: &str = "the_docker_client_looks_after_nodes";
+    if !sys::require::root(TEST) || !has_docker(TEST) {
+        return;
+    }
+    let (mut lab, socket) = founded();
+    lab.agent("n1");
+    let here = lab.path().join("here");
+    std::fs::create_dir(&here).unwrap();
+    Transcript::new("tests/docker/nodes.txt", &here, &socket).check(|_| ());
+    // Who changes what has changed meanwhile is told so, in the words that clients look for.
+    let body = br#"{"Labels":{},"Role":"manager","Availability":"drain"}"#;
+    for (version, status, said) in [
+        ("1", 500, "update out of sequence"),
+        ("0", 400, "invalid node version '0'"),
+        ("", 400, "invalid node version ''"),
+    ] {
+        let answer = raw::post(&socket, &format!("/nodes/m1/update?version={version}"), body);
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.contains(said), "{}", answer.body);
+    }
+    assert_eq!(lab.ctl().json(&["node", "inspect", "m1"])[0]["availability"], "active");
 }
 
 /// What docker brought is what a task reads.

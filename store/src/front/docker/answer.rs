@@ -69,6 +69,11 @@ impl Problem {
         Self::new(code.status(), format!("rpc error: code = {} desc = {message}", code.as_str()))
     }
 
+    /// What is to be changed is not what it was; clients look for the text.
+    pub(super) fn out_of_sequence() -> Self {
+        Self::of_swarm(Code::Unknown, "update out of sequence")
+    }
+
     pub(super) fn unimplemented(message: &str) -> Self {
         Self::of_swarm(Code::Unimplemented, message)
     }
@@ -98,7 +103,9 @@ impl Problem {
 pub(super) enum Code {
     InvalidArgument,
     AlreadyExists,
+    FailedPrecondition,
     Unimplemented,
+    Unknown,
 }
 
 impl Code {
@@ -106,15 +113,18 @@ impl Code {
         match self {
             Self::InvalidArgument => "InvalidArgument",
             Self::AlreadyExists => "AlreadyExists",
+            Self::FailedPrecondition => "FailedPrecondition",
             Self::Unimplemented => "Unimplemented",
+            Self::Unknown => "Unknown",
         }
     }
 
     const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidArgument => StatusCode::BAD_REQUEST,
+            Self::InvalidArgument | Self::FailedPrecondition => StatusCode::BAD_REQUEST,
             Self::AlreadyExists => StatusCode::CONFLICT,
             Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The subset of the Docker Engine's HTTP API that the docker client needs for secrets.
+//! The subset of the Docker Engine's HTTP API that the docker client needs for secrets and nodes.
 //!
 //! For people whose fingers know `docker secret create`: the unmodified client, with `DOCKER_HOST`
 //! at the socket that `--docker-socket` names. Versions 1.24 to 1.50 of the API
@@ -14,6 +14,7 @@
 mod answer;
 mod body;
 mod filters;
+mod nodes;
 mod secrets;
 mod system;
 mod version;
@@ -27,12 +28,13 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use link::accept::{Accepted, Connection, Peer};
+use proto::id::Timestamp;
 use proto::identity::Caller;
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
@@ -79,6 +81,11 @@ impl Front {
     }
 }
 
+/// An instant as Docker writes it.
+fn time(ms: u64) -> String {
+    Timestamp(ms).to_rfc3339()
+}
+
 fn routes(front: Front) -> Router {
     Router::new()
         .route("/_ping", get(system::ping).head(system::ping))
@@ -86,9 +93,11 @@ fn routes(front: Front) -> Router {
         .route("/info", get(system::info))
         .route("/secrets", get(secrets::list))
         .route("/secrets/create", post(secrets::create))
-        .route("/secrets/{id}", get(secrets::inspect))
-        .route("/secrets/{id}", delete(secrets::remove))
+        .route("/secrets/{id}", get(secrets::inspect).delete(secrets::remove))
         .route("/secrets/{id}/update", post(secrets::update))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{id}", get(nodes::inspect).delete(nodes::remove))
+        .route("/nodes/{id}/update", post(nodes::update))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(front)
@@ -106,7 +115,6 @@ const NOT_SERVED: &[&str] = &[
     "exec",
     "images",
     "networks",
-    "nodes",
     "plugins",
     "services",
     "session",

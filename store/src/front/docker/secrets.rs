@@ -9,16 +9,15 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use proto::id::Timestamp;
 use proto::name::SecretName;
 use proto::{Kind, pb};
 use seal::Plaintext;
 use serde::{Deserialize, Serialize};
 
-use super::Front;
 use super::answer::{Code, Problem, empty, json};
 use super::body::{self, Data};
 use super::filters;
+use super::{Front, time};
 use crate::service::NewValue;
 
 /// Docker's bound of a value: it has to be smaller than that.
@@ -84,11 +83,6 @@ impl From<pb::SecretInfo> for Shown {
             spec: ShownSpec { name: secret.name, labels: secret.labels },
         }
     }
-}
-
-/// An instant as Docker writes it.
-pub(super) fn time(ms: u64) -> String {
-    Timestamp(ms).to_rfc3339()
 }
 
 fn refused(message: &str) -> Problem {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Problem, state_of, uncached};
 use super::version::{API, API_MIN};
-use super::{Front, secrets};
+use super::{Front, time};
 use crate::front::Phase;
 use crate::service::CallName;
 
@@ -92,8 +92,8 @@ fn swarm(status: &pb::ClusterStatus) -> Value {
         "Cluster": {
             "ID": encode(&status.realm),
             "Version": { "Index": status.applied_index },
-            "CreatedAt": secrets::time(status.created_at),
-            "UpdatedAt": secrets::time(status.created_at),
+            "CreatedAt": time(status.created_at),
+            "UpdatedAt": time(status.created_at),
             "Spec": {
                 "Name": "default",
                 "Labels": {},
@@ -105,6 +105,6 @@ fn swarm(status: &pb::ClusterStatus) -> Value {
 }
 
 /// An address without its port.
-fn host_of(address: &str) -> &str {
+pub(super) fn host_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host.trim_matches(['[', ']']))
 }
