@@ -24,6 +24,11 @@ enum Values {
 pub(super) type Filters = BTreeMap<String, Vec<String>>;
 
 impl Query {
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Self {
+        Self { filters: Some(text.to_owned()) }
+    }
+
     /// The filters, of which all keys are known.
     pub(super) fn filters(&self, known: &[&str]) -> Result<Filters, Problem> {
         let text = self.filters.as_deref().filter(|text| !text.is_empty()).unwrap_or("{}");
@@ -47,8 +52,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<Filters, String> {
-        let query = Query { filters: Some(text.to_owned()) };
-        query.filters(&["name", "label"]).map_err(|problem| problem.message().to_owned())
+        Query::of(text).filters(&["name", "label"]).map_err(|problem| problem.message().to_owned())
     }
 
     #[test]

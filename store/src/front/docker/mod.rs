@@ -17,6 +17,8 @@ mod filters;
 mod nodes;
 mod secrets;
 mod system;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::convert::Infallible;
