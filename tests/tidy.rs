@@ -716,6 +716,17 @@ fn no_file_names_a_machine_or_puts_work_off() {
 }
 
 #[test]
+fn names_of_files_need_no_quotes() {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+    let odd = sources().iter().filter(|source| !source.path.chars().all(is_plain));
+    refuse(
+        &odd.map(|source| format!("`{}`", source.path)).collect::<Vec<_>>(),
+        "a name with blanks or signs is what a slip in a shell leaves behind",
+        "remove it, or name it with letters, digits, `.`, `_` and `-`",
+    );
+}
+
+#[test]
 fn text_files_end_with_a_newline() {
     let mut found = Vec::new();
     for source in sources() {
