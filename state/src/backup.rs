@@ -121,7 +121,7 @@ impl State {
     pub fn is_of_former_ca(&self, backup: &Backup) -> bool {
         let former = self.ca_rotations.former.as_ref();
         // None is recorded while both are there, so it has one of them.
-        former.is_some_and(|former| backup.taken_at < former.dropped_at)
+        former.is_some_and(|former| backup.revision < former.dropped)
     }
 
     pub(crate) fn backups_mut(&mut self) -> &mut Backups {

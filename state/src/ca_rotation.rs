@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
-use proto::id::{KeyId, MemberId, NodeId, OperatorId, Timestamp};
+use proto::id::{KeyId, MemberId, NodeId, OperatorId, Revision, Timestamp};
 use proto::identity::{Principal, Role, Subject};
 
 use crate::boot::MemberBoot;
@@ -55,6 +55,9 @@ pub struct CaRotation {
     /// Those of whom a certificate of the next CA was seen in use.
     #[n(5)]
     pub moved: BTreeSet<Subject>,
+    /// The entry that began it: what was issued before that is of the present CA.
+    #[n(6)]
+    pub began: Revision,
 }
 
 /// The CA that was dropped last.
@@ -78,6 +81,12 @@ pub struct FormerCa {
     /// Nodes and operators that were left behind with certificates of it.
     #[n(5)]
     pub left_behind: u64,
+    /// The entry that began the rotation.
+    #[n(6)]
+    pub began: Revision,
+    /// The entry that dropped it.
+    #[n(7)]
+    pub dropped: Revision,
 }
 
 /// The CAs beside the present one, which is the cluster's.
@@ -232,10 +241,10 @@ impl State {
     /// or took, the place of: it has to turn to another generation first.
     pub fn asks_by_former_ca(&self, id: MemberId) -> bool {
         let rotations = &self.ca_rotations;
-        let under_way = rotations.rotation.as_ref().map(|rotation| rotation.began_at);
-        let began_at =
-            under_way.or_else(|| rotations.former.as_ref().map(|former| former.began_at));
+        let under_way = rotations.rotation.as_ref().map(|rotation| rotation.began);
+        let began = under_way.or_else(|| rotations.former.as_ref().map(|former| former.began));
         let mut generations = self.boot.member(id).into_iter().flat_map(MemberBoot::generations);
-        began_at.is_some_and(|began_at| generations.any(|one| one.staged_at <= began_at))
+        // By the log and not by its clock, which may stand still: who turns has turned.
+        began.is_some_and(|began| generations.any(|one| Revision(one.number) < began))
     }
 }

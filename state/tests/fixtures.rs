@@ -13,14 +13,15 @@ use state::command::{
     Step, UpdateNode,
 };
 use state::object::{
-    Authority, Availability, Blob, Certificate, Digest, MemberState, NodeReport, OperatorRole,
-    SlotRecipient, TransitKey,
+    Availability, Blob, Certificate, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient,
+    TransitKey,
 };
 use state::{
-    AlarmReason, BeginCaRotation, BootCommand, KeptUnlockKey, MadeBy, PeerPolicy, ReadBackCommand,
-    State, UpdateState, Wrapped, apply, wrap_digest,
+    AlarmReason, BootCommand, KeptUnlockKey, MadeBy, PeerPolicy, ReadBackCommand, State,
+    UpdateState, Wrapped, apply, wrap_digest,
 };
 
+use crate::ca_rotation::begin_under;
 use crate::world::*;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/format_1.hex");
@@ -292,16 +293,8 @@ fn ca_rotation(world: &mut World) {
     let (digest, root) = (Digest([81; 32]), KeyId::from_bytes([70; 16]));
     world.add_node(83, &[]);
     let cluster = world.state.cluster().unwrap().clone();
-    world.did(Command::BeginCaRotation(Box::new(BeginCaRotation {
-        from: cluster.authority.digest,
-        authority: Authority {
-            certificate: Blob(vec![81].into()),
-            digest,
-            wrapped_key: WrappedKey::new(sealed(root, 81, 138)).unwrap(),
-        },
-        bridge: Blob(vec![82].into()),
-        signatures: cluster.transit_keys.keys().map(|id| (*id, Blob(vec![83].into()))).collect(),
-    })));
+    let transit: Vec<KeyId> = cluster.transit_keys.keys().copied().collect();
+    world.did(begin_under(root, cluster.authority.digest, 81, &transit));
     let founder = world.state.member(MemberId(1)).unwrap().node_id;
     let serial = proto::id::Serial::from_bytes([81; 16]);
     let subject = Subject::Manager(founder, MemberId(1));

@@ -83,6 +83,7 @@ impl Context<'_> {
             asked_by: self.principal(),
             phase: CaPhase::Managers,
             moved: BTreeSet::new(),
+            began: self.revision(),
         });
         self.updated(ObjectId::Cluster);
         Ok((Outcome::Done, ObjectId::Cluster))
@@ -154,7 +155,7 @@ impl Context<'_> {
         tokens.retain(|_, token| self.state.leads_here(token));
         self.state.tokens = tokens;
         let Some(rotation) = self.state.ca_rotations.rotation.take() else { return };
-        let CaRotation { authority, bridge, began_at, .. } = rotation;
+        let CaRotation { authority, bridge, began_at, began, .. } = rotation;
         let digest = authority.digest;
         if let Some(cluster) = self.state.cluster.as_mut() {
             let cluster = Arc::make_mut(cluster);
@@ -174,6 +175,8 @@ impl Context<'_> {
                 began_at,
                 dropped_at: self.now,
                 left_behind: (pending.nodes.len() + pending.operators.len()) as u64,
+                began,
+                dropped: revision,
             });
         }
         let mut certificates = std::mem::take(&mut self.state.certificates);
