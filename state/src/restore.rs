@@ -95,7 +95,8 @@ impl State {
     /// and operators that renewed in between have nothing else to show. Such a certificate stands as
     /// long as its subject does, so evicting or removing that ends it. Whoever has the CA's key, which
     /// is in the backup, can forge one: so it stands only if it ends no later than one that was issued
-    /// right before the cluster was restored. Nothing honest ends after that.
+    /// right before the cluster was restored. Nothing honest ends after that. And it is one of the
+    /// backup's CA: once that is dropped none stands, whoever still trusts it and hands it on.
     pub fn standing_without_record(
         &self,
         subject: Subject,
@@ -104,7 +105,10 @@ impl State {
     ) -> Standing {
         let life_ms = Certificate::life_ms(subject.role());
         let lost_it = self.restored.is_some_and(|restored| {
-            incarnation < restored.incarnation && not_after <= restored.at.after_ms(life_ms)
+            let former = self.ca_rotations.former.as_ref();
+            incarnation < restored.incarnation
+                && not_after <= restored.at.after_ms(life_ms)
+                && former.is_none_or(|former| former.dropped_at < restored.at)
         });
         let stands = match subject {
             Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),

@@ -5,10 +5,13 @@ use proto::identity::Subject;
 use proto::sealed::WrappedKey;
 use proto::task::TaskState;
 use state::command::{Command, LEVEL};
-use state::object::{Blob, Digest, MemberState, OperatorRole, SlotRecipient, TransitKey};
+use state::object::{
+    Blob, Certificate, Digest, MemberState, OperatorRole, SlotRecipient, TransitKey,
+};
 use state::{Refusal, RestoreCluster, Standing, State, apply};
 
 use crate::backup::{copy_said_to_be_under, copy_under};
+use crate::ca_rotation::begin_under;
 use crate::world::*;
 
 const NEW_ROOT: KeyId = KeyId::from_bytes([90; 16]);
@@ -281,6 +284,31 @@ fn a_certificate_without_a_record_ends_when_one_of_before_the_restore_has_to() {
         assert_eq!(standing(latest), Standing::Good);
         assert_eq!(standing(latest.after_ms(1)), Standing::Unknown, "{subject:?}: it is forged");
     }
+}
+
+/// It is of the backup's CA. A manager that has not heard of the drop may still take it, and hand on
+/// what it asks.
+#[test]
+fn no_certificate_without_a_record_stands_once_the_ca_of_the_backup_is_dropped() {
+    let (world, ..) = lived_in();
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let state = restored(&world, copy.clone(), restore(&copy, 2));
+    let mut world = World::founded();
+    world.state = state;
+    let agent = Subject::Agent(node_id(1));
+    let standing =
+        |world: &World| world.state.standing_without_record(agent, Incarnation(1), Timestamp(0));
+    let cluster = world.state.cluster().unwrap().clone();
+    let (member, known) = world.state.members().iter().next().unwrap();
+    let founder = Subject::Manager(known.node_id, *member);
+    world.did(begin_under(NEW_ROOT, cluster.authority.digest, 81, &[NEW_TRANSIT]));
+    let serial = Serial::from_bytes([81; 16]);
+    let certificate = Certificate { authority: Some(Digest([81; 32])), ..certificate(founder) };
+    world.did(Command::IssueCertificate { serial, certificate });
+    world.did(Command::NoteMoves(vec![serial]));
+    assert_eq!(standing(&world), Standing::Good, "it may yet renew");
+    world.did(Command::DropFormerCa);
+    assert_eq!(standing(&world), Standing::Unknown);
 }
 
 #[test]
