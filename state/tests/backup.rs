@@ -89,6 +89,12 @@ fn a_copy_from_before_a_removal_is_recorded_no_more() {
     assert!(world.state.backups().known().is_empty(), "whoever removed it was told of no backup");
     let after = taken(&world, 1);
     world.did(after);
+    // What was not there yet is not in it, however much of it comes and goes meanwhile.
+    let during = taken(&world, 2);
+    world.now += 1;
+    let passing = world.create_secret(2, "passing");
+    world.did(Command::RemoveSecret { id: passing, forget_previous: false, shred: None });
+    world.did(during);
 }
 
 #[test]

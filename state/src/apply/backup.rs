@@ -1,5 +1,7 @@
 //! Recording that a backup was made, and that its file is destroyed.
 
+use std::ops::Bound;
+
 use proto::id::{BackupId, Revision, Timestamp};
 use proto::limits::BACKUPS_MAX;
 
@@ -26,9 +28,10 @@ impl Context<'_> {
         if let Some(refusal) = self.state.refuses_backup() {
             return Err(refusal);
         }
-        // Whoever removed something since was not told that this one holds it.
-        let last_removal = self.state.shredding.tombstones.last_key_value();
-        if let Some((current, _)) = last_removal.filter(|(at, _)| **at > revision) {
+        // Whoever removed something since, that it holds, was not told so.
+        let after = (Bound::Excluded(revision), Bound::Unbounded);
+        let mut removed = self.state.shredding.tombstones.range(after);
+        if let Some((current, _)) = removed.find(|(_, it)| it.created_at <= taken_at) {
             return Err(Refusal::Stale { current: *current });
         }
         if self.state.backups.known.contains_key(&id) {
