@@ -114,7 +114,7 @@ pub(crate) fn remove(folder: &Folder) -> Result<(), FileError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use link::certificate::{self, KeyPairDer, NewCertificate};
     use link::trust::Bridge;
     use proto::id::{Incarnation, MemberId, NodeId, Realm, Timestamp};
@@ -122,28 +122,27 @@ mod tests {
 
     use super::*;
 
+    pub(crate) const REALM: Realm = Realm::from_bytes([1; 16]);
     const ENDS: Timestamp = Timestamp(1_000_000_000);
 
-    struct Ca {
-        pair: KeyPairDer,
-        certificate: CertificateDer<'static>,
+    /// A CA of one cluster.
+    pub(crate) struct Ca {
+        pub(crate) pair: KeyPairDer,
+        pub(crate) certificate: CertificateDer<'static>,
     }
 
     impl Ca {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             let pair = certificate::make_key_pair().unwrap();
             let certificate = certificate::make_ca(&pair.private, Timestamp(0), ENDS).unwrap();
             Self { pair, certificate }
         }
 
-        fn issue(&self) -> (CertificateDer<'static>, KeyPairDer) {
+        /// A manager's certificate, and its key.
+        pub(crate) fn issue(&self) -> (CertificateDer<'static>, KeyPairDer) {
             let pair = certificate::make_key_pair().unwrap();
             let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(1));
-            let identity = Identity {
-                realm: Realm::from_bytes([1; 16]),
-                incarnation: Incarnation(1),
-                subject,
-            };
+            let identity = Identity { realm: REALM, incarnation: Incarnation(1), subject };
             let new = NewCertificate {
                 identity,
                 public_key: &pair.public,
@@ -152,6 +151,16 @@ mod tests {
                 not_after: ENDS,
             };
             (certificate::issue(&self.certificate, &self.pair.private, &new).unwrap(), pair)
+        }
+
+        /// Both, and this one's word for the other.
+        pub(crate) fn and(&self, next: &Self) -> Authorities {
+            let (key, public) = (&self.pair.private, &next.pair.public);
+            let bridge =
+                certificate::make_bridge(&self.certificate, key, public, Timestamp(0), ENDS);
+            let bridge = Bridge { certificate: bridge.unwrap(), former: self.certificate.clone() };
+            let trusted = vec![self.certificate.clone(), next.certificate.clone()];
+            Authorities { trusted, bridge: Some(bridge) }
         }
     }
 
@@ -164,18 +173,7 @@ mod tests {
         let (old, new) = (Ca::new(), Ca::new());
         let (first, first_key) = old.issue();
         let (second, second_key) = new.issue();
-        let bridge = certificate::make_bridge(
-            &old.certificate,
-            &old.pair.private,
-            &new.pair.public,
-            Timestamp(0),
-            ENDS,
-        );
-        let bridge = Bridge { certificate: bridge.unwrap(), former: old.certificate.clone() };
-        let both = Authorities {
-            trusted: vec![old.certificate.clone(), new.certificate.clone()],
-            bridge: Some(bridge),
-        };
+        let both = old.and(&new);
         let of_old = vec![old.certificate.clone()];
         let over = both.shown_with(&second);
         let starts = |key: &KeyPairDer, leaf: &CertificateDer<'_>, shown: &[CertificateDer<'_>]| {

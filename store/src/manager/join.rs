@@ -337,73 +337,31 @@ fn open_root_keys(
 mod tests {
     use std::future::{pending, ready};
 
-    use link::certificate::NewCertificate;
-    use link::trust::{Authorities, Bridge};
-    use proto::id::{Realm, Timestamp, TokenId};
-    use proto::identity::Identity;
+    use link::trust::Authorities;
+    use proto::id::TokenId;
     use proto::token::TokenSecret;
 
     use super::*;
+    use crate::keys::credentials::tests::{Ca, REALM};
 
-    const ENDS: Timestamp = Timestamp(1_000_000_000);
-    const REALM: Realm = Realm::from_bytes([1; 16]);
-
-    struct Ca {
-        pair: KeyPairDer,
-        certificate: CertificateDer<'static>,
-    }
-
-    impl Ca {
-        fn new() -> Self {
-            let pair = certificate::make_key_pair().unwrap();
-            let certificate = certificate::make_ca(&pair.private, Timestamp(0), ENDS).unwrap();
-            Self { pair, certificate }
-        }
-
-        fn admits(&self) -> (CertificateDer<'static>, KeyPairDer) {
-            let pair = certificate::make_key_pair().unwrap();
-            let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(3));
-            let identity = Identity { realm: REALM, incarnation: Incarnation(1), subject };
-            let new = NewCertificate {
-                identity,
-                public_key: &pair.public,
-                serial: certificate::make_serial(),
-                now: Timestamp(0),
-                not_after: ENDS,
-            };
-            (certificate::issue(&self.certificate, &self.pair.private, &new).unwrap(), pair)
-        }
-
-        /// Both, and this one's word for the other.
-        fn and(&self, next: &Self) -> Authorities {
-            let (key, public) = (&self.pair.private, &next.pair.public);
-            let bridge =
-                certificate::make_bridge(&self.certificate, key, public, Timestamp(0), ENDS);
-            let bridge = Bridge { certificate: bridge.unwrap(), former: self.certificate.clone() };
-            let trusted = vec![self.certificate.clone(), next.certificate.clone()];
-            Authorities { trusted, bridge: Some(bridge) }
-        }
-
-        /// Whether an answer with a certificate of this CA is an admission by a token that names
-        /// `pinned`.
-        fn is_believed(&self, authorities: &Authorities, pinned: &Self) -> bool {
-            let token = JoinToken {
-                id: TokenId::from_entropy([2; 17]),
-                role: Role::Manager,
-                realm: REALM,
-                ca_digest: seal::digest_of(&pinned.pair.public),
-                secret: TokenSecret::new(Box::new([3; 32])),
-            };
-            let (leaf, pair) = self.admits();
-            let enrolled = pb::Enrolled {
-                certificate: leaf.to_vec().into(),
-                ca_certificate: self.certificate.to_vec().into(),
-                authorities: Some(ca::told(authorities)),
-                ..pb::Enrolled::default()
-            };
-            let admitted = admitted(&token, pair, enrolled, &pb::JoinRequest::default());
-            admitted.is_ok_and(|admitted| admitted.chain.authorities == *authorities)
-        }
+    /// Whether an answer with a certificate of a CA is an admission by a token that names `pinned`.
+    fn is_believed(of: &Ca, authorities: &Authorities, pinned: &Ca) -> bool {
+        let token = JoinToken {
+            id: TokenId::from_entropy([2; 17]),
+            role: Role::Manager,
+            realm: REALM,
+            ca_digest: seal::digest_of(&pinned.pair.public),
+            secret: TokenSecret::new(Box::new([3; 32])),
+        };
+        let (leaf, pair) = of.issue();
+        let enrolled = pb::Enrolled {
+            certificate: leaf.to_vec().into(),
+            ca_certificate: of.certificate.to_vec().into(),
+            authorities: Some(ca::told(authorities)),
+            ..pb::Enrolled::default()
+        };
+        let admitted = admitted(&token, pair, enrolled, &pb::JoinRequest::default());
+        admitted.is_ok_and(|admitted| admitted.chain.authorities == *authorities)
     }
 
     /// It was signed before another CA was rotated in, and is answered afterwards.
@@ -411,18 +369,18 @@ mod tests {
     fn an_admission_by_either_ca_is_one_while_the_one_takes_the_place_of_the_other() {
         let (old, new, other) = (Ca::new(), Ca::new(), Ca::new());
         let both = old.and(&new);
-        assert!(old.is_believed(&both, &old), "the rotation began in between");
-        assert!(new.is_believed(&both, &old));
-        assert!(new.is_believed(&both, &new));
+        assert!(is_believed(&old, &both, &old), "the rotation began in between");
+        assert!(is_believed(&new, &both, &old));
+        assert!(is_believed(&new, &both, &new));
         let only = |ca: &Ca| Authorities::first(ca.certificate.clone());
-        assert!(old.is_believed(&only(&old), &old));
-        assert!(!old.is_believed(&only(&new), &old), "it is not of a CA that there is");
-        assert!(!old.is_believed(&both, &new), "nothing leads from the next one back");
-        assert!(!other.is_believed(&only(&other), &old));
+        assert!(is_believed(&old, &only(&old), &old));
+        assert!(!is_believed(&old, &only(&new), &old), "it is not of a CA that there is");
+        assert!(!is_believed(&old, &both, &new), "nothing leads from the next one back");
+        assert!(!is_believed(&other, &only(&other), &old));
         // A CA that the one which the token names has given no word for.
         let trusted = vec![old.certificate.clone(), other.certificate.clone()];
-        assert!(!old.is_believed(&Authorities { trusted, ..both }, &old));
-        assert!(!old.is_believed(&other.and(&new), &old));
+        assert!(!is_believed(&old, &Authorities { trusted, ..both }, &old));
+        assert!(!is_believed(&old, &other.and(&new), &old));
     }
 
     #[tokio::test]
