@@ -36,6 +36,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use link::accept::{Accepted, Connection, Peer};
+use proto::Kind;
 use proto::id::Timestamp;
 use proto::identity::Caller;
 use tokio::sync::Semaphore;
@@ -74,6 +75,23 @@ impl Front {
         let serving = self.stage.serving().map_err(|_| Problem::of_phase(&self.stage.phase()))?;
         let caller = serving.service.authenticate(&self.peer).await?;
         Ok((serving, caller))
+    }
+
+    /// Has an object looked up by what a client names it. Docker has less to say about what is missing
+    /// than we do.
+    async fn find<C: Call>(
+        &self,
+        what: &str,
+        name: &str,
+        request: C,
+    ) -> Result<C::Response, Problem> {
+        let (serving, caller) = self.serving().await?;
+        serving.service.route(caller, request).await.map_err(|failure| match failure.kind {
+            Kind::NotFound => Problem::not_found(format!("{what} {name} not found")),
+            // Of which there are several.
+            Kind::Invalid => Problem::invalid(failure.message),
+            _ => failure.into(),
+        })
     }
 
     /// Has a call carried out.

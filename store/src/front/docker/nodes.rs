@@ -165,14 +165,7 @@ pub(super) async fn inspect(
 }
 
 async fn get(front: &Front, node: String) -> Result<pb::NodeInfo, Problem> {
-    let (serving, caller) = front.serving().await?;
-    let answer = serving.service.route(caller, pb::GetNodeRequest { node: node.clone() }).await;
-    answer.map_err(|failure| match failure.kind {
-        Kind::NotFound => Problem::not_found(format!("node {node} not found")),
-        // Of which there are several.
-        Kind::Invalid => Problem::invalid(failure.message),
-        _ => failure.into(),
-    })
+    front.find("node", &node, pb::GetNodeRequest { node: node.clone() }).await
 }
 
 /// `POST /nodes/{id}/update`: labels and availability.

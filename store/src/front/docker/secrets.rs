@@ -168,17 +168,8 @@ pub(super) async fn inspect(
     Ok(json(StatusCode::OK, &Shown::from(get(&front, secret).await?)))
 }
 
-/// Docker has less to say about what is missing than we do.
 async fn get(front: &Front, secret: String) -> Result<pb::SecretInfo, Problem> {
-    let (serving, caller) = front.serving().await?;
-    let answer =
-        serving.service.route(caller, pb::GetSecretRequest { secret: secret.clone() }).await;
-    answer.map_err(|failure| match failure.kind {
-        Kind::NotFound => Problem::not_found(format!("secret {secret} not found")),
-        // Of which there are several.
-        Kind::Invalid => Problem::invalid(failure.message),
-        _ => failure.into(),
-    })
+    front.find("secret", &secret, pb::GetSecretRequest { secret: secret.clone() }).await
 }
 
 /// `DELETE /secrets/{id}`. What only a previous spec refers to goes, as with Docker.
