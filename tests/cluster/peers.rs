@@ -184,7 +184,8 @@ fn an_operator_consents_to_each_release() {
     let (mut lab, _key) = locking("approve");
     let index = (lab.leader() + 1) % 3;
     let asks = lab.ctl_of((index + 1) % 3);
-    let said = asks.refused(REFUSED, &["cluster", "approve", &name(index)], b"");
+    let said =
+        asks.refused(REFUSED, &["cluster", "approve", &name(index), "--from", "127.0.0.1"], b"");
     assert!(said.contains("does not wait for consent"), "{said}");
     for _ in 0..2 {
         kill_and_start(&mut lab, index);
@@ -195,7 +196,8 @@ fn an_operator_consents_to_each_release() {
         assert!(pending[0]["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{pending}");
         let text = asks.ok(&["cluster", "status"]);
         assert!(text.contains("waits to be unlocked; it asks from 127.0.0.1:"), "{text}");
-        asks.ok(&["cluster", "approve", &name(index)]);
+        assert!(text.contains("--from 127.0.0.1`"), "{text}");
+        asks.ok(&["cluster", "approve", &name(index), "--from", "127.0.0.1"]);
         await_unlocked_by(&lab, index, "peers");
         until("it has turned", || {
             let log = lab.managers[index].daemon.log();
@@ -210,7 +212,8 @@ fn an_operator_consents_to_each_release() {
     await_alarm(&lab, "alive");
     let asks = lab.ctl_of((index + 1) % 3);
     assert_eq!(asks.json(&["cluster", "status"])["peers"]["pending"], serde_json::json!([]));
-    let said = asks.refused(REFUSED, &["cluster", "approve", &name(index)], b"");
+    let approve = ["cluster", "approve", &name(index), "--from", "127.0.0.1"];
+    let said = asks.refused(REFUSED, &approve, b"");
     assert!(said.contains("does not wait for consent"), "{said}");
 }
 

@@ -80,14 +80,14 @@ pub(crate) enum ClusterCommand {
     /// Consent to the others' unlocking a manager that was restarted
     ///
     /// Under `secretctl cluster update --peers approve`. Good once, within ten minutes, for the host
-    /// that asks: see in `secretctl cluster status` from where it does, and be sure that you know why
-    /// the manager was down.
+    /// that you name: see in `secretctl cluster status` from where it asks, be sure that this is the
+    /// manager's, and that you know why it was down.
     Approve {
         /// The member, by number or hostname
         member: String,
-        /// The host that may be unlocked, if several ask in the manager's name
+        /// The host that may be unlocked
         #[arg(long, value_name = "HOST")]
-        from: Option<String>,
+        from: String,
     },
 
     /// Requests to be unlocked that no true manager makes

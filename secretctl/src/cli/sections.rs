@@ -219,7 +219,6 @@ secretctl cluster update --peers auto",
         "\
 # Who waits, and from where; then consent
 secretctl cluster status
-secretctl cluster approve m3
 secretctl cluster approve m3 --from 10.0.0.3",
     ),
     (

@@ -149,7 +149,7 @@ impl Releases {
 }
 
 /// The host of an address: what an operator's consent is for. Ports change with each connection.
-fn host_of(address: &str) -> String {
+pub(super) fn host_of(address: &str) -> String {
     let ip = address.parse::<SocketAddr>().map(|address| address.ip());
     match ip.or_else(|_| address.parse::<IpAddr>()) {
         Ok(ip) => ip.to_canonical().to_string(),
@@ -323,7 +323,8 @@ impl Service {
         let failure = refused(&Refusal::Release { member: request.member(), reason });
         match reason {
             ReleaseRefusal::ToBeApproved => {
-                failure.hint(format!("`secretctl cluster approve {}`", request.member()))
+                let (member, host) = (request.member(), request.host());
+                failure.hint(format!("`secretctl cluster approve {member} --from {host}`"))
             }
             ReleaseRefusal::TooSoon => failure,
             _ => failure.hint(PEERS_RUNBOOK),

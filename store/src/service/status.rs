@@ -198,8 +198,10 @@ fn peer_problems(peers: &pb::PeersStatus, members: &[pb::MemberInfo]) -> Vec<pb:
             format!("{} waits to be unlocked; it asks from {}", name(waits.member), waits.from);
         let hints = [
             format!(
-                "if you know that it was restarted: `secretctl cluster approve {}`",
-                waits.member
+                "if you know that it was restarted, and that this is its host: `secretctl cluster \
+                 approve {} --from {}`",
+                waits.member,
+                releases::host_of(&waits.from)
             ),
             "if not, somebody may have its disk: docs/operations/peers.md".to_owned(),
         ];

@@ -5,7 +5,7 @@
 use proto::Kind;
 use proto::pb;
 
-use super::super::{Session, listed};
+use super::super::Session;
 use super::find_member;
 use crate::cli::{AlarmCommand, PeersArg};
 use crate::connection::{Connection, ask, request_key};
@@ -51,18 +51,11 @@ pub(super) async fn update(session: &Session, peers: PeersArg) -> Result<(), Err
     Ok(())
 }
 
-/// Consents to one release, to the host that was named or the only one that asks.
-pub(super) async fn approve(
-    session: &Session,
-    member: &str,
-    from: Option<String>,
-) -> Result<(), Error> {
+/// Consents to one release, to a host that the operator saw: nobody else knows which one is the
+/// manager's, and who asks may be another one by now.
+pub(super) async fn approve(session: &Session, member: &str, from: String) -> Result<(), Error> {
     let connection = session.connect().await?;
     let member = find_member(&connection, member).await?;
-    let from = match from {
-        Some(from) => from,
-        None => who_asks(&connection, member).await?,
-    };
     let request = pb::ApproveReleaseRequest { request_key: request_key(), member, from };
     let approved = ask!(connection, control.approve_release(request))?;
     let view = view::PendingRelease::from(&approved);
@@ -72,33 +65,6 @@ pub(super) async fn approve(
     session.printer.data(&format!("{} {}", view.member, view.from))?;
     session.printer.progress("it is unlocked when it asks again, within ten minutes");
     Ok(())
-}
-
-/// From where a member's release is asked for, if it is from one host only: nobody but the operator
-/// knows which one is the manager's.
-async fn who_asks(connection: &Connection, member: u64) -> Result<String, Error> {
-    let status = ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {}))?;
-    let pending = status.peers.unwrap_or_default().pending.into_iter();
-    let hosts: Vec<String> =
-        pending.filter(|one| one.member == member).map(|one| one.from).collect();
-    match <[String; 1]>::try_from(hosts) {
-        Ok([host]) => Ok(host),
-        Err(none) if none.is_empty() => {
-            let text = format!("manager {member} does not wait for consent");
-            Err(Error::failed(Kind::Precondition, text)
-                .because("nothing asked in its name within the last minute")
-                .hint("`secretctl cluster status` shows who asks, and from where")
-                .into())
-        }
-        Err(hosts) => {
-            let text = format!("several hosts ask in the name of manager {member}");
-            Err(Error::failed(Kind::Precondition, text)
-                .because(format!("they are {}; its disk was copied", listed(&hosts)))
-                .hint("if you know which is the manager's, name it: `--from HOST`")
-                .hint("docs/operations/peers.md")
-                .into())
-        }
-    }
 }
 
 pub(super) async fn alarm(session: &Session, command: AlarmCommand) -> Result<(), Error> {

@@ -406,7 +406,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-slot" -f -a "ls" -d 'List the slots that open managers'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-slot" -f -a "rm" -d 'Remove a slot'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from unlock-slot" -f -a "prove" -d 'Try a slot without restarting anything, and record that it works'
-complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from approve" -l from -d 'The host that may be unlocked, if several ask in the manager\'s name' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from approve" -l from -d 'The host that may be unlocked' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from approve" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from approve" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from approve" -l timeout -d 'How long to go on trying when no manager answers' -r

@@ -742,7 +742,7 @@ esac
 ;;
 (approve)
 _arguments "${_arguments_options[@]}" : \
-'--from=[The host that may be unlocked, if several ask in the manager'\''s name]:HOST:_default' \
+'--from=[The host that may be unlocked]:HOST:_default' \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
