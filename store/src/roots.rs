@@ -156,11 +156,12 @@ impl Roots {
     }
 
     fn wanted(&self) -> Option<Wanted> {
+        // Before the state is read: who waits for it asks the state.
+        let sealed_to = *self.keeper.recipients_generation().borrow();
         let state = self.raft.machine.state();
         state.member(self.raft.me)?;
         let cluster = state.cluster()?;
-        let sealed_anew =
-            *self.keeper.recipients_generation().borrow() >= cluster.recipients_generation;
+        let sealed_anew = sealed_to >= cluster.recipients_generation;
         let (active, all) = (cluster.active_root, state.root_keys_wanted());
         Some(Wanted { active, all, sealed_anew })
     }
