@@ -164,6 +164,11 @@ impl BootFile {
         [SEALED_MAGIC, &realm.as_bytes()[..], &incarnation, &member, &sealed].concat()
     }
 
+    /// Whether bytes begin as a boot file does, whatever follows.
+    pub fn is_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC) || Self::is_sealed(bytes)
+    }
+
     /// Whether bytes are those of a file that is sealed.
     pub fn is_sealed(bytes: &[u8]) -> bool {
         bytes.starts_with(SEALED_MAGIC)

@@ -45,6 +45,13 @@ pub(crate) enum BootFileError {
     NotAPath { path: PathBuf },
 }
 
+impl BootFileError {
+    /// Whether the same file may be read later: its mount, or what opens it, is away.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::File(FileError::Failed { .. }) | Self::NotAKey { .. })
+    }
+}
+
 /// Where the boot file lies, and the secret that it is sealed under, if it is.
 #[derive(Debug, Clone)]
 pub(crate) struct BootPlace {
@@ -96,8 +103,10 @@ impl BootPlace {
         Ok(written?)
     }
 
+    /// Whether a boot file is there, whole or not: not anything else that a path may lead to.
     pub(crate) fn is_there(&self) -> bool {
-        self.path.symlink_metadata().is_ok()
+        let bytes = sys::file::read_private(&self.path, BOOT_FILE_BYTES_MAX);
+        bytes.is_ok_and(|bytes| BootFile::is_one(&bytes))
     }
 
     /// Removes it, if it is there.

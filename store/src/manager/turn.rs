@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::Event;
 use crate::keys::{AddressBook, BootPlace, recipients};
 use crate::raft::Changes;
-use crate::service::{Service, internal, now};
+use crate::service::{Service, internal};
 
 /// How old a generation is replaced: well within the life of its certificate, so that a manager may
 /// be down for three weeks and still be opened.
@@ -63,8 +63,10 @@ struct Own {
     turned: bool,
     /// The log index of the grant that opened it; 0 if something else did.
     opened_by: u64,
-    /// Whether it has a boot file.
+    /// Whether it has a boot file; asked where peers do not unlock.
     has_file: bool,
+    /// Whether a turn was begun and has not come to its end.
+    is_turning: bool,
     /// Whether its boot key's certificate is of a CA that another took the place of.
     is_of_former_ca: bool,
 }
@@ -77,7 +79,7 @@ fn next(
     own: Own,
     at: Timestamp,
 ) -> Next {
-    let Own { held, turned, opened_by, has_file, is_of_former_ca } = own;
+    let Own { held, turned, opened_by, has_file, is_turning, is_of_former_ca } = own;
     if policy == PeerPolicy::Off {
         return if held.is_some() || has_file { Next::Forget } else { Next::Rest };
     }
@@ -98,6 +100,10 @@ fn next(
     if is_anothers {
         return Next::Stop;
     }
+    // What was begun is ended: until then two generations are in the boot file, and in memory.
+    if is_turning {
+        return Next::Turn;
+    }
     // A disk that opens by itself asks nobody; but the CA that it would ask by has to go.
     if !locks {
         return if is_of_former_ca { Next::Turn } else { Next::Rest };
@@ -110,7 +116,8 @@ fn next(
 /// A turn that was begun: what is known to the state, and has yet to be on this disk.
 struct Begun {
     generation: u64,
-    file: BootFile,
+    /// None only while it is in a file that is written.
+    entry: Option<BootEntry>,
     recipient: Recipient,
 }
 
@@ -201,10 +208,13 @@ impl Turning {
         self.service.barrier().await?;
         self.keep_book(&mut done.book)?;
         let held = self.service.keys.peers_generation();
-        let Some(next) = self.next(held, done.turned) else { return Ok(()) };
+        let Some(next) = self.next(held, done) else { return Ok(()) };
         match next {
             Next::Rest => Ok(()),
-            Next::Forget => self.forget(),
+            Next::Forget => {
+                done.begun = None;
+                self.forget(held)
+            }
             Next::Turn => {
                 let generation = self.turn(held, &mut done.begun).await?;
                 done.turned = true;
@@ -219,16 +229,26 @@ impl Turning {
     }
 
     /// None for who is no member: what is to become of it is not decided here.
-    fn next(&self, held: Option<u64>, turned: bool) -> Option<Next> {
+    fn next(&self, held: Option<u64>, done: &Done) -> Option<Next> {
+        let policy = self.service.raft.machine.state().boot().policy();
+        // Not under the state's lock: it may be on a mount that does not answer.
+        let has_file = policy == PeerPolicy::Off && self.place.is_there();
         let state = self.service.raft.machine.state();
         let me = self.service.raft.me;
         state.member(me)?;
         let locks = recipients::locks(&state.cluster()?.recipients);
         let boot = state.boot();
         let is_of_former_ca = state.asks_by_former_ca(me);
-        let (opened_by, has_file) = (self.opened_by, self.place.is_there());
-        let own = Own { held, turned, opened_by, has_file, is_of_former_ca };
-        Some(next(boot.policy(), locks, boot.member(me), own, now()))
+        let own = Own {
+            held,
+            turned: done.turned,
+            opened_by: self.opened_by,
+            has_file,
+            is_turning: done.begun.is_some(),
+            is_of_former_ca,
+        };
+        // By the log's clock, as generations are dated: this machine's may be ahead.
+        Some(next(boot.policy(), locks, boot.member(me), own, state.now()))
     }
 
     /// Writes the address book anew if it is another one.
@@ -245,8 +265,10 @@ impl Turning {
         Ok(())
     }
 
-    fn forget(&self) -> Result<(), Failure> {
-        self.service.keys.set_peers_slot(None).map_err(|error| failed(&error))?;
+    fn forget(&self, held: Option<u64>) -> Result<(), Failure> {
+        if held.is_some() {
+            self.service.keys.set_peers_slot(None).map_err(|error| failed(&error))?;
+        }
         self.place.remove().map_err(|error| failed(&error))?;
         tracing::info!(target: "audit", action = "forget_peers_slot", "peers_slot_removed");
         Ok(())
@@ -286,7 +308,7 @@ impl Turning {
         });
         let generation = turn.generation;
         // The boot file of both, then the key file of the next.
-        self.place.write(&turn.file).map_err(|error| failed(&error))?;
+        write(&self.place, self.service.keys.disk(), held, turn)?;
         if held != Some(generation) {
             let slot = Some(turn.recipient.clone());
             self.service.keys.set_peers_slot(slot).map_err(|error| failed(&error))?;
@@ -320,30 +342,47 @@ impl Turning {
             key: pair.private,
             certificate: staged.certificate,
         };
-        let file = match self.kept(disk) {
-            Some(file) => file.turning(held, entry),
-            None => BootFile::new(disk, entry),
-        };
-        Ok(Begun { generation, file, recipient })
-    }
-
-    /// What the boot file has of this disk. One that is damaged, or of another life, opens nothing.
-    fn kept(&self, disk: Disk) -> Option<BootFile> {
-        match self.place.read() {
-            Ok(file) => file.filter(|file| *file.disk() == disk),
-            Err(error) => {
-                let error = crate::chain(&error);
-                tracing::warn!(path = %self.place.path().display(), error, "boot_file_written_over");
-                None
-            }
-        }
+        Ok(Begun { generation, entry: Some(entry), recipient })
     }
 
     fn keep_only(&self, generation: u64) -> Result<(), Failure> {
-        let file = self.kept(self.service.keys.disk()).and_then(|file| file.turned(generation));
+        let file = kept(&self.place, self.service.keys.disk())?;
+        let file = file.and_then(|file| file.turned(generation));
         match file {
             Some(file) => self.place.write(&file).map_err(|error| failed(&error)),
             None => Err(Failure::new(Kind::Internal, "the boot file was changed by somebody else")),
+        }
+    }
+}
+
+/// Writes the boot file of what is held and the next: of what is there now, each time that it is tried.
+fn write(
+    place: &BootPlace,
+    disk: Disk,
+    held: Option<u64>,
+    turn: &mut Begun,
+) -> Result<(), Failure> {
+    let kept = kept(place, disk)?;
+    let Some(entry) = turn.entry.take() else { return Ok(()) };
+    let file = match kept {
+        Some(file) => file.turning(held, entry),
+        None => BootFile::new(disk, entry),
+    };
+    let written = place.write(&file);
+    turn.entry = file.into_entry(turn.generation);
+    written.map_err(|error| failed(&error))
+}
+
+/// What the boot file has of this disk. One that is damaged, or of another life, opens nothing; one
+/// that cannot be read may.
+fn kept(place: &BootPlace, disk: Disk) -> Result<Option<BootFile>, Failure> {
+    match place.read() {
+        Ok(file) => Ok(file.filter(|file| *file.disk() == disk)),
+        Err(error) if error.may_pass() => Err(failed(&error)),
+        Err(error) => {
+            let error = crate::chain(&error);
+            tracing::warn!(path = %place.path().display(), error, "boot_file_written_over");
+            Ok(None)
         }
     }
 }
@@ -383,7 +422,46 @@ mod tests {
     }
 
     fn own(held: Option<u64>, turned: bool, opened_by: u64) -> Own {
-        Own { held, turned, opened_by, has_file: false, is_of_former_ca: false }
+        Own { held, turned, opened_by, has_file: false, is_turning: false, is_of_former_ca: false }
+    }
+
+    /// A turn that was begun, to be on a disk.
+    fn begun(disk: Disk, generation: u64) -> Begun {
+        let slot = seal::PeerSecretKey::make().public().make_slot(disk, generation).unwrap();
+        let recipient = slot.recipient();
+        let key = certificate::make_key_pair().unwrap().private;
+        let entry = BootEntry { generation, own: slot.own, key, certificate: vec![1].into() };
+        Begun { generation, entry: Some(entry), recipient }
+    }
+
+    /// The mount is away when a turn begins, say: what is held is on it when that is back.
+    #[test]
+    fn a_turn_that_is_tried_again_keeps_what_is_held_as_it_is_then() {
+        let temp = tempfile::tempdir().unwrap();
+        let there = temp.path().join("boot");
+        let folder = Folder::create_private(&there).unwrap();
+        let place = BootPlace::new(there.join("file"), None);
+        let away = BootPlace::new(temp.path().join("away").join("file"), None);
+        let disk = Disk {
+            realm: proto::id::Realm::from_bytes([1; 16]),
+            incarnation: proto::id::Incarnation(1),
+            member: MemberId(2),
+        };
+        write(&place, disk, None, &mut begun(disk, 3)).unwrap();
+        let mut turn = begun(disk, 5);
+        assert!(write(&away, disk, Some(3), &mut turn).is_err());
+        for _ in 0..2 {
+            write(&place, disk, Some(3), &mut turn).unwrap();
+            let file = place.read().unwrap().unwrap();
+            assert!(file.entry(3).is_some() && file.entry(5).is_some());
+        }
+        // One that cannot be read now may be read later, and is not written over.
+        let sealed = BootPlace::new(there.join("file"), Some(temp.path().join("no-key")));
+        assert!(kept(&sealed, disk).unwrap().is_some(), "it is in clear");
+        folder.replace("file", 0o600, b"something else").unwrap();
+        assert!(kept(&place, disk).unwrap().is_none(), "that opens nothing");
+        place.remove().unwrap();
+        assert!(folder.read("file", 20).is_ok(), "what is no boot file is not ours to remove");
     }
 
     #[test]
@@ -404,6 +482,11 @@ mod tests {
         for locks in [true, false] {
             let moved = super::next(PeerPolicy::Auto, locks, Some(&g), of_former_ca, NOW);
             assert_eq!(moved, Next::Turn, "the CA was rotated, and waits for this one");
+        }
+        let on_its_way = Own { is_turning: true, ..own(Some(3), true, 0) };
+        for locks in [true, false] {
+            let ends = super::next(PeerPolicy::Auto, locks, Some(&g), on_its_way, NOW);
+            assert_eq!(ends, Next::Turn, "its end failed, and is tried again");
         }
         // A turn that was cut short, before and after the key file was sealed to it.
         let both = known(Some(3), Some(5));
