@@ -167,7 +167,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Reads one of the two blocks of the head file.
     fn read_head(&self, block: usize) -> Result<Vec<u8>, DiskError>;
 
-    /// Begins a file beside the records.
+    /// Begins a file beside the records. One that is dropped unfinished is gone; of two of one name,
+    /// the one that is finished later stays.
     fn create_file(&self, name: &str) -> Result<Box<dyn NewFile>, DiskError>;
 
     /// Opens a file beside the records; none if it is not there.
@@ -176,7 +177,7 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Names of the files beside the records that start with `prefix`.
     fn files(&self, prefix: &str) -> Result<Vec<String>, DiskError>;
 
-    /// Removes a file beside the records.
+    /// Removes a file beside the records, durably, if it is there: several may do at a time.
     fn remove_file(&self, name: &str) -> Result<(), DiskError>;
 
     /// Room on the disk.

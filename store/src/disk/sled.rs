@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sys::file::{FileError, Folder};
 
@@ -29,6 +30,8 @@ pub(crate) struct SledDisk {
     records: Settled,
     head: HeadFile,
     folder: Folder,
+    /// Files that were begun beside the records.
+    begun: AtomicU64,
 }
 
 impl SledDisk {
@@ -80,7 +83,7 @@ impl SledDisk {
         super::remove_leftovers(&folder, UNFINISHED)?;
         let records = Settled::open(&folder)?;
         let head = HeadFile::open(&folder)?;
-        Ok(Self { records, head, folder })
+        Ok(Self { records, head, folder, begun: AtomicU64::new(0) })
     }
 }
 
@@ -118,8 +121,9 @@ impl Disk for SledDisk {
     }
 
     fn create_file(&self, name: &str) -> Result<Box<dyn NewFile>, DiskError> {
-        let unfinished = format!("{name}{UNFINISHED}");
-        self.folder.remove_if_there(&unfinished)?;
+        // Its own: the same may be built here and arrive from another manager at a time.
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let unfinished = format!("{name}.{number}{UNFINISHED}");
         let file = self.folder.create_new(&unfinished, 0o600)?;
         let folder = self.folder.try_clone()?;
         Ok(Box::new(FileBeside { file, folder, unfinished, name: name.to_owned() }))
@@ -143,8 +147,7 @@ impl Disk for SledDisk {
     }
 
     fn remove_file(&self, name: &str) -> Result<(), DiskError> {
-        self.folder.remove(name)?;
-        Ok(self.folder.sync()?)
+        Ok(self.folder.remove_for_good(name)?)
     }
 
     fn space(&self) -> Result<Space, DiskError> {
@@ -178,6 +181,13 @@ impl NewFile for FileBeside {
     }
 }
 
+impl Drop for FileBeside {
+    fn drop(&mut self) {
+        // Not there if it was finished. If it cannot be removed now, the next start does.
+        self.folder.remove_if_there(&self.unfinished).ok();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +203,27 @@ mod tests {
         assert_eq!(disk.files("snapshot-").unwrap(), ["snapshot-1"]);
         next.finish().unwrap();
         assert_eq!(disk.files("snapshot-").unwrap(), ["snapshot-1", "snapshot-2"]);
+    }
+
+    #[test]
+    fn files_of_one_name_are_written_side_by_side() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("data");
+        let disk = SledDisk::open(Folder::create_private(&path).unwrap()).unwrap();
+        let mut files: Vec<_> = (0..3).map(|_| disk.create_file("snapshot-1").unwrap()).collect();
+        for (content, file) in ["one", "two", "three"].into_iter().zip(&mut files) {
+            file.write(content.as_bytes()).unwrap();
+        }
+        drop(files.pop());
+        for (content, file) in ["one", "two"].into_iter().zip(files) {
+            file.finish().unwrap();
+            let mut read = String::new();
+            let mut file = disk.open_file("snapshot-1").unwrap().unwrap();
+            file.read_to_string(&mut read).unwrap();
+            assert_eq!(read, content);
+        }
+        let left = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name());
+        let unfinished = left.filter(|name| name.to_string_lossy().contains(UNFINISHED));
+        assert_eq!(unfinished.count(), 0, "one was given up, and two were finished");
     }
 }

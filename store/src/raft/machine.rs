@@ -405,10 +405,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let Some(name) = self.shared.snapshots.newest().map_err(io::Error::from)? else {
-            return Ok(None);
-        };
-        let (head, _) = self.shared.snapshots.open(&name)?;
+        let Some((name, head)) = self.shared.snapshots.head_of_newest()? else { return Ok(None) };
         let bytes = self.shared.snapshot_bytes.load(Ordering::Relaxed);
         let place = self.shared.snapshots.clone();
         let snapshot = SnapshotData { place, name, bytes, state: None, link: head.link };

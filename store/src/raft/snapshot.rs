@@ -329,6 +329,19 @@ impl Snapshots {
         Ok(newest)
     }
 
+    /// The head of the newest file, and its name. One that a newer one took the place of before it
+    /// was opened is not the newest.
+    pub(crate) fn head_of_newest(&self) -> Result<Option<(String, Head)>, SnapshotFileError> {
+        loop {
+            let Some(name) = self.disk.files(PREFIX)?.pop() else { return Ok(None) };
+            match self.open(&name) {
+                Ok((head, _)) => return Ok(Some((name, head))),
+                Err(_) if !self.disk.files(PREFIX)?.contains(&name) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Removes every file but this one.
     pub(crate) fn keep_only(&self, name: &str) -> Result<(), DiskError> {
         for other in self.disk.files(PREFIX)? {
@@ -350,5 +363,56 @@ impl Snapshots {
             reader.feed(&chunk).map_err(failed)?;
         }
         Ok((head, reader.finish().map_err(failed)?, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::id::{Incarnation, MemberId, Realm};
+    use seal::LogKey;
+    use sys::file::Folder;
+
+    use super::*;
+    use crate::disk::SledDisk;
+    use crate::raft::type_config::{LeaderId, LogId};
+
+    /// A manager builds its own while one arrives, and reads the newest for a third.
+    #[test]
+    fn snapshots_are_built_installed_and_read_at_a_time() {
+        const EACH: u64 = 100;
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let place = seal::Disk {
+            realm: Realm::from_bytes([1; 16]),
+            incarnation: Incarnation(1),
+            member: MemberId(1),
+        };
+        let key = LogKey::make();
+        let id = key.id();
+        let keys = Arc::new(LogKeys::new(place, vec![key.into()], id));
+        let snapshots = Snapshots::new(Arc::new(SledDisk::open(folder).unwrap()), keys);
+        let write = |index| {
+            let last_log_id = Some(LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index });
+            let meta = SnapshotMeta { last_log_id, ..SnapshotMeta::default() };
+            snapshots.create(&meta, [7; 32]).unwrap().finish().unwrap().name
+        };
+        write(0);
+        std::thread::scope(|scope| {
+            let built = scope.spawn(|| {
+                for index in 1..=EACH {
+                    write(2 * index);
+                    snapshots.newest().unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for index in 1..=EACH {
+                    snapshots.keep_only(&write(2 * index + 1)).unwrap();
+                }
+            });
+            while !built.is_finished() {
+                snapshots.head_of_newest().unwrap();
+            }
+        });
+        assert!(snapshots.head_of_newest().unwrap().is_some());
     }
 }
