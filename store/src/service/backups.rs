@@ -23,7 +23,7 @@ use state::command::Command;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
-use super::{CallName, Service, internal, mark, parse_failure, refused, root_keys};
+use super::{CallName, Service, cluster_of, internal, mark, parse_failure, refused, root_keys};
 use crate::keys::{Keyring, KeyringError};
 
 /// Format of the head, and of what follows it.
@@ -94,7 +94,8 @@ impl Service {
             }
             state.for_backup()
         };
-        let cluster = self.cluster()?;
+        // The copy's own: the CA may be another one by now.
+        let cluster = cluster_of(&copy)?;
         let keyring = self.keyring.clone();
         let (taken, permit) = holding(permit, move || take(&keyring, copy)).await?;
         let taken = taken.map_err(|error| match error {

@@ -48,7 +48,7 @@ use proto::id::{Incarnation, RequestKey, Timestamp};
 use proto::identity::{Caller, Role, Subject};
 use state::command::{Command, Envelope};
 use state::object::{Cluster, Digest, RequestMark};
-use state::{Outcome, Refusal, Standing};
+use state::{Outcome, Refusal, Standing, State};
 
 pub(crate) use self::authorise::CallName;
 pub(crate) use self::backups::{BACKUP_FORMAT, BackupDesk};
@@ -270,10 +270,7 @@ impl Service {
 
     /// The cluster as it is now.
     pub(crate) fn cluster(&self) -> Result<Arc<Cluster>, Failure> {
-        let state = self.raft.machine.state();
-        state.cluster().cloned().ok_or_else(|| {
-            Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
-        })
+        cluster_of(&self.raft.machine.state())
     }
 
     /// Proposes a command for a caller's request.
@@ -326,6 +323,13 @@ impl Service {
     pub(crate) const fn cluster_caller(&self) -> Caller {
         Caller::Cluster { member: self.raft.me }
     }
+}
+
+/// The cluster that a state is of.
+fn cluster_of(state: &State) -> Result<Arc<Cluster>, Failure> {
+    state.cluster().cloned().ok_or_else(|| {
+        Failure::new(Kind::Precondition, "this manager is not part of a cluster yet")
+    })
 }
 
 fn not_proposed(error: &ProposeError) -> Failure {
