@@ -9,6 +9,7 @@
 //! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
 //! out a certificate; what is trusted is durable before it is gone by.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use link::tls::OwnCertificate;
 use link::trust::{Authorities, Trust};
 use state::Change;
 use state::object::ObjectId;
+use sys::file::Folder;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,8 @@ pub(super) struct Known {
     own: Arc<OwnCertificate>,
     trust: Trust,
     authorities: Mutex<Authorities>,
+    /// One that was gone by is not any more, and connections of that time were not cut yet.
+    owes_cut: AtomicBool,
     /// The certificate is of a CA that another takes the place of.
     pub(super) is_due: Notify,
     /// Another certificate is presented.
@@ -43,7 +47,8 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn new(own: Arc<OwnCertificate>, trust: Trust, authorities: Authorities) -> Self {
         let authorities = Mutex::new(authorities);
-        Self { own, trust, authorities, is_due: Notify::new(), presented: Notify::new() }
+        let (is_due, presented) = (Notify::new(), Notify::new());
+        Self { own, trust, authorities, owes_cut: AtomicBool::new(false), is_due, presented }
     }
 
     fn now(&self) -> Authorities {
@@ -66,21 +71,25 @@ impl Known {
         self.presented.notify_one();
     }
 
-    /// Goes by these from now on: kept first.
+    /// Goes by these from now on: kept first. If one went, what it let in is cut by who follows.
     pub(super) fn go_by(
         &self,
-        manager: &Manager,
+        folder: &Folder,
         authorities: &Authorities,
     ) -> Result<(), ManagerError> {
-        if self.now() == *authorities {
+        let had = self.now();
+        if had == *authorities {
             return Ok(());
         }
-        credentials::keep_authorities(&manager.0.folder, authorities)?;
+        credentials::keep_authorities(folder, authorities)?;
         let unusable = |error: link::tls::TlsError| ManagerError::Keys(Box::new(error));
         self.trust.replace(&authorities.trusted).map_err(unusable)?;
         self.own.show(authorities);
         let count = authorities.trusted.len();
         *self.authorities.lock().unwrap_or_else(PoisonError::into_inner) = authorities.clone();
+        if had.trusted.iter().any(|ca| !authorities.trusted.contains(ca)) {
+            self.owes_cut.store(true, Ordering::Release);
+        }
         tracing::info!(trusted = count, "authorities_changed");
         Ok(())
     }
@@ -119,19 +128,19 @@ const fn is_of_cluster(change: &Change) -> bool {
 async fn look(manager: &Manager, service: &Service, known: &Known) {
     let wanted = || ca::authorities(&service.raft.machine.state());
     let differs = |wanted: &Authorities| *wanted != known.now();
-    if wanted().as_ref().is_some_and(differs) {
-        // A state that lags would bring a CA back that was dropped.
+    if wanted().as_ref().is_some_and(differs) || known.owes_cut.load(Ordering::Acquire) {
+        // A state that lags would bring a CA back that was dropped, and its certificates would stand.
         if service.barrier().await.is_err() {
             return;
         }
-        let Some(wanted) = wanted().filter(differs) else { return };
-        let had = known.now().trusted;
-        let _running = manager.0.running.lock().await;
-        if let Err(error) = known.go_by(manager, &wanted) {
-            tracing::error!(%error, "authorities_not_changed");
-            return;
+        if let Some(wanted) = wanted().filter(differs) {
+            let _running = manager.0.running.lock().await;
+            if let Err(error) = known.go_by(&manager.0.folder, &wanted) {
+                tracing::error!(%error, "authorities_not_changed");
+                return;
+            }
         }
-        if had.iter().any(|ca| !wanted.trusted.contains(ca)) {
+        if known.owes_cut.swap(false, Ordering::AcqRel) {
             cut_former(service);
         }
     }
@@ -150,4 +159,32 @@ fn cut_former(service: &Service) {
     let stands = |certificate: &PeerCertificate| standing.contains(&certificate.serial);
     service.connections.cut_all_but(stands);
     service.raft.pool.cut();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::credentials::Chain;
+    use crate::keys::credentials::tests::Ca;
+
+    /// Whoever it hears it from: its renewal may, before its own state tells.
+    #[test]
+    fn what_a_ca_let_in_is_to_be_cut_once_that_is_not_gone_by() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let (old, new) = (Ca::new(), Ca::new());
+        let first = Authorities::first(old.certificate.clone());
+        let (leaf, key) = old.issue();
+        Chain { leaf, authorities: first.clone() }.write(&folder).unwrap();
+        let (_, own) = Chain::read(&folder, &key.private).unwrap();
+        let trust = Trust::new(&first.trusted).unwrap();
+        let known = Known::new(own, trust, first);
+        let both = old.and(&new);
+        known.go_by(&folder, &both).unwrap();
+        assert!(!known.owes_cut.load(Ordering::Acquire), "all that stood stands");
+        let dropped = Authorities { trusted: vec![new.certificate.clone()], ..both };
+        known.go_by(&folder, &dropped).unwrap();
+        known.go_by(&folder, &dropped).unwrap();
+        assert!(known.owes_cut.load(Ordering::Acquire), "it was not done yet");
+    }
 }

@@ -121,7 +121,7 @@ impl Renewal<'_> {
         let next = next.map_err(|error| internal(&error))?;
         // The leader may know of a CA that this manager has not heard of yet.
         if !known.has(&authorities) {
-            known.go_by(manager, &authorities).map_err(local_failure)?;
+            known.go_by(folder, &authorities).map_err(local_failure)?;
         }
         credentials::stage(folder, &leaf).map_err(local_failure)?;
         service.keys.set_tls_key(pair.private).map_err(local_failure)?;
