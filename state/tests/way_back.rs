@@ -99,3 +99,53 @@ fn a_rollback_stays_one_whatever_else_is_declared() {
     world.settle();
     assert_eq!(update(&world, id).state, UpdateState::RollbackPaused);
 }
+
+/// The way back from a rollback leads to what failed: it is for an operator to ask for.
+#[test]
+fn a_rollback_that_goes_on_after_a_pause_is_still_one() {
+    let changes: [fn(&mut ServiceSpec); 3] =
+        [|_| (), label, |spec| spec.rollback.failure_ratio_millionths_max = 1];
+    for change in changes {
+        let (mut world, id) = running(2, |spec| {
+            spec.update.failure_action = FailureAction::Rollback;
+            spec.rollback.delay_ms = 5_000;
+        });
+        world.update_service(id, force);
+        world.go_on();
+        while world.wake() {
+            world.go_on();
+        }
+        let left = world.state.service(id).unwrap().clone();
+        let revision = world.revision_of_service(id);
+        world.did(Command::RollBackService { id, revision });
+        world.go_on();
+        fail_one(&mut world, id);
+        world.settle();
+        let paused = update(&world, id);
+        assert_eq!(paused.state, UpdateState::RollbackPaused);
+        world.update_service(id, change);
+        let again = update(&world, id);
+        assert_eq!(
+            (again.state, again.message.as_str()),
+            (UpdateState::RollbackStarted, "rollback in progress")
+        );
+        assert_eq!(again.failures, 0, "it counts anew");
+        let now = world.state.service(id).unwrap();
+        assert_eq!(now.previous_spec.as_ref(), Some(&left.spec));
+        world.go_on();
+        fail_one(&mut world, id);
+        world.settle();
+        assert_eq!(update(&world, id).state, UpdateState::RollbackPaused);
+        // Every place is reached: what goes on again is done, and says so.
+        while world.wake() {
+            world.go_on();
+        }
+        world.update_service(id, |spec| spec.rollback.failure_action = FailureAction::Continue);
+        world.go_on();
+        while world.wake() {
+            world.go_on();
+        }
+        assert_eq!(update(&world, id).state, UpdateState::RollbackCompleted);
+        assert_eq!(versions(&world, id), (2, 0));
+    }
+}

@@ -76,6 +76,7 @@ impl Context<'_> {
         // Every reference counts anew: who deploys with a secret can read it.
         self.may_use(&spec.task.secrets)?;
         let declared = service.spec_revision;
+        let (mut goes_on_as, mut message) = (UpdateState::Updating, "update in progress");
         if same_tasks(&service.spec, &spec) {
             let is_unfinished =
                 |update: &UpdateStatus| update.state.is_active() || update.state.is_paused();
@@ -86,6 +87,10 @@ impl Context<'_> {
                 if service.active_update().is_some() {
                     self.put_declared(id, service);
                     return Ok((Outcome::Service { id }, ObjectId::Service(id)));
+                }
+                if service.update.as_ref().is_some_and(|update| update.state.is_rollback()) {
+                    // As an update it could be rolled back, to what was left because it failed.
+                    (goes_on_as, message) = (UpdateState::RollbackStarted, "rollback in progress");
                 }
             } else if service.spec != spec {
                 service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
@@ -99,7 +104,7 @@ impl Context<'_> {
             service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
             service.previous_spec_revision = Some(declared);
         }
-        self.declare(id, service, UpdateState::Updating, "update in progress");
+        self.declare(id, service, goes_on_as, message);
         Ok((Outcome::Service { id }, ObjectId::Service(id)))
     }
 
