@@ -184,6 +184,16 @@ fn a_paused_update_that_is_declared_again_goes_on() {
 }
 
 #[test]
+fn a_paused_update_that_had_reached_every_task_is_over_once_it_is_declared_again() {
+    let (mut world, id) = running(1, |_| ());
+    world.update_service(id, bad);
+    world.go_on();
+    assert_eq!(update(&world, id).state, UpdateState::Paused);
+    world.update_service(id, |_| ());
+    assert_eq!(world.state.service(id).unwrap().update, None, "there is nothing to go on with");
+}
+
+#[test]
 fn failures_are_tolerated_up_to_the_ratio() {
     let paused_after = |millionths| {
         let (mut world, id) = running(4, |spec| {
