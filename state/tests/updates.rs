@@ -546,6 +546,38 @@ fn tasks_of_before_run_on_though_they_had_no_node_yet() {
 }
 
 #[test]
+fn tasks_of_before_that_had_no_node_run_on_beside_what_never_does() {
+    // It fails for good, or is never placed.
+    let changes: [fn(&mut ServiceSpec); 2] = [
+        |spec| {
+            bad(spec);
+            spec.task.restart.condition = RestartCondition::None;
+        },
+        |spec| {
+            force(spec);
+            spec.task.placement.constraints = vec!["node.labels.zone==moon".parse().unwrap()];
+        },
+    ];
+    for change in changes {
+        let (mut world, id) = running(1, |spec| spec.update.order = UpdateOrder::StartFirst);
+        let (first, at) = world.wanted(id).remove(0);
+        world.report(at.node_id.unwrap(), first, TaskState::Failed);
+        world.settle();
+        // What replaces it waits for its delay when something else is declared.
+        let (waiting, task) = world.wanted(id).remove(0);
+        assert_eq!(task.node_id, None);
+        world.update_service(id, change);
+        world.go_on();
+        while world.state.now().0 < task.not_before.0 {
+            assert!(world.wake(), "nothing waits for its time");
+            world.go_on();
+        }
+        world.go_on();
+        assert_eq!(world.state.task(waiting).unwrap().status.state, TaskState::Running);
+    }
+}
+
+#[test]
 fn what_is_done_at_once_leaves_nothing_of_before() {
     let ended_as = |condition, state| {
         let (mut world, id) = running(1, |spec| {

@@ -164,6 +164,9 @@ impl Planner<'_> {
             self.assign(task_id, task);
             if task.status.state == TaskState::Running {
                 look.outdated.iter().for_each(|(id, task)| self.stop(*id, task));
+            } else {
+                // It may never run: what it is to replace runs until then, though it had no node yet.
+                look.outdated.iter().for_each(|(id, task)| self.assign(*id, task));
             }
             return self.trim(&look.history, true);
         }
@@ -195,6 +198,8 @@ impl Planner<'_> {
                 if next.is_none() && task.is_done() {
                     // Nothing comes any more that the older one would have to make room for.
                     look.outdated.iter().for_each(|(id, task)| self.stop(*id, task));
+                } else {
+                    look.outdated.iter().for_each(|(id, task)| self.assign(*id, task));
                 }
                 return next;
             }
