@@ -203,7 +203,7 @@ impl Planner<'_> {
                 }
                 return next;
             }
-            if !rollout.begin() {
+            if !self.begin(rollout) {
                 // Until it is this place's turn, its tasks run on: those without a node, too.
                 look.outdated.iter().for_each(|(id, task)| self.assign(*id, task));
                 return None;
@@ -211,6 +211,8 @@ impl Planner<'_> {
             return match service.rollout_config().order {
                 UpdateOrder::StopFirst => {
                     look.outdated.iter().for_each(|(id, task)| self.stop(*id, task));
+                    // Spoken for: what it gets is made once they have stopped.
+                    self.room = self.room.saturating_sub(1);
                     None
                 }
                 UpdateOrder::StartFirst => Some(Restarts { counts: true, ..Restarts::default() }),
@@ -228,6 +230,7 @@ impl Planner<'_> {
             Some(task) => self.restart(service, task),
             None => {
                 let counts = look.is_between();
+                rollout.owed = rollout.owed.saturating_sub(usize::from(counts));
                 let newest = look.newest.filter(|_| !counts);
                 Some(Restarts {
                     attempts: newest.map_or(0, |task| task.attempts),
@@ -266,6 +269,23 @@ impl Planner<'_> {
         Some(Restarts { not_before, attempts: attempts + 1, at, counts: false })
     }
 
+    /// Whether an older task is replaced now: it is its place's turn, and the cluster has room for the
+    /// new one. What has ended is kept and counts, so to stop the old one makes no room, and its place
+    /// would stay empty.
+    fn begin(&mut self, rollout: &mut Rollout) -> bool {
+        if self.room > rollout.owed || !rollout.may_begin() {
+            return rollout.begin();
+        }
+        rollout.waiting = true;
+        self.no_room();
+        false
+    }
+
+    fn no_room(&mut self) {
+        self.plan.no_room_for += 1;
+        self.wake_at(self.now.after_ms(NO_ROOM_MS));
+    }
+
     /// Makes a task, if the cluster has room for one more: `apply` refuses it else, and what is refused
     /// would be planned again at once. False if it has not.
     fn create(
@@ -276,8 +296,7 @@ impl Planner<'_> {
         from: Restarts,
     ) -> bool {
         if self.room == 0 {
-            self.plan.no_room_for += 1;
-            self.wake_at(self.now.after_ms(NO_ROOM_MS));
+            self.no_room();
             return false;
         }
         self.room -= 1;

@@ -20,6 +20,8 @@ use crate::state::State;
 pub(super) struct Rollout {
     /// Places that may begin now.
     free: u64,
+    /// Tasks that are yet to be made in places that have begun: room is kept for them.
+    pub(super) owed: usize,
     /// Whether a place has yet to begin.
     pub(super) waiting: bool,
     /// Whether a place has begun, and its new task has not come up.
@@ -37,14 +39,21 @@ impl Rollout {
         now: Timestamp,
     ) -> Self {
         let config = service.rollout_config();
-        let mut rollout =
-            Self { free: 0, waiting: false, in_flight: false, last_up: None, next_free: None };
+        let mut rollout = Self {
+            free: 0,
+            owed: 0,
+            waiting: false,
+            in_flight: false,
+            last_up: None,
+            next_free: None,
+        };
         let mut busy = 0;
         for look in looks.filter(|look| !look.held) {
             let Some(task) = look.made else {
                 let between = look.is_between();
                 rollout.in_flight |= between;
                 busy += u64::from(between);
+                rollout.owed += usize::from(between);
                 continue;
             };
             let ended = (!task.is_live()).then_some(task.status.at);
@@ -70,9 +79,14 @@ impl Rollout {
         rollout
     }
 
+    /// Whether it is the turn of one more place.
+    pub(super) const fn may_begin(&self) -> bool {
+        self.free > 0
+    }
+
     /// Whether one more place may begin; it has, then.
     pub(super) fn begin(&mut self) -> bool {
-        if self.free == 0 {
+        if !self.may_begin() {
             self.waiting = true;
             return false;
         }
