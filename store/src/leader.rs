@@ -30,7 +30,8 @@ pub(crate) use self::transit::{TransitStep, transit_step};
 use crate::roots;
 use crate::service::{Service, describe, now};
 
-/// How often the duties look around though nothing changed.
+/// How often the duties look around though nothing changed, and how long one of them, planning, has
+/// before the others have their turn.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How long a member's report counts: a few missed ones are no silence.
@@ -386,7 +387,12 @@ impl Agenda {
         }
     }
 
-    fn take(&mut self) -> Option<Scope> {
+    /// What is next in a turn that began so long ago. Once it has been a tick the rest stays: where
+    /// services come and go all the time there is always something to plan.
+    fn take(&mut self, elapsed: Duration) -> Option<Scope> {
+        if elapsed >= TICK {
+            return None;
+        }
         let agenda = std::mem::take(self);
         if agenda.everything {
             return Some(Scope::Everything);
@@ -414,16 +420,9 @@ impl Duty {
                 }
             };
             tokio::select! {
-                next = changes.recv() => match next {
-                    Ok(changes) => agenda.add(&changes),
-                    Err(broadcast::error::RecvError::Lagged(_)) => agenda.everything = true,
-                    Err(broadcast::error::RecvError::Closed) => return,
-                },
-                () = timer => {
-                    wake_at = None;
-                    agenda.everything = true;
-                }
-                () = self.inbox.news.notified() => self.judge_liveness().await,
+                // In order of how seldom they are due, so that none waits for one that always is. After
+                // a turn that left something to plan the tick is due, so there is no waiting.
+                biased;
                 _ = tick.tick() => {
                     self.judge_liveness().await;
                     self.follow_up_members().await;
@@ -433,6 +432,16 @@ impl Duty {
                     self.raise_level().await;
                     self.propose_digest().await;
                 }
+                () = self.inbox.news.notified() => self.judge_liveness().await,
+                () = timer => {
+                    wake_at = None;
+                    agenda.everything = true;
+                }
+                next = changes.recv() => match next {
+                    Ok(changes) => agenda.add(&changes),
+                    Err(broadcast::error::RecvError::Lagged(_)) => agenda.everything = true,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
             }
         }
     }
@@ -450,15 +459,16 @@ impl Duty {
         }
     }
 
-    /// Plans until nothing is left to do, or nothing comes of it; says when time alone will make a
-    /// difference.
+    /// Plans until nothing is left to do, nothing comes of it, or the turn is over; says when time alone
+    /// will make a difference.
     async fn plan(
         &self,
         agenda: &mut Agenda,
         changes: &mut broadcast::Receiver<crate::raft::Changes>,
     ) -> Option<Timestamp> {
         let mut wake_at: Option<Timestamp> = None;
-        while let Some(scope) = agenda.take() {
+        let begun = Instant::now();
+        while let Some(scope) = agenda.take(begun.elapsed()) {
             let plan = {
                 let state = self.service.raft.machine.state();
                 let mut ids = || TaskId::from_entropy(seal::random());
@@ -608,6 +618,20 @@ fn until(at: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_duties_have_their_turn_after_a_tick_and_nothing_is_forgotten() {
+        let service = ServiceId::from_entropy([1; 17]);
+        let mut agenda = Agenda::default();
+        agenda.add(&[Change::Replan(Some(service))]);
+        assert_eq!(agenda.take(TICK), None);
+        let within = TICK.saturating_sub(Duration::from_nanos(1));
+        assert_eq!(agenda.take(within), Some(Scope::Services([service].into())));
+        assert_eq!(agenda.take(within), None);
+        agenda.add(&[Change::Replan(None)]);
+        assert_eq!(agenda.take(TICK), None);
+        assert_eq!(agenda.take(within), Some(Scope::Everything));
+    }
 
     #[test]
     fn other_duties_have_their_turn_once_a_plan_is_in_vain() {
