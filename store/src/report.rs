@@ -32,6 +32,10 @@ const GATHER: Duration = Duration::from_millis(50);
 /// has room for. A report that is larger would be tried again for ever, and nothing after it told.
 const STATUSES_MAX: usize = 1_000;
 
+/// What agents say of themselves, in one report: 310 KiB, if each says what it may. The rest is told
+/// once these are known.
+const SAID_MAX: usize = 500;
+
 /// Time for the leader to commit a report.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,6 +51,8 @@ struct Pending {
 struct Gathered {
     in_touch: BTreeSet<NodeId>,
     gone: BTreeSet<NodeId>,
+    /// Of nodes that have a session here, until the state has it: told again until then, since a
+    /// leader may end before it has committed it.
     said: BTreeMap<NodeId, NodeReport>,
     statuses: Vec<Pending>,
 }
@@ -75,6 +81,8 @@ impl Outbox {
         let mut gathered = self.lock();
         gathered.in_touch.remove(&node);
         gathered.gone.insert(node);
+        // What it says next it may say to another manager, and this must not come after that.
+        gathered.said.remove(&node);
         drop(gathered);
         self.news.notify_one();
     }
@@ -95,6 +103,15 @@ impl Outbox {
         statuses.iter_mut().for_each(cut_status);
         self.lock().statuses.push(Pending { node, statuses, done });
         self.news.notify_one();
+    }
+
+    /// What agents say of themselves and the state, as this manager has it, does not; what it does is
+    /// forgotten, and so is what nodes said that are not there any more.
+    fn said(&self, known: impl Fn(NodeId) -> Option<NodeReport>) -> Vec<(NodeId, NodeReport)> {
+        let mut gathered = self.lock();
+        gathered.said.retain(|node, said| known(*node).is_some_and(|known| known != *said));
+        let said = gathered.said.iter().take(SAID_MAX);
+        said.map(|(node, said)| (*node, said.clone())).collect()
     }
 
     fn take_statuses(&self) -> Vec<Pending> {
@@ -155,7 +172,11 @@ fn request(
     let holds = service.keys.identity();
     let opened = service.local.brought.as_ref();
     let held = service.roots.held();
-    let used = service.moves.pending(&service.raft.machine.state());
+    let (used, said) = {
+        let state = service.raft.machine.state();
+        let said = outbox.said(|node| state.node(node).map(|node| node.report.clone()));
+        (service.moves.pending(&state), said)
+    };
     let gathered = outbox.lock();
     let texts = |nodes: &BTreeSet<NodeId>| nodes.iter().map(ToString::to_string).collect();
     pb::ReportRequest {
@@ -176,16 +197,7 @@ fn request(
                 count: denial.count,
             })
             .collect(),
-        reports: gathered
-            .said
-            .iter()
-            .map(|(node, said)| pb::NodeReport {
-                node_id: node.to_string(),
-                message: said.message.clone(),
-                agent_version: said.agent_version.clone(),
-                ..pb::NodeReport::default()
-            })
-            .collect(),
+        reports: said.into_iter().map(node_report).collect(),
         reporter: Some(service.describe_self()),
         root_key_id: holds.root.as_bytes().to_vec().into(),
         key_file_generation: holds.generation,
@@ -194,6 +206,15 @@ fn request(
         log_key_epoch: word.map_or(0, |(epoch, _)| epoch),
         held_root_key_ids: held.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
         used_certificates: used.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
+    }
+}
+
+fn node_report((node, said): (NodeId, NodeReport)) -> pb::NodeReport {
+    pb::NodeReport {
+        node_id: node.to_string(),
+        message: said.message,
+        agent_version: said.agent_version,
+        ..pb::NodeReport::default()
     }
 }
 
@@ -218,11 +239,59 @@ async fn tell(
 mod tests {
     use prost::Message as _;
     use proto::id::{SecretId, TaskId, Timestamp, Version};
-    use proto::limits::{AGENT_VERSION_BYTES_MAX, REFERENCES_MAX, STATUS_MESSAGE_BYTES_MAX};
+    use proto::limits::{
+        AGENT_VERSION_BYTES_MAX, NODES_MAX, REFERENCES_MAX, STATUS_MESSAGE_BYTES_MAX,
+    };
     use proto::task::{Mounted, TaskState};
 
     use super::*;
     use crate::raft::PEER_MESSAGE_BYTES_MAX;
+
+    /// Nodes that are there, and of which the state has nothing that their agents said.
+    const NOTHING_KNOWN: fn(NodeId) -> Option<NodeReport> = |_| Some(NodeReport::default());
+
+    fn numbered(number: usize) -> NodeId {
+        let mut entropy = [0; 17];
+        entropy[9..].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_entropy(entropy)
+    }
+
+    #[test]
+    fn what_a_node_says_is_told_until_it_is_known_or_the_node_is_gone() {
+        let outbox = Outbox::default();
+        let [one, other] = [numbered(1), numbered(2)];
+        let version = |text: &str| NodeReport { agent_version: text.into(), ..Default::default() };
+        outbox.node_says(one, version("1"));
+        outbox.node_says(other, version("1"));
+        let told = [(one, version("1")), (other, version("1"))];
+        assert_eq!(outbox.said(NOTHING_KNOWN), told);
+        assert_eq!(outbox.said(NOTHING_KNOWN), told, "it may have been lost with a leader");
+        let of_one = |node: NodeId| Some(version(if node == one { "1" } else { "" }));
+        assert_eq!(outbox.said(of_one), told[1..]);
+        // Known as something else since, by another manager: that is newer.
+        assert_eq!(outbox.said(NOTHING_KNOWN), told[1..], "what was known is forgotten");
+        outbox.node_is_gone(other);
+        assert_eq!(outbox.said(NOTHING_KNOWN), []);
+        outbox.node_says(other, version("2"));
+        assert_eq!(outbox.said(|_| None), [], "it was removed");
+        assert!(outbox.lock().said.is_empty());
+    }
+
+    #[test]
+    fn what_many_nodes_say_is_told_a_report_full_at_a_time() {
+        let outbox = Outbox::default();
+        let said = NodeReport { message: "m".into(), agent_version: "1".into() };
+        let say =
+            |count| (0..count).for_each(|number| outbox.node_says(numbered(number), said.clone()));
+        say(SAID_MAX);
+        assert_eq!(outbox.said(NOTHING_KNOWN).len(), SAID_MAX);
+        say(SAID_MAX + 1);
+        let first = outbox.said(NOTHING_KNOWN);
+        assert_eq!(first.len(), SAID_MAX);
+        let first: BTreeMap<_, _> = first.into_iter().collect();
+        let known = |node: NodeId| Some(first.get(&node).cloned().unwrap_or_default());
+        assert_eq!(outbox.said(known).len(), 1);
+    }
 
     #[test]
     fn what_liars_say_at_length_leaves_room_for_what_others_say() {
@@ -242,7 +311,7 @@ mod tests {
         outbox.statuses(node, vec![status; STATUSES_MAX], Box::new(|| ()));
         let long = || "x".repeat(1 << 20);
         outbox.node_says(node, NodeReport { message: long(), agent_version: long() });
-        let said = outbox.lock().said.remove(&node).unwrap();
+        let [(_, said)] = outbox.said(NOTHING_KNOWN).try_into().unwrap();
         assert_eq!(said.message.len(), STATUS_MESSAGE_BYTES_MAX);
         assert_eq!(said.agent_version.len(), AGENT_VERSION_BYTES_MAX);
         let [pending] = outbox.take_statuses().try_into().ok().unwrap();
@@ -250,7 +319,11 @@ mod tests {
         assert_eq!(pending.statuses[0].mounted.len(), REFERENCES_MAX);
         let statuses = pending.statuses.into_iter().map(Into::into).collect();
         let statuses = vec![pb::NodeStatuses { node_id: node.to_string(), statuses }];
-        let report = pb::ReportRequest { statuses, ..pb::ReportRequest::default() };
+        // Beside all that others may say of themselves, in a cluster of as many nodes as there may be.
+        let reports = (0..SAID_MAX).map(|_| node_report((node, said.clone()))).collect();
+        let ready_nodes = vec![node.to_string(); NODES_MAX];
+        let report =
+            pb::ReportRequest { statuses, reports, ready_nodes, ..pb::ReportRequest::default() };
         let bytes = report.encoded_len();
         assert!(bytes < PEER_MESSAGE_BYTES_MAX, "{bytes} bytes");
     }
