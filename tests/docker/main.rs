@@ -123,6 +123,22 @@ fn a_task_reads_what_docker_brought() {
     });
 }
 
+/// The word that the API has at a secret's place is a name like any other.
+#[test]
+fn a_secret_may_be_named_as_a_route_is() {
+    let (_lab, socket) = founded();
+    let made = raw::post(&socket, "/secrets/create", br#"{"Name":"create","Data":"AP8A"}"#);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let found = raw::ask(&socket, "GET", "/v1.41/secrets/create");
+    assert_eq!(found.status, 200, "{}", found.body);
+    assert!(found.body.contains(r#""Name":"create""#), "{}", found.body);
+    let update = "/secrets/create/update?version=1";
+    let updated = raw::post(&socket, update, br#"{"Name":"create","Labels":{}}"#);
+    assert_eq!(updated.status, 200, "{}", updated.body);
+    assert_eq!(raw::ask(&socket, "DELETE", "/secrets/create").status, 204);
+    assert_eq!(raw::ask(&socket, "GET", "/secrets/create").status, 404);
+}
+
 /// Bodies, versions and routes that are none get Docker's errors, and the manager goes on.
 #[test]
 fn what_is_no_request_is_refused_in_dockers_words() {
@@ -149,6 +165,7 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         ),
         ("GET", "/secrets/%00", 404, "secret \0 not found"),
         ("GET", "/secrets?filters=%7B", 400, "invalid filter: it is not JSON of keys and values"),
+        ("POST", "/secrets/other", 404, "page not found"),
     ] {
         let answer = raw::ask(&socket, method, path);
         assert_eq!((answer.status, said(&answer).as_str()), (status, message), "{method} {path}");

@@ -112,8 +112,8 @@ fn routes(front: Front) -> Router {
         .route("/version", get(system::version))
         .route("/info", get(system::info))
         .route("/secrets", get(secrets::list))
-        .route("/secrets/create", post(secrets::create))
-        .route("/secrets/{id}", get(secrets::inspect).delete(secrets::remove))
+        // `create` is no route of its own: that would hide the secret of this name.
+        .route("/secrets/{id}", get(secrets::inspect).delete(secrets::remove).post(secrets::create))
         .route("/secrets/{id}/update", post(secrets::update))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::inspect).delete(nodes::remove))

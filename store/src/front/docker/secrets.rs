@@ -114,9 +114,14 @@ fn value_of(data: Data) -> Result<Plaintext, Problem> {
 /// `POST /secrets/create`.
 pub(super) async fn create(
     State(front): State<Front>,
+    Path(route): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    if route != "create" {
+        return Err(Problem::page_not_found());
+    }
+    // Before the body: who cannot seal a value does not take it in.
     let (serving, caller) = front.serving().await?;
     let spec: Spec = body::read(&headers, body).await?;
     let name = name_of(&spec.name)?;
