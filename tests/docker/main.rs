@@ -258,5 +258,11 @@ fn a_manager_of_no_cluster_and_a_locked_one_say_so() {
     });
     assert_eq!((swarm.as_str(), list.status), ("locked", 503));
     assert!(list.body.contains("Swarm is encrypted and needs to be unlocked"), "{}", list.body);
+    // Bodies are not looked at, nor are versions.
+    for path in ["/secrets/create", "/secrets/a/update", "/nodes/a/update"] {
+        let answer = raw::post(&socket, path, b"{");
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body);
+        assert!(answer.body.contains("Swarm is encrypted"), "{path}: {}", answer.body);
+    }
     assert_eq!(raw::ask(&socket, "GET", "/info").status, 200);
 }

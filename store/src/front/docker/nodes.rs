@@ -176,6 +176,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let (serving, caller) = front.serving().await?;
     let Ok(revision @ 1..) = update.version.parse::<u64>() else {
         return Err(Problem::invalid(format!("invalid node version '{}'", update.version)));
     };
@@ -203,7 +204,6 @@ pub(super) async fn update(
         label_rm,
         availability: Some(availability.into()),
     };
-    let (serving, caller) = front.serving().await?;
     match serving.service.route(caller, request).await {
         Ok(_) => Ok(empty(StatusCode::OK)),
         Err(failure) if failure.kind == Kind::Conflict => Err(Problem::out_of_sequence()),

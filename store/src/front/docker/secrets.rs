@@ -213,6 +213,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    front.serving().await?;
     let spec: Spec = body::read(&headers, body).await?;
     let found = get(&front, secret).await?;
     if found.name != spec.name || !matches!(spec.data, Data::Empty) {
