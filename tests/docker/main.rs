@@ -165,6 +165,14 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         ),
         ("GET", "/secrets/%00", 404, "secret \0 not found"),
         ("GET", "/secrets?filters=%7B", 400, "invalid filter: it is not JSON of keys and values"),
+        ("GET", "/secrets/%ff", 400, "Invalid URL: Invalid UTF-8 in `id`"),
+        ("DELETE", "/nodes/%ff", 400, "Invalid URL: Invalid UTF-8 in `id`"),
+        (
+            "GET",
+            "/nodes?filters=&filters=",
+            400,
+            "Failed to deserialize query string: duplicate field `filters`",
+        ),
         ("POST", "/secrets/other", 404, "page not found"),
     ] {
         let answer = raw::ask(&socket, method, path);
@@ -184,6 +192,9 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         assert_eq!((answer.status, said(&answer).as_str()), (400, message), "{text}");
         assert!(answer.is_closed, "who brought a body is not kept: {text}");
     }
+    let broken = raw::post_broken(&socket, "/secrets/create");
+    assert_eq!(broken.status, 400, "{}", broken.body);
+    assert!(said(&broken).starts_with("the body cannot be read: "), "{}", broken.body);
     let ping = raw::ask(&socket, "GET", "/_ping");
     assert_eq!((ping.status, ping.body.as_str()), (200, "OK"));
     for header in ["api-version: 1.50", "ostype: linux", "swarm: active/manager"] {

@@ -51,6 +51,14 @@ pub(crate) fn post_zeros(socket: &Path, path: &str, count: usize, announced: boo
     answered(stream)
 }
 
+/// A request whose body ends in a piece that says of itself that it has `zz` bytes.
+pub(crate) fn post_broken(socket: &Path, path: &str) -> Answer {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write_head(&mut stream, path, "transfer-encoding: chunked");
+    stream.write_all(b"1\r\n{\r\nzz\r\n").unwrap();
+    answered(stream)
+}
+
 fn write_head(stream: &mut UnixStream, path: &str, length: &str) {
     write!(
         stream,

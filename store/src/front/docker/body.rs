@@ -1,5 +1,6 @@
 //! Bodies of requests: bounded, JSON, and where a value is in one, decoded into its final buffer.
 
+use std::error::Error;
 use std::fmt;
 
 use axum::body::Body;
@@ -7,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use base64ct::{Base64, Encoding as _};
 use seal::{Plaintext, ReadError};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
+use tokio_stream::StreamExt as _;
 
 use super::answer::Problem;
 
@@ -41,13 +43,37 @@ pub(super) async fn read<T: DeserializeOwned>(
     {
         return Err(Problem::too_large());
     }
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await;
-    let bytes = bytes.map_err(|_| Problem::too_large())?;
+    let bytes = whole(body).await?;
     // Where it went wrong is told, and never what stood there: it may be a part of a value.
     serde_json::from_slice(&bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Problem::invalid(format!("invalid JSON: at line {line}, column {column} of the body"))
     })
+}
+
+/// All of a body that is not too large.
+async fn whole(body: Body) -> Result<Vec<u8>, Problem> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| {
+            Problem::invalid(format!("the body cannot be read: {}", innermost(&error)))
+        })?;
+        if bytes.len() + piece.len() > BODY_BYTES_MAX {
+            return Err(Problem::too_large());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// What an error comes from: the outer ones only say whose it is.
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
 }
 
 /// A value as Docker's messages carry it: Base64 with padding, of any bytes.
@@ -143,6 +169,15 @@ mod tests {
     fn headers(content: Option<&str>) -> HeaderMap {
         let content = content.map(|content| (header::CONTENT_TYPE, content.parse().unwrap()));
         content.into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_called_too_large() {
+        let broken = Err(std::io::Error::other("no such size of a chunk"));
+        let pieces = [Ok(&b"[1"[..]), broken];
+        let body = Body::from_stream(tokio_stream::iter(pieces));
+        let said = read::<Vec<u8>>(&headers(Some("application/json")), body).await.unwrap_err();
+        assert_eq!(said.message(), "the body cannot be read: no such size of a chunk");
     }
 
     #[tokio::test]

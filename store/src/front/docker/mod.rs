@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod filters;
 mod nodes;
+mod parameters;
 mod secrets;
 mod system;
 #[cfg(test)]

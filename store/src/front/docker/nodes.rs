@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use proto::{Kind, pb};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Code, Problem, empty, json as answered};
 use super::filters::{self, Filters};
+use super::parameters::{Path, Query};
 use super::system::host_of;
 use super::{Front, body, time};
 

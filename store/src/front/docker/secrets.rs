@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use proto::name::SecretName;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Code, Problem, empty, json};
 use super::body::{self, Data};
-use super::filters;
-use super::{Front, time};
+use super::parameters::{Path, Query};
+use super::{Front, filters, time};
 use crate::service::NewValue;
 
 /// Docker's bound of a value: it has to be smaller than that.
