@@ -139,6 +139,29 @@ fn a_secret_may_be_named_as_a_route_is() {
     assert_eq!(raw::ask(&socket, "GET", "/secrets/create").status, 404);
 }
 
+/// Filters as docker's programs write them by hand: a key without values asks for nothing.
+#[test]
+fn a_filter_without_values_is_none() {
+    let (_lab, socket) = founded();
+    let made = raw::post(&socket, "/secrets/create", br#"{"Name":"a","Data":"AP8A"}"#);
+    assert_eq!(made.status, 201, "{}", made.body);
+    // {"name":{}}, {"name":[]}, {"name":{"a":false}}, {"name":{"m":false}}, {"name":{"x":false}}
+    for (filters, secrets, nodes) in [
+        ("%7B%22name%22:%7B%7D%7D", 1, 1),
+        ("%7B%22name%22:[]%7D", 1, 1),
+        ("%7B%22name%22:%7B%22a%22:false%7D%7D", 1, 0),
+        ("%7B%22name%22:%7B%22m%22:false%7D%7D", 0, 1),
+        ("%7B%22name%22:%7B%22x%22:false%7D%7D", 0, 0),
+    ] {
+        let count = |list: &str| {
+            let answer = raw::ask(&socket, "GET", &format!("/{list}?filters={filters}"));
+            let found: Vec<serde_json::Value> = serde_json::from_str(&answer.body).unwrap();
+            found.len()
+        };
+        assert_eq!((count("secrets"), count("nodes")), (secrets, nodes), "{filters}");
+    }
+}
+
 /// Bodies, versions and routes that are none get Docker's errors, and the manager goes on.
 #[test]
 fn what_is_no_request_is_refused_in_dockers_words() {
