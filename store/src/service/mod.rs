@@ -332,7 +332,8 @@ fn cluster_of(state: &State) -> Result<Arc<Cluster>, Failure> {
     })
 }
 
-fn not_proposed(error: &ProposeError) -> Failure {
+/// A command that was not proposed, or of which nobody knows what became.
+pub(crate) fn not_proposed(error: &ProposeError) -> Failure {
     match error {
         ProposeError::NotLeader => no_leader(),
         ProposeError::Busy => {

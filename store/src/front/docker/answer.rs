@@ -7,10 +7,15 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use link::Failure;
+use proto::Kind;
 use serde::Serialize;
 
 use super::version::API;
 use crate::front::Phase;
+
+/// What follows where nobody knows whether a request was done. Here one that is sent again is another
+/// one: it brings no key by which the first would be known.
+const LOOK_FIRST: &str = "look whether it was done before you send it again";
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -61,7 +66,8 @@ impl Problem {
     }
 
     pub(super) fn timed_out() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "the request took too long")
+        let message = format!("the request took too long; {LOOK_FIRST}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
     /// What swarm's own API refuses.
@@ -139,7 +145,12 @@ impl From<Failure> for Problem {
         if let Some(because) = failure.because {
             message = format!("{message} because {because}");
         }
-        for hint in failure.hints {
+        // What was meant for clients whose requests have keys is not passed on.
+        let hints = match failure.kind {
+            Kind::Timeout => vec![LOOK_FIRST.to_owned()],
+            _ => failure.hints,
+        };
+        for hint in hints {
             message = format!("{message}; {hint}");
         }
         Self::new(status, message)
@@ -198,4 +209,24 @@ pub(super) fn uncached(headers: &mut HeaderMap) {
     let never = HeaderValue::from_static("no-cache, no-store, must-revalidate");
     headers.insert(header::CACHE_CONTROL, never);
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::ProposeError;
+    use crate::service::not_proposed;
+
+    #[test]
+    fn nobody_is_told_that_sending_it_again_is_safe() {
+        let problem = Problem::from(not_proposed(&ProposeError::Unknown));
+        assert_eq!(
+            problem.message(),
+            "the change may or may not have been made because no majority of managers confirmed it \
+             in time; look whether it was done before you send it again"
+        );
+        assert!(Problem::timed_out().message().ends_with(LOOK_FIRST));
+        let busy = Problem::from(not_proposed(&ProposeError::Busy));
+        assert!(busy.message().ends_with("; try again in a moment"), "{}", busy.message());
+    }
 }
