@@ -21,6 +21,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod version;
+mod written;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use link::accept::{Accepted, Connection, Peer};
 use proto::Kind;
 use proto::id::Timestamp;
 use proto::identity::Caller;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use self::answer::Problem;
+use self::written::WrittenWithin;
 use super::{Serving, Stage};
 use crate::service::Call;
 
@@ -60,8 +63,24 @@ const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// leader.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// Time for an answer to be written, all of it: the client is on this machine, and has the longest list
+/// there is, of a million secrets, in a few seconds.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long a connection may take for each.
+#[derive(Clone, Copy)]
+struct Times {
+    head: Duration,
+    answer: Duration,
+    written: Duration,
+}
+
+impl Times {
+    const USUAL: Self = Self { head: HEAD_WITHIN, answer: ANSWER_WITHIN, written: WRITTEN_WITHIN };
+}
 
 /// What a handler works with: the manager, and who asks.
 #[derive(Clone)]
@@ -179,18 +198,29 @@ pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: Cancellati
 }
 
 async fn serve_one(stage: Stage, connection: Connection, stop: CancellationToken) {
-    let front = Front { stage, peer: connection.peer().clone() };
-    let routes = routes(front.clone());
+    let front = Front { stage: stage.clone(), peer: connection.peer().clone() };
+    converse(routes(front), stage, connection, Times::USUAL, stop).await;
+}
+
+/// One connection, from its first request to its last answer.
+async fn converse(
+    routes: Router,
+    stage: Stage,
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    times: Times,
+    stop: CancellationToken,
+) {
     let answer = service_fn(move |request| {
-        let (routes, phase) = (routes.clone(), front.stage.phase());
+        let (routes, phase) = (routes.clone(), stage.phase());
         async move {
-            let answer = answer(routes, request).await;
+            let answer = answer(routes, request, times.answer).await;
             Ok::<_, Infallible>(answer::with_headers(answer, &phase))
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES_MAX);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(connection), answer));
+    http.timer(TokioTimer::new()).header_read_timeout(times.head).max_buf_size(HEAD_BYTES_MAX);
+    let io = TokioIo::new(WrittenWithin::new(io, times.written));
+    let mut serving = std::pin::pin!(http.serve_connection(io, answer));
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = stop.cancelled() => {
@@ -204,14 +234,14 @@ async fn serve_one(stage: Stage, connection: Connection, stop: CancellationToken
 }
 
 /// One request: its version is looked at, and what is left of its path routed.
-async fn answer(routes: Router, request: hyper::Request<Incoming>) -> Response {
+async fn answer(routes: Router, request: hyper::Request<Incoming>, within: Duration) -> Response {
     let had_body = !hyper::body::Body::is_end_stream(request.body());
     let answered = async {
         let request = version::routed(request.map(Body::new))?;
         let Ok(response) = routes.oneshot(request).await;
         Ok::<_, Problem>(response)
     };
-    let mut response = match tokio::time::timeout(ANSWER_WITHIN, answered).await {
+    let mut response = match tokio::time::timeout(within, answered).await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::timed_out().into_response(),

@@ -1,11 +1,19 @@
-//! Anything at all, as a client may send it: an answer or a refusal, and never a panic.
+//! Anything at all, as a client may send it: an answer or a refusal, and never a panic. And clients
+//! that take their time.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
+use axum::routing::{get, post};
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::{body, filters, secrets, version};
+use super::{Router, Stage, Times, body, converse, filters, secrets, version};
+use crate::front::Phase;
 
 /// Pieces that real requests are made of, so that more than the first byte is reached.
 fn texts() -> impl Strategy<Value = String> {
@@ -51,4 +59,77 @@ proptest! {
             prop_assert!(routed.uri().path().starts_with('/'));
         }
     }
+}
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Bytes on their way between a client and the server.
+const ON_THE_WAY: usize = 1 << 10;
+
+/// An answer that is not on its way at once.
+fn large() -> String {
+    "x".repeat(64 * ON_THE_WAY)
+}
+
+/// A server of one connection, and the client's end of it.
+fn connected(times: Times) -> (tokio::task::JoinHandle<()>, DuplexStream) {
+    let routes = Router::new()
+        .route("/large", get(async || large()))
+        .route("/", post(async |headers, body| body::read::<u8>(&headers, body).await.map(drop)));
+    let (_, phase) = watch::channel(Phase::Empty);
+    let (client, server) = tokio::io::duplex(ON_THE_WAY);
+    let stop = CancellationToken::new();
+    (tokio::spawn(converse(routes, Stage::new(phase), server, times, stop)), client)
+}
+
+async fn asked(client: &mut DuplexStream, request: &str) {
+    client.write_all(request.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_read_an_answer_is_hung_up_on() {
+    const ASKED: &str = "GET /large HTTP/1.1\r\nhost: d\r\n\r\n";
+    let times = Times { head: LONG, answer: LONG, written: SHORT };
+    let (served, mut client) = connected(times);
+    asked(&mut client, ASKED).await;
+    tokio::time::timeout(LONG / 2, served).await.expect("the connection ends").unwrap();
+    // Nor does it help to read a little from time to time.
+    let (served, mut client) = connected(times);
+    asked(&mut client, ASKED).await;
+    let (mut read, mut piece) = (0, [0; 64]);
+    while let Ok(count @ 1..) = client.read(&mut piece).await {
+        read += count;
+        tokio::time::sleep(SHORT / 10).await;
+    }
+    assert!(read < 8 * ON_THE_WAY, "{read}");
+    served.await.unwrap();
+    // Who reads has the next answer on the same connection, whenever it asks.
+    let written = Duration::from_secs(1);
+    let (served, mut client) = connected(Times { written, ..times });
+    for pause in [Duration::ZERO, written + SHORT] {
+        tokio::time::sleep(pause).await;
+        asked(&mut client, ASKED).await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(large().as_bytes()) {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+        }
+    }
+    drop(client);
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_send_a_body_whole_has_an_answer_in_time() {
+    let times = Times { head: LONG, answer: SHORT, written: LONG };
+    let (served, mut client) = connected(times);
+    let head = "POST / HTTP/1.1\r\nhost: d\r\ncontent-type: application/json";
+    asked(&mut client, &format!("{head}\r\ncontent-length: 2\r\n\r\n1")).await;
+    let mut answer = String::new();
+    let read = tokio::time::timeout(LONG / 2, client.read_to_string(&mut answer));
+    read.await.expect("an answer").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("the request took too long; look whether it was done"), "{answer}");
+    served.await.unwrap();
 }
