@@ -13,7 +13,8 @@ mod raw;
 mod transcript;
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sys::require::{Need, skip};
@@ -35,7 +36,13 @@ fn empty() -> (Lab, PathBuf) {
     let mut lab = Lab::new(PROGRAMS);
     let socket = lab.path().join("docker/docker.sock");
     lab.start_manager(&["--docker-socket", &socket.display().to_string()]);
+    await_docker(&socket);
     (lab, socket)
+}
+
+/// Waits until a manager listens for docker: it does so after its own socket is there.
+fn await_docker(socket: &Path) {
+    until("it listens for docker", || UnixStream::connect(socket).ok().map(drop));
 }
 
 /// The most memory that the manager ever had.
@@ -197,6 +204,8 @@ fn what_is_no_request_is_refused_in_dockers_words() {
             "Failed to deserialize query string: duplicate field `filters`",
         ),
         ("POST", "/secrets/other", 404, "page not found"),
+        ("PUT", "/_ping", 404, "page not found"),
+        ("GET", "/secrets/a/update", 404, "page not found"),
     ] {
         let answer = raw::ask(&socket, method, path);
         assert_eq!((answer.status, said(&answer).as_str()), (status, message), "{method} {path}");
@@ -285,7 +294,7 @@ fn a_manager_of_no_cluster_and_a_locked_one_say_so() {
     assert_eq!((swarm.as_str(), list.status, list.body.as_str()), ("active/manager", 200, "[]"));
     lab.managers[0].daemon.kill();
     lab.managers[0].daemon.start_again();
-    lab.await_socket(0);
+    await_docker(&socket);
     let (swarm, list) = until("it is locked", || {
         let (swarm, list) = standing();
         (swarm == "locked").then_some((swarm, list))
