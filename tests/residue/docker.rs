@@ -75,6 +75,7 @@ fn what_docker_brought_is_nowhere_once_it_is_stored() {
         let body = format!(r#"{{"Name":"canary{number}","Labels":{{}},"Data":"{data}"}}"#);
         let answer = send(&socket, &body, body.len());
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         // The name is taken now; that name is none; what stands there is no JSON.
         let answer = send(&socket, &body, body.len());
         assert!(answer.starts_with("HTTP/1.1 409"), "{answer}");
