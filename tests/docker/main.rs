@@ -12,10 +12,11 @@
 mod raw;
 mod transcript;
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sys::require::{Need, skip};
 use tests::{Lab, set_mode, until};
@@ -107,6 +108,48 @@ fn the_docker_client_looks_after_nodes() {
     assert_eq!(lab.ctl().json(&["node", "inspect", "m1"])[0]["availability"], "active");
 }
 
+/// Services are declared, looked at, changed in part and removed, whoever declared them.
+#[test]
+fn the_docker_client_declares_services() {
+    const TEST: &str = "the_docker_client_declares_services";
+    if !sys::require::root(TEST) || !has_docker(TEST) {
+        return;
+    }
+    let (mut lab, socket) = founded();
+    lab.agent("n1");
+    let here = lab.path().join("here");
+    std::fs::create_dir(&here).unwrap();
+    let ctl = lab.ctl();
+    Transcript::new("tests/docker/services.txt", &here, &socket).check(|service| {
+        let create = ["service", "create", "--detach", "--name", service, "--"];
+        ctl.ok(&[&create[..], &["sh", "-c", "echo one; echo two; exec sleep 1000"]].concat());
+    });
+}
+
+/// Who follows the output of a service reads what comes, and does not keep a manager from stopping.
+#[test]
+fn a_docker_client_follows_output_until_the_manager_stops() {
+    const TEST: &str = "a_docker_client_follows_output_until_the_manager_stops";
+    if !sys::require::root(TEST) || !has_docker(TEST) {
+        return;
+    }
+    let (mut lab, socket) = founded();
+    lab.agent("n1");
+    let create = ["service", "create", "--name", "web", "--"];
+    lab.ctl().ok(&[&create[..], &["sh", "-c", "echo first; exec sleep 1000"]].concat());
+    let mut following = Command::new("docker")
+        .args(["service", "logs", "--follow", "--raw", "web"])
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "first");
+    lab.managers[0].daemon.stop();
+    assert!(lines.next().is_none(), "the output ends");
+    following.wait().unwrap();
+}
+
 /// What docker brought is what a task reads.
 #[test]
 fn a_task_reads_what_docker_brought() {
@@ -189,10 +232,13 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         ),
         (
             "GET",
-            "/services",
+            "/networks",
             501,
-            "rpc error: code = Unimplemented desc = secretd does not serve /services; see secretctl",
+            "rpc error: code = Unimplemented desc = secretd does not serve /networks; see secretctl",
         ),
+        ("GET", "/services/none/logs?stdout=1", 404, "service none not found"),
+        ("GET", "/tasks/none/logs?stdout=1", 404, "task none not found"),
+        ("POST", "/services/none", 404, "page not found"),
         ("GET", "/secrets/%00", 404, "secret \0 not found"),
         ("GET", "/secrets?filters=%7B", 400, "invalid filter: it is not JSON of keys and values"),
         ("GET", "/secrets/%ff", 400, "Invalid URL: Invalid UTF-8 in `id`"),

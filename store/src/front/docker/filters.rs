@@ -24,6 +24,20 @@ enum Values {
 /// Values by key; no key is without one.
 pub(super) type Filters = BTreeMap<String, Vec<String>>;
 
+impl From<Option<String>> for Query {
+    fn from(filters: Option<String>) -> Self {
+        Self { filters }
+    }
+}
+
+/// Whether there are all labels that are asked for: `KEY`, or `KEY=VALUE`.
+pub(super) fn has_labels(labels: &BTreeMap<String, String>, asked: &[String]) -> bool {
+    asked.iter().all(|label| {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.get(key).is_some_and(|has| value.is_empty() || has == value)
+    })
+}
+
 impl Query {
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {

@@ -1,4 +1,5 @@
-//! The subset of the Docker Engine's HTTP API that the docker client needs for secrets and nodes.
+//! The subset of the Docker Engine's HTTP API that the docker client needs for secrets, services, the
+//! tasks of these, and nodes.
 //!
 //! For people whose fingers know `docker secret create`: the unmodified client, with `DOCKER_HOST`
 //! at the socket that `--docker-socket` names. Versions 1.24 to 1.50 of the API
@@ -13,11 +14,15 @@
 
 mod answer;
 mod body;
+mod declaration;
 mod filters;
+mod logs;
 mod nodes;
 mod parameters;
 mod secrets;
+mod services;
 mod system;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -87,6 +92,8 @@ impl Times {
 struct Front {
     stage: Stage,
     peer: Peer,
+    /// What ends what would not end by itself.
+    stop: CancellationToken,
 }
 
 impl Front {
@@ -121,6 +128,11 @@ impl Front {
     }
 }
 
+/// A switch in a query, as Go reads it.
+fn is_true(text: &str) -> bool {
+    matches!(text, "1" | "t" | "T" | "true" | "True" | "TRUE")
+}
+
 /// An instant as Docker writes it.
 fn time(ms: u64) -> String {
     Timestamp(ms).to_rfc3339()
@@ -135,6 +147,16 @@ fn routes(front: Front) -> Router {
         // `create` is no route of its own: that would hide the secret of this name.
         .route("/secrets/{id}", get(secrets::inspect).delete(secrets::remove).post(secrets::create))
         .route("/secrets/{id}/update", post(secrets::update))
+        .route("/services", get(services::list))
+        .route(
+            "/services/{id}",
+            get(services::inspect).delete(services::remove).post(services::create),
+        )
+        .route("/services/{id}/update", post(services::update))
+        .route("/services/{id}/logs", get(logs::of_service))
+        .route("/tasks", get(tasks::list))
+        .route("/tasks/{id}", get(tasks::inspect))
+        .route("/tasks/{id}/logs", get(logs::of_task))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::inspect).delete(nodes::remove))
         .route("/nodes/{id}/update", post(nodes::update))
@@ -156,11 +178,9 @@ const NOT_SERVED: &[&str] = &[
     "images",
     "networks",
     "plugins",
-    "services",
     "session",
     "swarm",
     "system",
-    "tasks",
     "volumes",
 ];
 
@@ -198,7 +218,8 @@ pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: Cancellati
 }
 
 async fn serve_one(stage: Stage, connection: Connection, stop: CancellationToken) {
-    let front = Front { stage: stage.clone(), peer: connection.peer().clone() };
+    let (stage_of_front, peer) = (stage.clone(), connection.peer().clone());
+    let front = Front { stage: stage_of_front, peer, stop: stop.clone() };
     converse(routes(front), stage, connection, Times::USUAL, stop).await;
 }
 

@@ -17,7 +17,7 @@ use super::answer::{Code, Problem, empty, json as answered};
 use super::filters::{self, Filters};
 use super::parameters::{Path, Query};
 use super::system::host_of;
-use super::{Front, body, time};
+use super::{Front, body, is_true, time};
 
 /// Swarm's keys of filters.
 const FILTERS: &[&str] = &["id", "label", "membership", "name", "node.label", "role"];
@@ -139,10 +139,7 @@ fn fits(node: &pb::NodeInfo, filters: &Filters) -> bool {
         "name" => values.iter().any(|value| node.hostname.starts_with(value)),
         "role" => values.iter().any(|value| value == role),
         "membership" => values.iter().any(|value| value == "accepted"),
-        _ => values.iter().all(|label| {
-            let (key, value) = label.split_once('=').unwrap_or((label, ""));
-            node.labels.get(key).is_some_and(|has| value.is_empty() || has == value)
-        }),
+        _ => filters::has_labels(&node.labels, values),
     })
 }
 
@@ -223,7 +220,7 @@ pub(super) async fn remove(
     let request = pb::RemoveNodeRequest {
         request_key: seal::random::<16>().to_vec().into(),
         node: found.id.clone(),
-        force: matches!(removal.force.as_str(), "1" | "true"),
+        force: is_true(&removal.force),
     };
     let Err(failure) = serving.service.route(caller, request).await else {
         return Ok(empty(StatusCode::OK));

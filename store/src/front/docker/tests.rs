@@ -8,10 +8,14 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::routing::{get, post};
 use proptest::prelude::*;
+use proto::pb;
+use proto::spec::ServiceSpec;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::declaration::Declaration;
 use super::{Router, Stage, Times, body, converse, filters, secrets, version};
 use crate::front::Phase;
 
@@ -31,7 +35,83 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
 }
 
-fn json() -> HeaderMap {
+/// JSON of the fields that declarations have, with values that they may have and others.
+fn declarations() -> impl Strategy<Value = Value> {
+    const FIELDS: &[&str] = &[
+        "Name",
+        "Labels",
+        "TaskTemplate",
+        "Mode",
+        "UpdateConfig",
+        "RollbackConfig",
+        "EndpointSpec",
+        "ContainerSpec",
+        "Image",
+        "Command",
+        "Args",
+        "Env",
+        "StopGracePeriod",
+        "Secrets",
+        "File",
+        "UID",
+        "SecretID",
+        "SecretName",
+        "Resources",
+        "Reservations",
+        "NanoCPUs",
+        "RestartPolicy",
+        "Condition",
+        "Delay",
+        "Placement",
+        "Preferences",
+        "Spread",
+        "Networks",
+        "Target",
+        "Aliases",
+        "Runtime",
+        "Replicated",
+        "Replicas",
+        "Global",
+        "MaxFailureRatio",
+        "Other",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (0..3_000_000_000_u64).prop_map(Value::from),
+        // Docker has one field of fractions, which is read into a type.
+        (0_u32..9).prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+        prop::sample::select(&["", "a", "any", "0", "pause", "container"][..])
+            .prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(4, 24, 6, |inner| {
+        let field = prop::sample::select(FIELDS).prop_map(ToOwned::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(field, inner, 0..6).prop_map(Value::from_iter),
+        ]
+    });
+    // Enough of a declaration to get past the first refusals, most of the time.
+    let parts = prop::collection::vec(value, 6);
+    (parts, any::<[bool; 6]>()).prop_map(|(parts, is_there)| {
+        let mut body = json!({"Name": "a", "TaskTemplate": {"ContainerSpec": {"Image": "i"}}});
+        let places = [
+            "/TaskTemplate/ContainerSpec/Mounts",
+            "/TaskTemplate/Placement",
+            "/TaskTemplate/Networks",
+            "/TaskTemplate/RestartPolicy",
+            "/UpdateConfig",
+            "/EndpointSpec",
+        ];
+        for ((place, part), _) in places.iter().zip(parts).zip(is_there).filter(|(_, is)| *is) {
+            let (parent, field) = place.rsplit_once('/').unwrap();
+            body.pointer_mut(parent).unwrap()[field] = part;
+        }
+        body
+    })
+}
+
+fn headers() -> HeaderMap {
     let content = "application/json".parse().expect("it is a value");
     [(header::CONTENT_TYPE, content)].into_iter().collect()
 }
@@ -41,8 +121,21 @@ proptest! {
     fn any_body_is_a_secret_or_refused(text in texts(), bytes: Vec<u8>) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for body in [text.into_bytes(), bytes] {
-            drop(runtime.block_on(body::read::<secrets::Spec>(&json(), Body::from(body))));
+            drop(runtime.block_on(body::read::<secrets::Spec>(&headers(), Body::from(body))));
         }
+    }
+
+    #[test]
+    fn any_declaration_is_read_or_refused_and_comes_back(body in declarations()) {
+        let Ok(declared) = serde_json::from_value::<Declaration>(body) else { return Ok(()) };
+        let Ok(spec) = declared.read(None) else { return Ok(()) };
+        // As it is stored.
+        let Ok(spec) = ServiceSpec::try_from(spec).map(pb::ServiceSpec::from) else { return Ok(()) };
+        let shown = serde_json::to_value(Declaration::of(&spec)).unwrap();
+        let again: Declaration = serde_json::from_value(shown).unwrap();
+        let again = again.read(Some(&spec)).map_err(|problem| problem.message().to_owned());
+        let again = ServiceSpec::try_from(again.unwrap()).map(pb::ServiceSpec::from);
+        prop_assert_eq!(again.unwrap(), spec);
     }
 
     #[test]
