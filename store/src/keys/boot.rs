@@ -212,6 +212,12 @@ mod tests {
         folder.replace("boot", PRIVATE_FILE_MODE, b"something else").unwrap();
         assert!(matches!(place.read(), Err(BootFileError::Damaged { .. })));
         place.remove().unwrap();
+        assert!(folder.path().join("boot").exists(), "it is no boot file, and not ours to remove");
+        let mut damaged = file(6).to_bytes().to_vec();
+        damaged.pop();
+        folder.replace("boot", PRIVATE_FILE_MODE, &damaged).unwrap();
+        assert!(matches!(place.read(), Err(BootFileError::Damaged { .. })));
+        place.remove().unwrap();
         place.remove().unwrap();
         folder.replace(".boot.new", PRIVATE_FILE_MODE, b"half of one").unwrap();
         place.remove_leftovers().unwrap();

@@ -138,10 +138,10 @@ pub(crate) mod tests {
             Self { pair, certificate }
         }
 
-        /// A manager's certificate, and its key.
+        /// The certificate of a manager that joined, and its key.
         pub(crate) fn issue(&self) -> (CertificateDer<'static>, KeyPairDer) {
             let pair = certificate::make_key_pair().unwrap();
-            let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(1));
+            let subject = Subject::Manager(NodeId::from_entropy([1; 17]), MemberId(3));
             let identity = Identity { realm: REALM, incarnation: Incarnation(1), subject };
             let new = NewCertificate {
                 identity,
