@@ -232,7 +232,7 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         ),
         (
             "GET",
-            "/networks",
+            "/networks/front",
             501,
             "rpc error: code = Unimplemented desc = secretd does not serve /networks; see secretctl",
         ),

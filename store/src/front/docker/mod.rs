@@ -35,7 +35,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use hyper::body::Incoming;
@@ -154,6 +154,8 @@ fn routes(front: Front) -> Router {
         )
         .route("/services/{id}/update", post(services::update))
         .route("/services/{id}/logs", get(logs::of_service))
+        .route("/configs", get(none))
+        .route("/networks", get(none))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::inspect))
         .route("/tasks/{id}/logs", get(logs::of_task))
@@ -183,6 +185,11 @@ const NOT_SERVED: &[&str] = &[
     "system",
     "volumes",
 ];
+
+/// A list of what there is none of, for commands that look at all that belongs to a stack.
+async fn none() -> Response {
+    answer::json(StatusCode::OK, &[(); 0])
+}
 
 async fn unknown(request: Request) -> Problem {
     let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
