@@ -341,7 +341,7 @@ impl Machine {
         if let Some(last) = meta.last_log_id {
             shared.anchors.set(last.index, snapshot.link);
         }
-        shared.snapshots.keep_only(&name)?;
+        shared.snapshots.remove_older(&name)?;
         shared.snapshot_bytes.store(snapshot.bytes, Ordering::Relaxed);
         shared.log_bytes.store(0, Ordering::Relaxed);
         *shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;

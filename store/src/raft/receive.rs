@@ -5,7 +5,6 @@
 //! may speak Raft at all (front).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -14,6 +13,7 @@ use openraft::raft::AppendEntriesRequest;
 use proto::id::MemberId;
 use proto::pb;
 use state::SnapshotReader;
+use tokio::sync::Semaphore;
 use tonic::{Status, Streaming};
 
 use super::codec::{
@@ -32,12 +32,12 @@ pub(super) struct VoteGuard {
     /// A voter forgets with its memory the lease it acknowledged to a leader; until any such lease
     /// is over it grants no vote, or a second leader could be elected under the first one's lease.
     not_before: Instant,
-    receiving_snapshot: AtomicBool,
+    receiving_snapshot: Semaphore,
 }
 
 impl VoteGuard {
     pub(super) fn new(not_before: Instant) -> Self {
-        Self { not_before, receiving_snapshot: AtomicBool::new(false) }
+        Self { not_before, receiving_snapshot: Semaphore::new(1) }
     }
 
     /// Whether a vote may be granted at that moment. To whom the leader itself hands over, at any:
@@ -180,12 +180,11 @@ impl Raft {
         if !is_ahead(&head, self.applied_index()) {
             return Ok(pb::SnapshotResult { vote: Some(vote_to_pb(&mine)) });
         }
-        if self.guard.receiving_snapshot.swap(true, Ordering::Relaxed) {
+        // Given back however this ends: who sent it may hang up in the middle.
+        let Ok(_one_at_a_time) = self.guard.receiving_snapshot.try_acquire() else {
             return Err(Status::resource_exhausted("another snapshot is being received"));
-        }
-        let received = self.receive_chunks(head, &mut chunks).await;
-        self.guard.receiving_snapshot.store(false, Ordering::Relaxed);
-        let (meta, snapshot) = received?;
+        };
+        let (meta, snapshot) = self.receive_chunks(head, &mut chunks).await?;
         let snapshot = openraft::Snapshot { meta, snapshot };
         let response = self.inner.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(pb::SnapshotResult { vote: Some(vote_to_pb(&response.vote)) })

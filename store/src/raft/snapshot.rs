@@ -342,10 +342,11 @@ impl Snapshots {
         }
     }
 
-    /// Removes every file but this one.
-    pub(crate) fn keep_only(&self, name: &str) -> Result<(), DiskError> {
+    /// Removes the files that this one takes the place of: not a newer one, which was received
+    /// meanwhile and waits to be installed.
+    pub(crate) fn remove_older(&self, name: &str) -> Result<(), DiskError> {
         for other in self.disk.files(PREFIX)? {
-            if other != name {
+            if other.as_str() < name {
                 self.disk.remove_file(&other)?;
             }
         }
@@ -406,13 +407,16 @@ mod tests {
             });
             scope.spawn(|| {
                 for index in 1..=EACH {
-                    snapshots.keep_only(&write(2 * index + 1)).unwrap();
+                    snapshots.remove_older(&write(2 * index + 1)).unwrap();
                 }
             });
             while !built.is_finished() {
                 snapshots.head_of_newest().unwrap();
             }
         });
-        assert!(snapshots.head_of_newest().unwrap().is_some());
+        let (newest, _) = snapshots.head_of_newest().unwrap().unwrap();
+        // One of before that is installed only now.
+        snapshots.remove_older(&write(EACH)).unwrap();
+        assert_eq!(snapshots.newest().unwrap(), Some(newest));
     }
 }
