@@ -175,7 +175,10 @@ where
     loop {
         let failure = match once().await {
             Ok(answer) => return Ok(answer),
-            Err(Miss::Told(failure)) if failure.kind != Kind::NoLeader => return Err(failure),
+            Err(Miss::Told(failure)) if failure.kind != Kind::NoLeader => {
+                let is_undecided = is_lost && failure.kind.is_retryable();
+                return Err(if is_undecided { look_first(failure) } else { failure });
+            }
             Err(Miss::Told(failure)) => failure,
             Err(Miss::Lost) => {
                 is_lost = true;
@@ -183,15 +186,14 @@ where
             }
         };
         if is_over() {
-            return Err(if is_lost { of_unknown_fate() } else { failure });
+            return Err(if is_lost { look_first(failure) } else { failure });
         }
         pause().await;
     }
 }
 
-/// There is no leader now, and there was one when the call was sent.
-fn of_unknown_fate() -> Failure {
-    let mut failure = no_leader();
+/// What was not done now may have been done by the leader that did not answer.
+fn look_first(mut failure: Failure) -> Failure {
     failure.hints.clear();
     failure
         .hint("if it changes anything, look whether it was done before you ask for it again")
@@ -245,10 +247,14 @@ mod tests {
         let nobody_leads = || Err(no_leader().into());
         let none_led = told([nobody_leads(), nobody_leads()]).await.unwrap_err();
         assert!(none_led.hints.join(" ").contains("nothing was changed"));
-        for tries in [[Err(Miss::Lost), nobody_leads()], [nobody_leads(), Err(Miss::Lost)]] {
+        for tries in [
+            [Err(Miss::Lost), nobody_leads()],
+            [nobody_leads(), Err(Miss::Lost)],
+            [Err(Miss::Lost), told_so(Kind::Unavailable)],
+        ] {
             let failure = told(tries).await.unwrap_err();
             let hints = failure.hints.join(" ");
-            assert_eq!(failure.kind, Kind::NoLeader);
+            assert!(failure.kind.is_retryable());
             assert!(hints.contains("look whether it was done"), "{hints}");
             assert!(!hints.contains("nothing was changed"), "{hints}");
         }
