@@ -29,6 +29,23 @@ fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a front keeps with a declaration comes by the sockets of managers only, where such fronts are:
+/// whoever has it shown to them sends it back as their own word.
+fn check_kept(
+    caller: &Caller,
+    new: &ServiceSpec,
+    before: Option<&ServiceSpec>,
+) -> Result<(), Failure> {
+    let had = before.map(|before| &before.extensions);
+    let is_same = had.map_or(new.extensions.is_empty(), |had| *had == new.extensions);
+    if is_same || matches!(caller, Caller::Local { .. }) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Denied, "what another front keeps with a service is not to be changed")
+        .because("it did not come by a manager's own socket")
+        .hint("leave the declaration's extensions as they are"))
+}
+
 impl Service {
     pub(super) async fn create_service(
         &self,
@@ -41,6 +58,7 @@ impl Service {
             .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
         let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
         check_native(&spec)?;
+        check_kept(&caller, &spec, None)?;
         let warnings = warnings(&spec);
         let id = ServiceId::from_entropy(seal::random());
         let command = Command::CreateService { id, spec: Box::new(spec) };
@@ -59,9 +77,10 @@ impl Service {
     ) -> Result<pb::ServiceInfo, Failure> {
         self.barrier().await?;
         let mark = mark(&caller, &request.request_key, &request)?;
-        let id = {
+        let (id, before) = {
             let state = self.raft.machine.state();
-            lookup::service(&state, &request.service)?.0
+            let (id, service) = lookup::service(&state, &request.service)?;
+            (id, service.spec.clone())
         };
         let revision = Revision(request.revision);
         let command = if request.rollback {
@@ -75,6 +94,7 @@ impl Service {
                 .ok_or_else(|| parse_failure(&proto::convert::ParseError::missing("spec")))?;
             let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
             check_native(&spec)?;
+            check_kept(&caller, &spec, Some(&before))?;
             Command::UpdateService { id, revision, spec: Box::new(spec) }
         };
         self.propose(caller, Some(mark), command).await.map_err(|failure| {
@@ -179,4 +199,30 @@ fn warnings(spec: &ServiceSpec) -> Vec<String> {
         }
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::id::{MemberId, OperatorId, Serial};
+    use proto::spec::Extension;
+
+    use super::*;
+
+    #[test]
+    fn what_a_front_keeps_comes_by_a_managers_socket_or_stays() {
+        let local = Caller::Local { uid: 0, member: MemberId(1) };
+        let subject = proto::identity::Subject::Operator(OperatorId::from_entropy([1; 17]));
+        let serial = Serial::from_bytes([1; 16]);
+        let remote = Caller::Certified { subject, serial };
+        let plain = ServiceSpec::new("web".parse().unwrap());
+        let mut kept = plain.clone();
+        kept.extensions.insert("docker".into(), Extension(b"{}".to_vec()));
+        for (new, before) in [(&kept, None), (&kept, Some(&plain)), (&plain, Some(&kept))] {
+            assert!(check_kept(&local, new, before).is_ok());
+            assert_eq!(check_kept(&remote, new, before).unwrap_err().kind, Kind::Denied);
+        }
+        for (new, before) in [(&plain, None), (&plain, Some(&plain)), (&kept, Some(&kept))] {
+            assert!(check_kept(&remote, new, before).is_ok());
+        }
+    }
 }

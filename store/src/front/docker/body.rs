@@ -12,12 +12,24 @@ use tokio_stream::StreamExt as _;
 
 use super::answer::Problem;
 
-/// Bytes of a body: the largest value that Docker takes in Base64, several times; any spec of a
-/// service fits.
+/// Bytes of a body: the largest value that Docker takes in Base64, several times.
 pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a service's declaration: all texts and all of the rest that may be kept, escaped here and
+/// there. Less than of a body: what is not known is read into trees, many times as large.
+pub(super) const DECLARATION_BYTES_MAX: usize = 512 << 10;
 
 /// Reads a body whole, and what it says.
 pub(super) async fn read<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    read_up_to(BODY_BYTES_MAX, headers, body).await
+}
+
+/// As [`read`], of fewer bytes.
+pub(super) async fn read_up_to<T: DeserializeOwned>(
+    bytes_max: usize,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, Problem> {
@@ -37,13 +49,10 @@ pub(super) async fn read<T: DeserializeOwned>(
     }
     // What says its length is refused before it is read.
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    if announced
-        .and_then(|length| length.parse().ok())
-        .is_some_and(|n: u64| n > BODY_BYTES_MAX as u64)
-    {
+    if announced.and_then(|length| length.parse().ok()).is_some_and(|n: u64| n > bytes_max as u64) {
         return Err(Problem::too_large());
     }
-    let bytes = whole(body).await?;
+    let bytes = whole(bytes_max, body).await?;
     // Where it went wrong is told, and never what stood there: it may be a part of a value.
     serde_json::from_slice(&bytes).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -52,14 +61,14 @@ pub(super) async fn read<T: DeserializeOwned>(
 }
 
 /// All of a body that is not too large.
-async fn whole(body: Body) -> Result<Vec<u8>, Problem> {
+async fn whole(bytes_max: usize, body: Body) -> Result<Vec<u8>, Problem> {
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| {
             Problem::invalid(format!("the body cannot be read: {}", innermost(&error)))
         })?;
-        if bytes.len() + piece.len() > BODY_BYTES_MAX {
+        if bytes.len() + piece.len() > bytes_max {
             return Err(Problem::too_large());
         }
         bytes.extend_from_slice(&piece);
@@ -191,6 +200,8 @@ mod tests {
         assert!(read(json.clone(), filled(BODY_BYTES_MAX)).await.is_ok());
         let over = read(json.clone(), filled(BODY_BYTES_MAX + 1)).await.unwrap_err();
         assert_eq!(over.message(), "http: request body too large");
+        let few = async |max| read_up_to::<Vec<u8>>(max, &json, Body::from("[1]")).await;
+        assert!(few(3).await.is_ok() && few(2).await.is_err());
         let mut announced = json.clone();
         announced.insert(header::CONTENT_LENGTH, (BODY_BYTES_MAX + 1).into());
         assert!(read(announced, b"[1]".to_vec()).await.is_err());

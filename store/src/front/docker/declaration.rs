@@ -17,6 +17,9 @@ use serde_json::{Map, Value};
 
 use super::answer::{Code, Problem};
 
+#[cfg(test)]
+mod tests;
+
 /// Under which name the rest is kept.
 const EXTENSION: &str = "docker";
 
@@ -43,6 +46,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Declaration {
+    #[serde(deserialize_with = "or_default")]
     name: String,
     #[serde(deserialize_with = "or_default")]
     labels: BTreeMap<String, String>,
@@ -82,6 +86,7 @@ pub(super) struct TaskTemplate {
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Container {
+    #[serde(deserialize_with = "or_default")]
     image: String,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     command: Vec<String>,
@@ -89,11 +94,11 @@ struct Container {
     args: Vec<String>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     env: Vec<String>,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     dir: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     user: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_grace_period: Option<u64>,
@@ -197,11 +202,12 @@ struct Network {
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
 struct Mode {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    // Docker's SDK for Python writes both so.
+    #[serde(alias = "replicated", skip_serializing_if = "Option::is_none")]
     replicated: Option<Replicated>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "global", skip_serializing_if = "Option::is_none")]
     global: Option<Global>,
     #[serde(skip_serializing)]
     replicated_job: Option<IgnoredAny>,
@@ -230,6 +236,37 @@ struct Rolling {
     order: String,
 }
 
+/// Names of the fields that are read into types.
+mod typed {
+    pub(super) const DECLARATION: &[&str] =
+        &["Name", "Labels", "TaskTemplate", "Mode", "UpdateConfig", "RollbackConfig"];
+    pub(super) const TASK: &[&str] = &[
+        "ContainerSpec",
+        "Resources",
+        "RestartPolicy",
+        "Placement",
+        "Networks",
+        "ForceUpdate",
+        "Runtime",
+    ];
+    pub(super) const CONTAINER: &[&str] = &[
+        "Image",
+        "Command",
+        "Args",
+        "Env",
+        "Dir",
+        "User",
+        "StopSignal",
+        "StopGracePeriod",
+        "Secrets",
+        "Configs",
+    ];
+    pub(super) const RESOURCES: &[&str] = &["Reservations"];
+    pub(super) const RESERVATIONS: &[&str] = &["NanoCPUs", "MemoryBytes"];
+    pub(super) const PLACEMENT: &[&str] = &["Constraints", "Preferences", "MaxReplicas"];
+    pub(super) const NETWORK: &[&str] = &["Target"];
+}
+
 /// What of a declaration is kept as it came.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -255,15 +292,45 @@ fn refused(message: impl AsRef<str>) -> Problem {
     Problem::of_swarm(Code::InvalidArgument, message.as_ref())
 }
 
-/// What says nothing: clients of different ages leave it out or do not.
-fn without_nothing(rest: Rest) -> Rest {
+/// Whether a key could be taken for one that is read into a type: Go, which clients are written in,
+/// matches names without regard to case, and folds letters of other alphabets into ours.
+fn is_like(key: &str, typed: &[&str]) -> bool {
+    !key.is_ascii() || typed.iter().any(|name| name.eq_ignore_ascii_case(key))
+}
+
+/// What is kept of a rest: without what says nothing, which clients of different ages leave out or do
+/// not.
+fn kept(rest: Rest, typed: &[&str]) -> Result<Rest, Problem> {
+    if let Some(key) = rest.keys().find(|key| is_like(key, typed)) {
+        return Err(Problem::invalid(format!("{key:?} is spelled in another way by Docker")));
+    }
+    Ok(pruned(rest))
+}
+
+/// What is shown of a rest. Nothing in it speaks for what is read into a type: of that it was checked
+/// who may use a secret for it.
+fn shown(rest: Rest, typed: &[&str]) -> Rest {
+    rest.into_iter().filter(|(key, _)| !is_like(key, typed)).collect()
+}
+
+/// Without null, empty lists and empty objects, at any depth; places of lists stay, since they count.
+fn pruned(fields: Rest) -> Rest {
     let says = |value: &Value| match value {
         Value::Null => false,
         Value::Array(list) => !list.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
         _ => true,
     };
-    rest.into_iter().filter(|(_, value)| says(value)).collect()
+    let inside = |value| match value {
+        Value::Object(fields) => Value::Object(pruned(fields)),
+        other => other,
+    };
+    let each = |value| match value {
+        Value::Array(list) => list.into_iter().map(inside).collect(),
+        other => inside(other),
+    };
+    let fields = fields.into_iter().map(|(key, value)| (key, each(value)));
+    fields.filter(|(_, value)| says(value)).collect()
 }
 
 const fn ms(nanos: u64) -> u64 {
@@ -271,7 +338,13 @@ const fn ms(nanos: u64) -> u64 {
 }
 
 const fn nanos(ms: u64) -> u64 {
-    ms.saturating_mul(NANOS_PER_MS)
+    signed(ms.saturating_mul(NANOS_PER_MS))
+}
+
+/// As much of a number as fits where clients have no larger ones: one that they cannot read spoils a
+/// whole list.
+const fn signed(number: u64) -> u64 {
+    if number > i64::MAX as u64 { i64::MAX as u64 } else { number }
 }
 
 fn owner(what: &str, text: &str) -> Result<Option<u32>, Problem> {
@@ -284,7 +357,11 @@ fn owner(what: &str, text: &str) -> Result<Option<u32>, Problem> {
 }
 
 impl Rolling {
-    fn read(self, what: &str) -> Result<pb::UpdateConfig, Problem> {
+    fn read(
+        self,
+        what: &str,
+        before: Option<&pb::UpdateConfig>,
+    ) -> Result<pb::UpdateConfig, Problem> {
         let failure_action = match self.failure_action.as_str() {
             "" | "pause" => pb::FailureAction::Pause,
             "continue" => pb::FailureAction::Continue,
@@ -309,7 +386,12 @@ impl Rolling {
             reason = "it is between 0 and a million"
         )]
         let millionths = (self.max_failure_ratio * MILLION).round() as u32;
-        let monitor_ms = if self.monitor == 0 { MONITOR_MS } else { ms(self.monitor) };
+        // Docker takes 0 for nothing said; here it can be declared.
+        let monitor_ms = match (self.monitor, before.map(|before| before.monitor_ms)) {
+            (0, Some(0)) => 0,
+            (0, _) => MONITOR_MS,
+            (nanos, _) => nanos.div_ceil(NANOS_PER_MS),
+        };
         Ok(pb::UpdateConfig {
             parallelism: self.parallelism,
             delay_ms: ms(self.delay),
@@ -447,32 +529,34 @@ impl Declaration {
 
     /// Takes over what is declared. What Docker has no word for stays as in the declaration before.
     pub(super) fn read(self, before: Option<&pb::ServiceSpec>) -> Result<pb::ServiceSpec, Problem> {
-        let mut kept = Kept { service: without_nothing(self.rest), ..Kept::default() };
+        let service = kept(self.rest, typed::DECLARATION)?;
+        let mut rests = Kept { service, ..Kept::default() };
         let before_task = before.and_then(|before| before.task.as_ref());
-        let task = self.task_template.read(before_task, &mut kept)?;
+        let task = self.task_template.read(before_task, &mut rests)?;
         let mut extensions = before.map(|before| before.extensions.clone()).unwrap_or_default();
         extensions.remove(EXTENSION);
-        if kept != Kept::default() {
-            let bytes = serde_json::to_vec(&kept)
+        if rests != Kept::default() {
+            let bytes = serde_json::to_vec(&rests)
                 .map_err(|_| Problem::invalid("what is declared cannot be kept"))?;
             extensions.insert(EXTENSION.to_owned(), bytes.into());
         }
+        let update = before.and_then(|before| before.update.as_ref());
+        let rollback = before.and_then(|before| before.rollback.as_ref());
         Ok(pb::ServiceSpec {
             name: self.name,
             labels: self.labels,
             task: Some(task),
             mode: Some(self.mode.read()?),
-            update: self.update_config.map(|config| config.read("update")).transpose()?,
-            rollback: self.rollback_config.map(|config| config.read("rollback")).transpose()?,
+            update: self.update_config.map(|new| new.read("update", update)).transpose()?,
+            rollback: self.rollback_config.map(|new| new.read("rollback", rollback)).transpose()?,
             extensions,
         })
     }
 
     /// As Docker writes it.
     pub(super) fn of(spec: &pb::ServiceSpec) -> Self {
-        let kept = spec.extensions.get(EXTENSION).map(|bytes| serde_json::from_slice(bytes));
-        // It was written here; what another has put there is not shown.
-        let mut kept: Kept = kept.and_then(Result::ok).unwrap_or_default();
+        let rests = spec.extensions.get(EXTENSION).map(|bytes| serde_json::from_slice(bytes));
+        let mut rests: Kept = rests.and_then(Result::ok).unwrap_or_default();
         let task = spec.task.clone().unwrap_or_default();
         Self {
             name: spec.name.clone(),
@@ -480,8 +564,8 @@ impl Declaration {
             mode: Mode::of(spec.mode.as_ref()),
             update_config: spec.update.as_ref().map(Rolling::of),
             rollback_config: spec.rollback.as_ref().map(Rolling::of),
-            rest: std::mem::take(&mut kept.service),
-            task_template: TaskTemplate::of(task, kept),
+            rest: shown(std::mem::take(&mut rests.service), typed::DECLARATION),
+            task_template: TaskTemplate::of(task, rests),
         }
     }
 
@@ -497,7 +581,11 @@ impl Declaration {
 }
 
 impl TaskTemplate {
-    fn read(self, before: Option<&pb::TaskSpec>, kept: &mut Kept) -> Result<pb::TaskSpec, Problem> {
+    fn read(
+        self,
+        before: Option<&pb::TaskSpec>,
+        rests: &mut Kept,
+    ) -> Result<pb::TaskSpec, Problem> {
         if !matches!(self.runtime.as_str(), "" | "container") {
             return Err(Problem::unimplemented("secretd runs containers, not plugins"));
         }
@@ -517,15 +605,15 @@ impl TaskTemplate {
         let had = before.map(|task| task.secrets.as_slice()).unwrap_or_default();
         let secrets = container.secrets.into_iter().map(|reference| reference.read(had));
         let secrets = secrets.collect::<Result<_, _>>()?;
-        kept.task = without_nothing(self.rest);
-        kept.container = without_nothing(container.rest);
-        kept.resources = without_nothing(resources.rest);
-        kept.reservations = without_nothing(resources.reservations.rest);
-        kept.placement = without_nothing(placement.rest);
-        let rests = networks.iter().map(|network| without_nothing(network.rest.clone()));
-        let rests: Vec<Rest> = rests.collect();
-        if !rests.iter().all(Rest::is_empty) {
-            kept.networks = rests;
+        rests.task = kept(self.rest, typed::TASK)?;
+        rests.container = kept(container.rest, typed::CONTAINER)?;
+        rests.resources = kept(resources.rest, typed::RESOURCES)?;
+        rests.reservations = kept(resources.reservations.rest, typed::RESERVATIONS)?;
+        rests.placement = kept(placement.rest, typed::PLACEMENT)?;
+        let of_networks = networks.iter().map(|one| kept(one.rest.clone(), typed::NETWORK));
+        let of_networks = of_networks.collect::<Result<Vec<_>, _>>()?;
+        if !of_networks.iter().all(Rest::is_empty) {
+            rests.networks = of_networks;
         }
         let spreads = placement.preferences.into_iter().filter_map(|preference| preference.spread);
         Ok(pb::TaskSpec {
@@ -555,7 +643,7 @@ impl TaskTemplate {
         })
     }
 
-    fn of(task: pb::TaskSpec, kept: Kept) -> Self {
+    fn of(task: pb::TaskSpec, rests: Kept) -> Self {
         // Nothing that a client could make of a program of the node.
         let runtime = if task.image.is_empty() { "" } else { "container" };
         let restart_policy = task.restart.as_ref().map(RestartPolicy::of);
@@ -566,8 +654,9 @@ impl TaskTemplate {
             .spread_over
             .into_iter()
             .map(|spread_descriptor| Preference { spread: Some(Spread { spread_descriptor }) });
-        let rests = kept.networks.into_iter().chain(std::iter::repeat_with(Rest::new));
-        let networks = task.networks.into_iter().zip(rests);
+        let of_networks = rests.networks.into_iter().map(|rest| shown(rest, typed::NETWORK));
+        let of_networks = of_networks.chain(std::iter::repeat_with(Rest::new));
+        let networks = task.networks.into_iter().zip(of_networks);
         Self {
             container_spec: Container {
                 image: task.image,
@@ -580,174 +669,27 @@ impl TaskTemplate {
                 stop_grace_period: task.stop_grace_ms.map(nanos),
                 secrets,
                 configs: Vec::new(),
-                rest: kept.container,
+                rest: shown(rests.container, typed::CONTAINER),
             },
             resources: Resources {
                 reservations: Reservations {
-                    nano_cpus: resources.reserved_nano_cpus,
-                    memory_bytes: resources.reserved_memory_bytes,
-                    rest: kept.reservations,
+                    nano_cpus: signed(resources.reserved_nano_cpus),
+                    memory_bytes: signed(resources.reserved_memory_bytes),
+                    rest: shown(rests.reservations, typed::RESERVATIONS),
                 },
-                rest: kept.resources,
+                rest: shown(rests.resources, typed::RESOURCES),
             },
             restart_policy,
             placement: Placement {
                 constraints: placement.constraints,
                 preferences: spreads.collect(),
                 max_replicas: placement.replicas_per_node_max,
-                rest: kept.placement,
+                rest: shown(rests.placement, typed::PLACEMENT),
             },
             networks: networks.map(|(target, rest)| Network { target, rest }).collect(),
             force_update: task.force_update,
             runtime: runtime.to_owned(),
-            rest: kept.task,
+            rest: shown(rests.task, typed::TASK),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::spec::ServiceSpec;
-
-    use super::*;
-
-    /// What the client of 28.2 sends for a service with everything on.
-    const BODY: &str = r#"{
-        "Name": "web", "Labels": {"tier": "front"},
-        "TaskTemplate": {
-            "ContainerSpec": {
-                "Image": "alpine:3", "Args": ["sleep", "100"], "Env": ["A=B"], "Init": false,
-                "DNSConfig": {}, "Dir": "/srv", "User": "1000", "StopSignal": "SIGINT",
-                "StopGracePeriod": 20000000000, "TTY": true,
-                "Mounts": [{"Type": "tmpfs", "Target": "/tmp"}],
-                "Secrets": [
-                    {"File": {"Name": "pw", "UID": "0", "GID": "7", "Mode": 292},
-                     "SecretID": "2l3kmcw9ch0vgsl0x47v7rk3e", "SecretName": "db_pw"}
-                ]
-            },
-            "Resources": {
-                "Limits": {"MemoryBytes": 1073741824},
-                "Reservations": {"NanoCPUs": 500000000, "MemoryBytes": 8388608}
-            },
-            "RestartPolicy": {
-                "Condition": "on-failure", "Delay": 1000000000, "MaxAttempts": 3,
-                "Window": 60000000000
-            },
-            "Placement": {
-                "Constraints": ["node.role==worker"],
-                "Preferences": [{"Spread": {"SpreadDescriptor": "node.labels.zone"}}],
-                "MaxReplicas": 2, "Platforms": [{"Architecture": "amd64", "OS": "linux"}]
-            },
-            "Networks": [{"Target": "front"}, {"Target": "back", "Aliases": ["web"]}],
-            "ForceUpdate": 3
-        },
-        "Mode": {"Replicated": {"Replicas": 2}},
-        "UpdateConfig": {
-            "Parallelism": 2, "Delay": 3000000000, "FailureAction": "rollback",
-            "Monitor": 7000000000, "MaxFailureRatio": 0.25, "Order": "start-first"
-        },
-        "RollbackConfig": {"Parallelism": 0, "MaxFailureRatio": 0},
-        "EndpointSpec": {"Mode": "vip", "Ports": [{"TargetPort": 80, "PublishedPort": 8080}]}
-    }"#;
-
-    fn declared(body: &str) -> Declaration {
-        serde_json::from_str(body).unwrap()
-    }
-
-    fn said(body: &str) -> String {
-        declared(body).read(None).unwrap_err().message().to_owned()
-    }
-
-    /// What is stored has been through the types of all fronts.
-    fn stored(spec: pb::ServiceSpec) -> pb::ServiceSpec {
-        ServiceSpec::try_from(spec).unwrap().into()
-    }
-
-    #[test]
-    fn what_is_read_and_rendered_is_what_was_declared() {
-        let spec = stored(declared(BODY).read(None).unwrap());
-        let task = spec.task.as_ref().unwrap();
-        assert_eq!((task.image.as_str(), task.runtime()), ("alpine:3", pb::RuntimeKind::Docker));
-        assert_eq!(task.networks, ["front", "back"]);
-        assert_eq!(task.stop_grace_ms, Some(20_000));
-        assert_eq!((task.secrets[0].uid, task.secrets[0].gid), (Some(0), Some(7)));
-        let update = spec.update.as_ref().unwrap();
-        assert_eq!((update.failure_ratio_millionths_max, update.delay_ms), (250_000, 3_000));
-        assert_eq!(spec.rollback.as_ref().unwrap().monitor_ms, 5_000, "Swarm's default");
-        let shown = serde_json::to_value(Declaration::of(&spec)).unwrap();
-        let mut expected: Value = serde_json::from_str(BODY).unwrap();
-        // What Docker fills in, and what says nothing.
-        expected["TaskTemplate"]["Runtime"] = "container".into();
-        expected["TaskTemplate"]["ContainerSpec"].as_object_mut().unwrap().remove("DNSConfig");
-        expected["RollbackConfig"] = serde_json::json!({
-            "Parallelism": 0, "Delay": 0, "FailureAction": "pause", "Monitor": 5_000_000_000_u64,
-            "MaxFailureRatio": 0.0, "Order": "stop-first",
-        });
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn a_declaration_that_comes_back_as_it_was_shown_changes_nothing() {
-        let first = stored(declared(BODY).read(None).unwrap());
-        let mut native = first.clone();
-        native.extensions.clear();
-        let task = native.task.as_mut().unwrap();
-        (task.image, task.runtime) = (String::new(), pb::RuntimeKind::Process.into());
-        task.command = vec!["sleep".to_owned()];
-        task.logs = pb::LogPolicy::Memory.into();
-        let reference = &mut task.secrets[0];
-        (reference.pinned_version, reference.uid, reference.mode) = (4, None, None);
-        let minimal = pb::ServiceSpec {
-            name: "m".into(),
-            task: Some(pb::TaskSpec { command: vec!["x".into()], ..Default::default() }),
-            ..Default::default()
-        };
-        for spec in [first, stored(native), stored(minimal)] {
-            let shown = serde_json::to_string(&Declaration::of(&spec)).unwrap();
-            assert_eq!(stored(declared(&shown).read(Some(&spec)).unwrap()), spec, "{shown}");
-        }
-    }
-
-    #[test]
-    fn null_and_nothing_are_the_same() {
-        let bare = r#"{"Name":"a","TaskTemplate":{"ContainerSpec":{"Image":"i"}}}"#;
-        let nulls = r#"{"Name":"a","Labels":null,"TaskTemplate":{"ContainerSpec":{"Image":"i",
-            "Args":null,"Env":null,"Secrets":null,"Configs":null,"Mounts":null},"Resources":null,
-            "Placement":null,"Networks":null,"RestartPolicy":null},
-            "Mode":{"Replicated":{"Replicas":null}},"UpdateConfig":null,"EndpointSpec":null}"#;
-        let [bare, nulls] = [bare, nulls].map(|body| declared(body).read(None).unwrap());
-        assert_eq!(bare, nulls);
-        assert_eq!(bare.mode, Some(pb::service_spec::Mode::Replicas(1)));
-        assert!(bare.extensions.is_empty());
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_in_dockers_words() {
-        let with = |container: &str, task: &str, rest: &str| {
-            format!(
-                r#"{{"Name":"a","TaskTemplate":{{"ContainerSpec":{{{container}}}{task}}}{rest}}}"#
-            )
-        };
-        let image = r#""Image":"i""#;
-        for (body, words) in [
-            (with("", "", ""), "ContainerSpec: image reference must be provided"),
-            (with(image, r#","Runtime":"plugin""#, ""), "not plugins"),
-            (with(r#""Image":"i","Configs":[{}]"#, "", ""), "no configs"),
-            (with(r#""Image":"i","Secrets":[{"SecretID":"x"}]"#, "", ""), "no target"),
-            (with(image, r#","RestartPolicy":{"Condition":"often"}"#, ""), "RestartCondition"),
-            (with(image, "", r#","Mode":{"Global":{},"Replicated":{}}"#), "only one service mode"),
-            (with(image, "", r#","Mode":{"ReplicatedJob":{}}"#), "not jobs"),
-            (with(image, "", r#","UpdateConfig":{"Order":"both"}"#), "unrecognized update order"),
-            (
-                with(image, "", r#","RollbackConfig":{"FailureAction":"rollback"}"#),
-                "unrecognized rollback failure action rollback",
-            ),
-            (with(image, "", r#","UpdateConfig":{"MaxFailureRatio":1.1}"#), "bigger than 1"),
-            (with(image, "", r#","UpdateConfig":{"MaxFailureRatio":-0.1}"#), "less than 0"),
-        ] {
-            assert!(said(&body).contains(words), "{body}: {}", said(&body));
-        }
-        let owner = r#""Image":"i","Secrets":[{"File":{"Name":"a","UID":"root"}}]"#;
-        assert!(said(&with(owner, "", "")).contains(r#"invalid UID "root""#));
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Code, Problem, empty, json as answered};
+use super::body::DECLARATION_BYTES_MAX;
 use super::declaration::Declaration;
 use super::filters::{self, Filters};
 use super::parameters::{Path, Query};
@@ -145,7 +146,7 @@ pub(super) async fn create(
         return Err(Problem::page_not_found());
     }
     let (serving, caller) = front.serving().await?;
-    let declared: Declaration = body::read(&headers, body).await?;
+    let declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
     let taken = format!(
         "name conflicts with an existing object: service {} already exists",
         declared.name()
@@ -186,7 +187,7 @@ pub(super) async fn update(
             return Err(Problem::invalid(text));
         }
     };
-    let declared: Declaration = body::read(&headers, body).await?;
+    let declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
     let found = get(&front, service).await?;
     let spec = if rollback { None } else { Some(declared.read(found.spec.as_ref())?) };
     let request = pb::UpdateServiceRequest {

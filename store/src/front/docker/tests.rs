@@ -72,6 +72,10 @@ fn declarations() -> impl Strategy<Value = Value> {
         "Replicated",
         "Replicas",
         "Global",
+        "FailureAction",
+        "Monitor",
+        "Order",
+        "Parallelism",
         "MaxFailureRatio",
         "Other",
     ];
