@@ -428,23 +428,37 @@ async fn a_key_is_made_once_the_key_file_is_sealed_to_the_present_slots_and_not_
 }
 
 /// An operator who gives up while the leader writes the key has announced nothing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_whose_asker_gives_up_before_it_is_proposed_is_destroyed() {
-    let disk = SimulatedDisk::new();
-    let serving = Serving::found(&disk, pool()).await;
-    let active = serving.cluster().active_root;
-    let held = || serving.alone.keeper.root_ids().0;
-    {
-        let unheard = async |_| -> ((), Announced) { panic!("nothing is proposed") };
-        let mut making = std::pin::pin!(serving.roots.make(unheard));
-        assert!(futures_util::poll!(&mut making).is_pending());
-    }
-    while held().len() == 1 {
-        tokio::task::yield_now().await;
-    }
-    assert!(serving.roots.advance().await.unwrap());
-    assert_eq!(held(), [active]);
-    serving.alone.raft.shut_down().await;
+#[test]
+fn a_key_whose_asker_gives_up_before_it_is_proposed_is_destroyed() {
+    // What writes is one thread, which the test keeps busy until the operator has given up.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let disk = SimulatedDisk::new();
+        let serving = Serving::found(&disk, pool()).await;
+        let active = serving.cluster().active_root;
+        let held = || serving.alone.keeper.root_ids().0;
+        let (begins, begun) = tokio::sync::oneshot::channel();
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let busy = tokio::task::spawn_blocking(move || {
+            begins.send(()).unwrap();
+            end.recv()
+        });
+        begun.await.unwrap();
+        {
+            let unheard = async |_| -> ((), Announced) { panic!("nothing is proposed") };
+            let mut making = std::pin::pin!(serving.roots.make(unheard));
+            assert!(futures_util::poll!(&mut making).is_pending());
+        }
+        ends.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        while held().len() == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(serving.roots.advance().await.unwrap());
+        assert_eq!(held(), [active]);
+        serving.alone.raft.shut_down().await;
+    });
 }
 
 /// Counts how often a future asks to be looked at again.
