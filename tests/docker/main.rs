@@ -32,6 +32,16 @@ fn founded() -> (Lab, PathBuf) {
     (lab, socket)
 }
 
+/// As [`founded`], with a node that runs tasks, where root may type into the docker client.
+fn with_node(test: &str) -> Option<(Lab, PathBuf)> {
+    if !sys::require::root(test) || !has_docker(test) {
+        return None;
+    }
+    let (mut lab, socket) = founded();
+    lab.agent("n1");
+    Some((lab, socket))
+}
+
 /// A manager with the Docker front, that is part of no cluster.
 fn empty() -> (Lab, PathBuf) {
     let mut lab = Lab::new(PROGRAMS);
@@ -70,9 +80,7 @@ fn the_docker_client_keeps_its_secrets_here() {
         return;
     }
     let (lab, socket) = founded();
-    let here = lab.path().join("here");
-    std::fs::create_dir(&here).unwrap();
-    let transcript = Transcript::new("tests/docker/secrets.txt", &here, &socket);
+    let transcript = Transcript::new("tests/docker/secrets.txt", &lab, &socket);
     let ctl = lab.ctl();
     transcript.check(|service| {
         let create = ["service", "create", "--detach", "--name", service, "--secret", "psql_pass"];
@@ -86,14 +94,8 @@ fn the_docker_client_keeps_its_secrets_here() {
 #[test]
 fn the_docker_client_looks_after_nodes() {
     const TEST: &str = "the_docker_client_looks_after_nodes";
-    if !sys::require::root(TEST) || !has_docker(TEST) {
-        return;
-    }
-    let (mut lab, socket) = founded();
-    lab.agent("n1");
-    let here = lab.path().join("here");
-    std::fs::create_dir(&here).unwrap();
-    Transcript::new("tests/docker/nodes.txt", &here, &socket).check(|_| ());
+    let Some((lab, socket)) = with_node(TEST) else { return };
+    Transcript::new("tests/docker/nodes.txt", &lab, &socket).check(|_| ());
     // Who changes what has changed meanwhile is told so, in the words that clients look for.
     let body = br#"{"Labels":{},"Role":"manager","Availability":"drain"}"#;
     for (version, status, said) in [
@@ -112,15 +114,9 @@ fn the_docker_client_looks_after_nodes() {
 #[test]
 fn the_docker_client_declares_services() {
     const TEST: &str = "the_docker_client_declares_services";
-    if !sys::require::root(TEST) || !has_docker(TEST) {
-        return;
-    }
-    let (mut lab, socket) = founded();
-    lab.agent("n1");
-    let here = lab.path().join("here");
-    std::fs::create_dir(&here).unwrap();
+    let Some((lab, socket)) = with_node(TEST) else { return };
     let ctl = lab.ctl();
-    Transcript::new("tests/docker/services.txt", &here, &socket).check(|service| {
+    Transcript::new("tests/docker/services.txt", &lab, &socket).check(|service| {
         let create = ["service", "create", "--detach", "--name", service, "--"];
         ctl.ok(&[&create[..], &["sh", "-c", "echo one; echo two; exec sleep 1000"]].concat());
     });
@@ -130,11 +126,7 @@ fn the_docker_client_declares_services() {
 #[test]
 fn a_docker_client_follows_output_until_the_manager_stops() {
     const TEST: &str = "a_docker_client_follows_output_until_the_manager_stops";
-    if !sys::require::root(TEST) || !has_docker(TEST) {
-        return;
-    }
-    let (mut lab, socket) = founded();
-    lab.agent("n1");
+    let Some((mut lab, socket)) = with_node(TEST) else { return };
     let create = ["service", "create", "--name", "web", "--"];
     lab.ctl().ok(&[&create[..], &["sh", "-c", "echo first; exec sleep 1000"]].concat());
     let mut following = Command::new("docker")

@@ -15,6 +15,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tests::Lab;
+
 /// Characters of an object's id.
 const ID_CHARS: usize = 25;
 
@@ -25,10 +27,12 @@ pub(crate) struct Transcript {
 }
 
 impl Transcript {
-    /// One that is in a file of the tree, typed in a folder, at a socket.
-    pub(crate) fn new(file: &str, folder: &Path, socket: &Path) -> Self {
+    /// One that is in a file of the tree, typed in a folder of a laboratory, at a socket.
+    pub(crate) fn new(file: &str, lab: &Lab, socket: &Path) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        Self { file: root.join(file), folder: folder.to_owned(), socket: socket.to_owned() }
+        let folder = lab.path().join("here");
+        std::fs::create_dir(&folder).unwrap();
+        Self { file: root.join(file), folder, socket: socket.to_owned() }
     }
 
     /// Types it all, and compares.
