@@ -15,6 +15,7 @@ use prost::Message as _;
 use proto::identity::Caller;
 use proto::{Kind, pb};
 use state::Refusal;
+use tonic::Code;
 
 use super::{Call, CallName, Service, lookup, no_leader, refused};
 use crate::raft::Purpose;
@@ -206,6 +207,12 @@ fn unanswered(status: &tonic::Status) -> Miss {
     let failure = Failure::from(status.clone());
     match failure.kind {
         Kind::Denied | Kind::Unauthenticated | Kind::Evicted => failure.into(),
+        // The leader is there and has answered: once more would be the same.
+        _ if status.code() == Code::OutOfRange => {
+            Failure::new(Kind::TooLarge, "the answer is larger than managers send one another")
+                .hint("ask for less, or ask the manager that leads")
+                .into()
+        }
         _ if was_sent(status) => Miss::Lost,
         _ => no_leader().into(),
     }
@@ -278,6 +285,10 @@ mod tests {
         assert!(!was_sent(&status), "{status:?}");
         assert!(
             matches!(unanswered(&status), Miss::Told(failure) if failure.kind == Kind::NoLeader)
+        );
+        let large = tonic::Status::out_of_range("decoded message length too large");
+        assert!(
+            matches!(unanswered(&large), Miss::Told(failure) if failure.kind == Kind::TooLarge)
         );
         let broken = tonic::Status::unknown("h2 protocol error: connection reset");
         assert!(was_sent(&broken) && matches!(unanswered(&broken), Miss::Lost));
