@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::id::{SecretId, TaskId, Timestamp, Version};
+use crate::pb;
 
 /// Where a task is in its life. The order is that of life: a task never moves back.
 #[derive(
@@ -138,6 +139,20 @@ impl DesiredState {
 impl fmt::Display for DesiredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl pb::UpdateState {
+    /// Swarm's name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Updating => "updating",
+            Self::Paused => "paused",
+            Self::Completed => "completed",
+            Self::RollbackStarted => "rollback_started",
+            Self::RollbackPaused => "rollback_paused",
+            Self::RollbackCompleted => "rollback_completed",
+        }
     }
 }
 

@@ -193,14 +193,7 @@ pub(crate) struct UpdateStatus {
 impl From<pb::UpdateStatus> for UpdateStatus {
     fn from(status: pb::UpdateStatus) -> Self {
         Self {
-            state: match status.state() {
-                pb::UpdateState::Updating => "updating",
-                pb::UpdateState::Paused => "paused",
-                pb::UpdateState::Completed => "completed",
-                pb::UpdateState::RollbackStarted => "rollback_started",
-                pb::UpdateState::RollbackPaused => "rollback_paused",
-                pb::UpdateState::RollbackCompleted => "rollback_completed",
-            },
+            state: status.state().as_str(),
             started_at: at(status.started_at),
             completed_at: at(status.completed_at),
             message: status.message,

@@ -47,17 +47,6 @@ struct Created {
     warnings: Vec<String>,
 }
 
-fn state_of(update: &pb::UpdateStatus) -> &'static str {
-    match update.state() {
-        pb::UpdateState::Updating => "updating",
-        pb::UpdateState::Paused => "paused",
-        pb::UpdateState::Completed => "completed",
-        pb::UpdateState::RollbackStarted => "rollback_started",
-        pb::UpdateState::RollbackPaused => "rollback_paused",
-        pb::UpdateState::RollbackCompleted => "rollback_completed",
-    }
-}
-
 fn shown(service: &pb::ServiceInfo, with_status: bool) -> Value {
     let spec = service.spec.as_ref().map(Declaration::of).unwrap_or_default();
     let mut shown = json!({
@@ -74,7 +63,7 @@ fn shown(service: &pb::ServiceInfo, with_status: bool) -> Value {
     }
     if let Some(update) = &service.update {
         let mut status = json!({
-            "State": state_of(update),
+            "State": update.state().as_str(),
             "StartedAt": time(update.started_at),
             "Message": update.message,
         });

@@ -2,11 +2,16 @@
 //! service to come up.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use proto::pb;
+use link::Failure;
+use proto::convert::EnumField as _;
+use proto::id::{NodeId, ServiceId};
+use proto::task::{DesiredState, TaskState};
+use proto::{Kind, pb};
 use serde_json::{Value, json};
 
 use super::answer::{Problem, json as answered};
@@ -22,36 +27,17 @@ const FILTERS: &[&str] =
 /// Services by id: what a task is made from stands there.
 type Services = BTreeMap<String, pb::ServiceInfo>;
 
-const fn state_of(state: pb::TaskState) -> &'static str {
-    match state {
-        pb::TaskState::New => "new",
-        pb::TaskState::Pending => "pending",
-        pb::TaskState::Assigned => "assigned",
-        pb::TaskState::Accepted => "accepted",
-        pb::TaskState::Preparing => "preparing",
-        pb::TaskState::Ready => "ready",
-        pb::TaskState::Starting => "starting",
-        pb::TaskState::Running => "running",
-        pb::TaskState::Complete => "complete",
-        pb::TaskState::Shutdown => "shutdown",
-        pb::TaskState::Failed => "failed",
-        pb::TaskState::Rejected => "rejected",
-        pb::TaskState::Orphaned => "orphaned",
-    }
+fn state_of(status: &pb::TaskStatus) -> TaskState {
+    TaskState::from_number(status.state).unwrap_or(TaskState::New)
 }
 
-fn desired_of(task: &pb::TaskInfo) -> &'static str {
-    match task.desired_state() {
-        pb::DesiredState::Ready => "ready",
-        pb::DesiredState::Running => "running",
-        pb::DesiredState::Shutdown => "shutdown",
-        pb::DesiredState::Remove => "remove",
-    }
+fn desired_of(task: &pb::TaskInfo) -> DesiredState {
+    DesiredState::from_number(task.desired_state).unwrap_or(DesiredState::Running)
 }
 
 /// Whether what is said of a task is why it does not run: clients show it as an error then.
-const fn is_error(state: pb::TaskState) -> bool {
-    use pb::TaskState as State;
+const fn is_error(state: TaskState) -> bool {
+    use TaskState as State;
     matches!(state, State::Pending | State::Failed | State::Rejected | State::Orphaned)
 }
 
@@ -71,16 +57,16 @@ fn declared<'a>(task: &pb::TaskInfo, services: &'a Services) -> Option<&'a pb::S
 
 fn shown(task: &pb::TaskInfo, services: &Services) -> Value {
     let status = task.status.clone().unwrap_or_default();
-    let state = status.state();
+    let state = state_of(&status);
     let made_from = declared(task, services).map(Declaration::of).unwrap_or_default();
     let (message, error) = match (is_error(state), state) {
         (false, _) => (status.message.as_str(), ""),
-        (true, pb::TaskState::Pending) => ("pending task scheduling", status.message.as_str()),
-        (true, _) => (state_of(state), status.message.as_str()),
+        (true, TaskState::Pending) => ("pending task scheduling", status.message.as_str()),
+        (true, _) => (state.as_str(), status.message.as_str()),
     };
     let mut shown_status = json!({
         "Timestamp": time(status.at),
-        "State": state_of(state),
+        "State": state.as_str(),
         "Message": message,
         "PortStatus": {},
     });
@@ -103,7 +89,7 @@ fn shown(task: &pb::TaskInfo, services: &Services) -> Value {
         "ServiceID": task.service_id,
         "NodeID": task.node_id,
         "Status": shown_status,
-        "DesiredState": desired_of(task),
+        "DesiredState": desired_of(task).as_str(),
         "NetworksAttachments": [],
     });
     // A global service's tasks have none.
@@ -133,8 +119,8 @@ fn fits(task: &pb::TaskInfo, services: &Services, filters: &Filters) -> bool {
         }),
         "desired-state" => any(values, &|state| match state {
             // As Docker has it: on its way to running.
-            "accepted" => matches!(desired_of(task), "ready"),
-            state => desired_of(task) == state,
+            "accepted" => desired_of(task) == DesiredState::Ready,
+            state => desired_of(task).as_str() == state,
         }),
         "runtime" => any(values, &|runtime| runtime == "container"),
         "_up-to-date" => any(values, &|is| (is == "true") == is_up_to_date(task, services)),
@@ -145,12 +131,41 @@ fn fits(task: &pb::TaskInfo, services: &Services, filters: &Filters) -> bool {
     })
 }
 
-/// Tasks, and the services that they are of, by id.
-async fn all(front: &Front) -> Result<(Vec<pb::TaskInfo>, Services), Problem> {
-    let tasks = front.call(pb::ListTasksRequest { all: true, ..Default::default() }).await?;
-    let services = front.call(pb::ListServicesRequest {}).await?.services;
+/// The one that a filter asks for by its whole id, as the client does several times in a second.
+fn only<'a, T: FromStr>(filters: &'a Filters, key: &str) -> &'a str {
+    match filters.get(key).map(Vec::as_slice) {
+        Some([one]) if one.parse::<T>().is_ok() => one,
+        _ => "",
+    }
+}
+
+/// Tasks that may be looked for, and the services that they are of, by id.
+async fn some(front: &Front, filters: &Filters) -> Result<(Vec<pb::TaskInfo>, Services), Problem> {
+    let (serving, caller) = front.serving().await?;
+    let service = only::<ServiceId>(filters, "service");
+    let node = only::<NodeId>(filters, "node");
+    let asked = pb::ListTasksRequest { service: service.into(), node: node.into(), all: true };
+    let found = async {
+        let tasks = serving.service.route(caller, asked).await?.tasks;
+        let services = match service {
+            "" => {
+                let all = pb::ListServicesRequest {};
+                serving.service.route(caller, all).await?.services
+            }
+            one => {
+                let one = pb::GetServiceRequest { service: one.to_owned() };
+                vec![serving.service.route(caller, one).await?]
+            }
+        };
+        Ok::<_, Failure>((tasks, services))
+    };
+    let (tasks, services) = match found.await {
+        // What is not there has no tasks.
+        Err(failure) if failure.kind == Kind::NotFound => Default::default(),
+        found => found?,
+    };
     let services = services.into_iter().map(|service| (service.id.clone(), service));
-    Ok((tasks.tasks, services.collect()))
+    Ok((tasks, services.collect()))
 }
 
 /// `GET /tasks`.
@@ -159,7 +174,7 @@ pub(super) async fn list(
     Query(query): Query<filters::Query>,
 ) -> Result<Response, Problem> {
     let filters = query.filters(FILTERS)?;
-    let (tasks, services) = all(&front).await?;
+    let (tasks, services) = some(&front, &filters).await?;
     let found = tasks.iter().filter(|task| fits(task, &services, &filters));
     Ok(answered(StatusCode::OK, &found.map(|task| shown(task, &services)).collect::<Vec<_>>()))
 }
@@ -169,7 +184,7 @@ pub(super) async fn inspect(
     State(front): State<Front>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (tasks, services) = all(&front).await?;
+    let (tasks, services) = some(&front, &Filters::new()).await?;
     Ok(answered(StatusCode::OK, &shown(&one_of(tasks, &id)?, &services)))
 }
 
@@ -258,6 +273,20 @@ mod tests {
         let is_current = [("_up-to-date".to_owned(), vec!["true".to_owned()])].into();
         let of_before = task(pb::TaskState::Running, 3);
         assert!(!super::fits(&of_before, &services(), &is_current));
+    }
+
+    #[test]
+    fn what_is_asked_for_by_its_whole_id_is_asked_for_alone() {
+        let id = ServiceId::from_entropy([1; 17]);
+        let asked = |values: &[&str]| -> Filters {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            [("service".to_owned(), values)].into()
+        };
+        assert_eq!(only::<ServiceId>(&asked(&[id.as_str()]), "service"), id.as_str());
+        for other in [&["web"][..], &[id.as_str(), id.as_str()], &[]] {
+            assert_eq!(only::<ServiceId>(&asked(other), "service"), "", "{other:?}");
+        }
+        assert_eq!(only::<NodeId>(&asked(&[id.as_str()]), "node"), "");
     }
 
     #[test]
