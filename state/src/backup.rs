@@ -119,9 +119,10 @@ impl State {
 
     /// Whether the CA was changed since a backup was taken: restored, it brings the one before back.
     pub fn is_of_former_ca(&self, backup: &Backup) -> bool {
-        let former = self.ca_rotations.former.as_ref();
+        let former = self.ca_rotations.former.as_ref().map(|former| former.dropped);
+        let made_anew = self.ca_rotations.made_anew.map(|made| made.revision);
         // None is recorded while both are there, so it has one of them.
-        former.is_some_and(|former| backup.revision < former.dropped)
+        former.max(made_anew).is_some_and(|since| backup.revision < since)
     }
 
     pub(crate) fn backups_mut(&mut self) -> &mut Backups {

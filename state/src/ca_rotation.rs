@@ -20,6 +20,7 @@ use proto::identity::{Principal, Role, Subject};
 
 use crate::boot::MemberBoot;
 use crate::object::{Authority, Blob, Certificate, Digest, Token};
+use crate::restore::MadeAnew;
 use crate::state::State;
 
 /// Who moves to the next CA.
@@ -101,6 +102,16 @@ pub struct CaRotations {
     /// What the last one that was completed dropped.
     #[n(2)]
     pub former: Option<FormerCa>,
+    /// A restore that put another CA in the place of its backup's; nothing leads over from that one.
+    #[n(3)]
+    pub made_anew: Option<MadeAnew>,
+}
+
+impl CaRotations {
+    /// Whether no CA took, or takes, the place of the cluster's first.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.former.is_none() && self.made_anew.is_none()
+    }
 }
 
 /// Begins a rotation.
@@ -156,7 +167,7 @@ impl State {
         match ca {
             Some(digest) => self.authorities().any(|authority| authority.digest == digest),
             // Those of the first CA do not say so.
-            None => self.ca_rotations.former.is_none(),
+            None => self.ca_rotations.is_first(),
         }
     }
 

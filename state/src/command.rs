@@ -546,10 +546,11 @@ pub struct AdmitAgent {
     /// Hash of the secret part that was presented.
     #[n(1)]
     pub hash: Digest,
-    /// The machine: a new one, or that of a manager which vouched for the agent.
+    /// The machine: a new one, that of a manager which vouched for the agent, or the one of its
+    /// hostname that waits for its agent.
     #[n(2)]
     pub node_id: NodeId,
-    /// Whether a manager on the machine vouched.
+    /// Whether the node is there: a manager on the machine vouched, or it waits for its agent.
     #[n(3)]
     pub same_node: bool,
     /// Its hostname, fixed from now on.

@@ -52,7 +52,7 @@ pub use crate::plan::{Plan, Scope, places_wanted, plan};
 pub use crate::read_back::{KeptUnlockKey, ReadBackCommand};
 pub use crate::refusal::{Refusal, ReleaseRefusal};
 pub use crate::remembered::Outcome;
-pub use crate::restore::{RestoreCluster, Restored};
+pub use crate::restore::{MadeAnew, RestoreCluster, Restored};
 pub use crate::rollout::{MadeBy, UpdateState, UpdateStatus};
 pub use crate::root_keys::{
     FinishedRoot, Phase, RootKeys, RootRotation, Unproved, Wrapped, wrap_digest,

@@ -364,6 +364,13 @@ pub struct Node {
     pub machine: Option<Machine>,
 }
 
+impl Node {
+    /// Whether it is there for an agent that has to join anew: nothing else of it is here.
+    pub const fn waits_for_agent(&self) -> bool {
+        !self.has_agent && self.member.is_none()
+    }
+}
+
 /// What an agent says of its machine: shown to people, never used to place tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct NodeReport {

@@ -4,15 +4,20 @@
 //! anew under a root key of the new cluster's own, and then this command, the first entry of the new
 //! log, makes a cluster of that manager of it. Not here: keys, files, the log (store).
 //!
+//! Where the backup's CA is not to be trusted any more, the restored cluster has another one from its
+//! first entry on, to which nothing leads from the one before: whoever is to have a certificate of it
+//! joins, or enrols, anew.
+//!
 //! Invariants: a restored cluster's incarnation is above that of the backup; its only member has an
-//! id that no manager had when the backup was taken; no certificate of a manager outlives it.
+//! id that no manager had when the backup was taken; no certificate of a manager outlives it, and none
+//! at all a restore with another CA.
 
 use minicbor::{Decode, Encode};
 use proto::id::{BackupId, Incarnation, KeyId, NodeId, Revision, Serial, Timestamp};
 use proto::identity::Subject;
 use proto::name::Hostname;
 
-use crate::object::{Certificate, SlotRecipient, TransitKey};
+use crate::object::{Authority, Certificate, SlotRecipient, TransitKey};
 use crate::state::{Standing, State};
 
 /// What a restored cluster begins with; all of it made by the manager that restores.
@@ -63,6 +68,21 @@ pub struct RestoreCluster {
     /// The time of that entry.
     #[n(14)]
     pub taken_at: Timestamp,
+    /// The CA that the cluster has instead of the backup's, its key under the new root key; none if
+    /// the backup's stays.
+    #[n(15)]
+    pub authority: Option<Authority>,
+}
+
+/// The last time that the cluster was restored with another CA than its backup's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct MadeAnew {
+    /// When.
+    #[n(0)]
+    pub at: Timestamp,
+    /// The entry that restored it: what is of before has a CA of before.
+    #[n(1)]
+    pub revision: Revision,
 }
 
 /// The last time that the cluster was restored.
@@ -96,7 +116,8 @@ impl State {
     /// long as its subject does, so evicting or removing that ends it. Whoever has the CA's key, which
     /// is in the backup, can forge one: so it stands only if it ends no later than one that was issued
     /// right before the cluster was restored. Nothing honest ends after that. And it is one of the
-    /// backup's CA: once that is dropped none stands, whoever still trusts it and hands it on.
+    /// backup's CA: once that is dropped none stands, whoever still trusts it and hands it on, and none
+    /// if the cluster was restored with another.
     pub fn standing_without_record(
         &self,
         subject: Subject,
@@ -109,6 +130,7 @@ impl State {
             incarnation < restored.incarnation
                 && not_after <= restored.at.after_ms(life_ms)
                 && former.is_none_or(|former| former.dropped_at < restored.at)
+                && self.ca_rotations.made_anew.is_none_or(|made| made.at < restored.at)
         });
         let stands = match subject {
             Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),
@@ -116,5 +138,17 @@ impl State {
             Subject::Manager(..) | Subject::Boot(_) => false,
         };
         if lost_it && stands { Standing::Good } else { Standing::Unknown }
+    }
+
+    /// The node that an agent of this hostname joins as, if there is one that waits for its agent:
+    /// the cluster was restored with another CA, and its labels and tasks' places are of before.
+    pub fn node_that_waits(&self, hostname: &Hostname) -> Option<NodeId> {
+        let (id, node) = self.node_by_hostname(hostname.as_str())?;
+        node.waits_for_agent().then_some(id)
+    }
+
+    /// How many nodes wait for their agents to join anew.
+    pub fn nodes_that_wait(&self) -> usize {
+        self.nodes.values().filter(|node| node.waits_for_agent()).count()
     }
 }

@@ -1,12 +1,15 @@
 //! A restored cluster: who and what is left of the one that was backed up, and what is not.
 
-use proto::id::{BackupId, Incarnation, KeyId, MemberId, Revision, SecretId, Serial, Timestamp};
-use proto::identity::Subject;
+use proto::id::{
+    BackupId, Incarnation, KeyId, MemberId, Revision, SecretId, Serial, Timestamp, TokenId,
+};
+use proto::identity::{Role, Subject};
 use proto::sealed::WrappedKey;
 use proto::task::TaskState;
-use state::command::{Command, LEVEL};
+use state::command::{AdmitAgent, Command, CreateToken, LEVEL};
 use state::object::{
-    Blob, Certificate, Digest, MemberState, OperatorRole, SlotRecipient, TransitKey,
+    Authority, Blob, Certificate, Digest, MemberState, NodeState, OperatorRole, SlotRecipient,
+    TransitKey,
 };
 use state::{Refusal, RestoreCluster, Standing, State, apply};
 
@@ -50,7 +53,20 @@ pub(crate) fn restore(copy: &State, incarnation: u64) -> RestoreCluster {
         level_max: LEVEL,
         revision: Revision(copy.index()),
         taken_at: copy.now(),
+        authority: None,
     }
+}
+
+/// On a machine that the cluster did not know, with a CA of its own.
+fn restore_with_ca(copy: &State, incarnation: u64, ca: u8) -> RestoreCluster {
+    let restore = restore(copy, incarnation);
+    let authority = Authority {
+        certificate: Blob(vec![ca].into()),
+        digest: Digest([ca; 32]),
+        wrapped_key: WrappedKey::new(sealed(NEW_ROOT, ca, 138)).unwrap(),
+    };
+    let of_it = Certificate { authority: Some(authority.digest), ..restore.certificate };
+    RestoreCluster { certificate: of_it, authority: Some(authority), ..restore }
 }
 
 fn restored(world: &World, copy: State, restore: RestoreCluster) -> State {
@@ -197,9 +213,9 @@ fn tokens_and_announced_keys_of_before_are_void_though_a_copy_has_them() {
     let (mut world, ..) = lived_in();
     // A copy that this version would not have made.
     let mut copy = copy_under(&world.state, NEW_ROOT);
-    let token = state::command::CreateToken {
-        id: proto::id::TokenId::from_entropy([7; 17]),
-        role: proto::identity::Role::Agent,
+    let token = CreateToken {
+        id: TokenId::from_entropy([7; 17]),
+        role: Role::Agent,
         hash: Digest([7; 32]),
         expires_at: Timestamp(1_000_000),
         uses: 2,
@@ -350,4 +366,152 @@ fn only_a_backup_is_restored_and_only_into_a_later_life() {
     ] {
         assert!(matches!(refused(&copy, of_tomorrow), Refusal::Precondition { .. }));
     }
+}
+
+#[test]
+fn with_another_ca_no_certificate_of_before_stands_and_nothing_leads_to_it() {
+    let (mut world, ..) = lived_in();
+    // One that took the place of an earlier one: who knows that must not be led on.
+    let cluster = world.state.cluster().unwrap().clone();
+    world.did(begin_under(ROOT, cluster.authority.digest, 81, &[TRANSIT]));
+    let members = world.state.members().iter().map(|(id, member)| (*id, member.node_id));
+    for (n, (member, node)) in (81..).zip(members.collect::<Vec<_>>()) {
+        let serial = Serial::from_bytes([n; 16]);
+        let of_it = certificate(Subject::Manager(node, member));
+        let certificate = Certificate { authority: Some(Digest([81; 32])), ..of_it };
+        world.did(Command::IssueCertificate { serial, certificate });
+        world.did(Command::NoteMoves(vec![serial]));
+    }
+    world.did(Command::DropFormerCa);
+    assert!(world.state.ca_rotations().former.is_some());
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let state = restored(&world, copy.clone(), restore_with_ca(&copy, 2, 90));
+    let cluster = state.cluster().unwrap();
+    assert_eq!(cluster.authority.digest, Digest([90; 32]));
+    assert_eq!(state.roots_in_use(), [NEW_ROOT]);
+    assert_eq!(state.authorities().count(), 1);
+    let rotations = state.ca_rotations();
+    assert!(rotations.rotation.is_none() && rotations.former.is_none(), "there is no bridge");
+    assert_eq!(state.certificates().keys().copied().collect::<Vec<_>>(), [SERIAL]);
+    let (operator, _) = state.operators().iter().next().unwrap();
+    for subject in [Subject::Agent(node_id(1)), Subject::Operator(*operator)] {
+        let standing = state.standing_without_record(subject, Incarnation(1), Timestamp(0));
+        assert_eq!(standing, Standing::Unknown, "{subject}");
+    }
+    assert_eq!(state.operators(), world.state.operators());
+    // All backups of before bring another CA back, the one that was restored included.
+    let known = &state.backups().known()[&BackupId::from_bytes([5; 16])];
+    assert!(state.is_of_former_ca(known));
+
+    // Of a later life with the same CA what came after its backup stands again.
+    let mut world = World::founded();
+    (world.now, world.state) = (state.now().0 + 1, state);
+    join_anew(&mut world);
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let again = RestoreCluster { revision: Revision(copy.index()), ..restore(&copy, 3) };
+    let again = RestoreCluster { hostname: "new-2".parse().unwrap(), ..again };
+    let member = MemberId(copy.index() + 1);
+    let again = RestoreCluster {
+        node_id: node_id(202),
+        certificate: certificate(Subject::Manager(node_id(202), member)),
+        ..again
+    };
+    let state = restored(&world, copy, again);
+    let agent = Subject::Agent(node_id(1));
+    let standing = state.standing_without_record(agent, Incarnation(2), Timestamp(0));
+    assert_eq!(standing, Standing::Good);
+}
+
+/// The agent of `node-1`, by a token of now.
+fn join_anew(world: &mut World) {
+    let (id, hash) = (TokenId::from_entropy([60; 17]), Digest([60; 32]));
+    let expires_at = Timestamp(u64::MAX);
+    world.did(Command::CreateToken(CreateToken {
+        id,
+        role: Role::Agent,
+        hash,
+        expires_at,
+        uses: 1,
+    }));
+    let hostname = "node-1".parse().unwrap();
+    let node = world.state.node_that_waits(&hostname);
+    let authority = world.state.cluster().unwrap().authority.digest;
+    let of_it = certificate(Subject::Agent(node_id(1)));
+    world.did(Command::AdmitAgent(AdmitAgent {
+        token_id: id,
+        hash,
+        node_id: node.unwrap(),
+        same_node: true,
+        hostname,
+        serial: Serial::from_bytes([60; 16]),
+        certificate: Certificate { authority: Some(authority), ..of_it },
+        machine: machine_of(1),
+    }));
+}
+
+#[test]
+fn with_another_ca_nodes_wait_for_their_agents_and_what_ran_there_is_placed_anew() {
+    let (mut world, ..) = lived_in();
+    world.add_node(2, &[("zone", "eu")]);
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let state = restored(&world, copy.clone(), restore_with_ca(&copy, 2, 90));
+    let mut world = World::founded();
+    (world.now, world.state, world.tasks_made) = (state.now().0, state, 1_000);
+    assert_eq!(world.state.nodes_that_wait(), 2);
+    let node = world.state.node(node_id(2)).unwrap();
+    assert!(node.waits_for_agent() && node.report.message.contains("joins anew"));
+    assert_eq!(node.labels.as_map()["zone"], "eu");
+    let of_node = |world: &World, n| {
+        let tasks = world.state.tasks_of_node(node_id(n));
+        tasks.map(|(_, task)| task.status.state).collect::<Vec<_>>()
+    };
+    assert_eq!(of_node(&world, 1), [TaskState::Orphaned], "nobody says what becomes of it");
+    world.settle();
+    let [(_, task)] = &world.wanted(service_id(1))[..] else { panic!("one in its place") };
+    assert_eq!((task.status.state, task.node_id), (TaskState::Pending, None));
+
+    // Its agent comes as the node that it was, and gets what belongs there.
+    let hostname = "node-1".parse().unwrap();
+    assert_eq!(world.state.node_that_waits(&hostname), Some(node_id(1)));
+    join_anew(&mut world);
+    assert_eq!(world.state.node_that_waits(&hostname), None, "nobody else is that node");
+    assert_eq!(world.state.node(node_id(1)).unwrap().report.message, "");
+    let serial = Serial::from_bytes([60; 16]);
+    let standing = world.state.standing(serial, Subject::Agent(node_id(1)), &Digest([9; 32]));
+    assert_eq!(standing, Standing::Good);
+    world.node_is(node_id(1), NodeState::Ready);
+    world.settle();
+    let [(_, task)] = &world.wanted(service_id(1))[..] else { panic!("one in its place") };
+    assert_eq!(task.node_id, Some(node_id(1)));
+    // Who does not come back is removed like any other.
+    world.did(Command::RemoveNode { id: node_id(2), force: false });
+    assert_eq!(world.state.nodes_that_wait(), 0);
+}
+
+#[test]
+fn another_ca_is_a_new_one_under_the_new_root_key_and_its_manager_is_not_waited_for() {
+    let (world, ..) = lived_in();
+    let copy = copy_under(&world.state, NEW_ROOT);
+    let of_before = world.state.cluster().unwrap().authority.digest;
+    let mut same = restore_with_ca(&copy, 2, 90);
+    same.authority.as_mut().unwrap().digest = of_before;
+    assert!(matches!(refused(&copy, same), Refusal::Precondition { .. }));
+    let mut old_wrap = restore_with_ca(&copy, 2, 90);
+    let wrap = WrappedKey::new(sealed(ROOT, 90, 138)).unwrap();
+    old_wrap.authority.as_mut().unwrap().wrapped_key = wrap;
+    assert_eq!(refused(&copy, old_wrap), Refusal::WrongRoot);
+    // The manager's machine had an agent, which has to find another place.
+    let member = MemberId(copy.index() + 1);
+    let on_it = restore_with_ca(&copy, 2, 90);
+    let of_it = certificate(Subject::Manager(node_id(1), member));
+    let on_it = RestoreCluster {
+        node_id: node_id(1),
+        hostname: "node-1".parse().unwrap(),
+        certificate: Certificate { authority: Some(Digest([90; 32])), ..of_it },
+        ..on_it
+    };
+    let state = restored(&world, copy, on_it);
+    let node = state.node(node_id(1)).unwrap();
+    assert_eq!((node.member, node.has_agent), (Some(member), false));
+    assert_eq!(state.nodes_that_wait(), 0);
 }

@@ -89,7 +89,7 @@ pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) now: u64,
     pub(crate) log: Vec<(u64, Envelope)>,
-    tasks_made: u64,
+    pub(crate) tasks_made: u64,
     requests: u64,
 }
 

@@ -190,6 +190,12 @@ impl Client {
         Self { own, ca, cluster, says, ahead: Duration::ZERO, pair }
     }
 
+    /// The same client, which goes by the CA that is kept so: whoever answers decides then.
+    pub(crate) fn that_trusts(self, authorities: &[u8]) -> Self {
+        let authorities = Authorities::from_bytes(authorities).unwrap();
+        Self { ca: authorities.trusted[0].clone(), ..self }
+    }
+
     /// A connection of its own to a manager.
     pub(crate) fn channel(&self, address: &str) -> Channel {
         let config = tls::client_config(self.own.clone(), &self.ca, self.cluster).unwrap();
@@ -300,6 +306,23 @@ pub(crate) async fn receive(
 ) -> Result<Option<Down>, Failure> {
     let next = timeout(PATIENCE, down.message()).await.expect("a manager says something");
     Ok(next.map_err(Failure::from)?.map(|message| message.message.expect("it has a kind")))
+}
+
+/// Asks until it is told why the handshake fails: who sent more before it knew that finds a connection
+/// that is closed. Whatever it is told, it is never let in.
+pub(crate) async fn refused_in_the_handshake<T>(
+    ask: impl AsyncFn() -> Result<T, Failure>,
+    alert: &str,
+) {
+    let told = async {
+        loop {
+            let failure = ask().await.err().expect("it is refused");
+            if failure.because.is_some_and(|because| because.contains(alert)) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, told).await.expect("it is told why");
 }
 
 /// An open session.

@@ -20,6 +20,7 @@ mod client;
 mod expired;
 mod former_ca;
 mod neighbours;
+mod new_ca;
 mod partition;
 mod read_back;
 mod renewal;

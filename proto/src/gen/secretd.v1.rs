@@ -3216,6 +3216,9 @@ pub struct RestoreOptions {
     /// 0: the one after that of the backup
     #[prost(uint64, tag = "4")]
     pub incarnation: u64,
+    /// a CA of its own: nothing of before is trusted
+    #[prost(bool, tag = "5")]
+    pub new_ca: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreResponse {
@@ -3247,4 +3250,11 @@ pub struct RestoredCluster {
     pub address: ::prost::alloc::string::String,
     #[prost(bytes = "bytes", tag = "6")]
     pub ca_digest: ::prost::bytes::Bytes,
+    /// With a CA of its own only.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub former_ca_digest: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "8")]
+    pub nodes_to_join: u64,
+    #[prost(uint64, tag = "9")]
+    pub operators_to_enrol: u64,
 }

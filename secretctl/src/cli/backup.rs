@@ -107,4 +107,14 @@ pub(crate) struct RestoreArgs {
     /// it if the cluster was restored, or forced, after this backup was taken.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
     pub(crate) incarnation: u64,
+
+    /// Make a new CA: the backup, or the CA's key in it, may be in the wrong hands
+    ///
+    /// Nothing that the CA of before signed is trusted any more, whenever it was signed. Agents and
+    /// managers join anew with new tokens, operators enrol anew. Nodes stay, with their labels, and
+    /// wait for their agents; what ran on them is placed on nodes whose agents have joined. On the
+    /// machines tasks run on until they are ended there. Without this the CA stays, and agents and
+    /// operators carry on by themselves.
+    #[arg(long)]
+    pub(crate) new_ca: bool,
 }

@@ -90,7 +90,7 @@ fn card(node: view::Node) -> String {
     card.line("availability", node.availability);
     card.line("labels", labels(&node.labels));
     card.line("agent", if node.has_agent { node.agent_version } else { "none".into() });
-    card.line("agent says", node.message);
+    card.line(if node.has_agent { "agent says" } else { "remark" }, node.message);
     if let Some(machine) = node.machine {
         let processors = machine.nano_cpus / 1_000_000_000;
         let memory = machine.memory_bytes >> 20;

@@ -98,6 +98,11 @@ pub(crate) struct Restored {
     pub(crate) member: u64,
     pub(crate) address: String,
     pub(crate) ca_digest: Option<String>,
+    /// That of the backup, if the cluster has another one.
+    pub(crate) former_ca_digest: Option<String>,
+    /// Then, who comes in anew.
+    pub(crate) nodes_to_join: u64,
+    pub(crate) operators_to_enrol: u64,
     pub(crate) backup: String,
     /// Of the key that was shown before.
     pub(crate) unlock_key_id: Option<String>,

@@ -45,6 +45,7 @@ impl Fake {
         use pb::restore_response::Part as Answer;
         let first = incoming.message().await.unwrap().unwrap();
         let Some(Part::Options(options)) = first.part else { panic!("{first:?}") };
+        let new_ca = options.new_ca;
         let fault = self.world().faults.pop_front();
         if let Some(Fault::Says(failure)) = fault {
             return Some(Err(failure.into()));
@@ -82,6 +83,9 @@ impl Fake {
             member: 41,
             address: "10.0.0.1:7443".into(),
             ca_digest: vec![2; 32].into(),
+            former_ca_digest: if new_ca { vec![3; 32].into() } else { Vec::new().into() },
+            nodes_to_join: if new_ca { 2 } else { 0 },
+            operators_to_enrol: u64::from(new_ca),
         })))
     }
 }

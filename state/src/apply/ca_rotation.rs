@@ -200,7 +200,7 @@ impl Context<'_> {
         let rotations = &self.state.ca_rotations;
         let Some(signatures) = &mut key.signatures else {
             // Of the first CA, which nothing follows yet.
-            let is_first = rotations.rotation.is_none() && rotations.former.is_none();
+            let is_first = rotations.rotation.is_none() && rotations.is_first();
             return if is_first { Ok(()) } else { Err(Refusal::OtherAuthority) };
         };
         let trusted: BTreeSet<_> = self.state.authorities().map(|ca| ca.digest).collect();

@@ -65,7 +65,8 @@ impl Context<'_> {
     /// The CA that a token of now names; nothing is said of the first.
     fn token_names(&self) -> Option<Digest> {
         let pinned = self.state.pinned_authority().map(|authority| authority.digest);
-        pinned.filter(|_| self.state.ca_rotations.number > 0)
+        let rotations = &self.state.ca_rotations;
+        pinned.filter(|_| rotations.number > 0 || !rotations.is_first())
     }
 
     pub(super) fn revoke_token(&mut self, id: TokenId) -> Applying {
@@ -111,7 +112,7 @@ impl Context<'_> {
         }
     }
 
-    fn new_node(&self, hostname: Hostname) -> Node {
+    pub(super) fn new_node(&self, hostname: Hostname) -> Node {
         Node {
             hostname,
             labels: Labels::default(),
@@ -149,6 +150,7 @@ impl Context<'_> {
         self.room_for_certificate(&admit.certificate)?;
         self.use_token(admit.token_id, &admit.hash, Role::Agent)?;
         node.has_agent = true;
+        node.report = NodeReport::default();
         node.machine = admit.machine.map(|mut machine| {
             truncate(&mut machine.os, PLATFORM_BYTES_MAX);
             truncate(&mut machine.architecture, PLATFORM_BYTES_MAX);

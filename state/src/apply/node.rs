@@ -84,6 +84,13 @@ impl Context<'_> {
         self.removed(ObjectId::Node(id));
         self.assignments(Some(id));
         self.follow_ca_rotation();
+        self.orphan_tasks(id, "its node was removed");
+        self.replan(None);
+        Ok((Outcome::Node { id }, ObjectId::Node(id)))
+    }
+
+    /// Gives up what runs on a node: nobody will say any more what becomes of it.
+    pub(super) fn orphan_tasks(&mut self, id: NodeId, why: &str) {
         let tasks: Vec<_> =
             self.state.tasks_of_node(id).map(|(id, task)| (id, task.clone())).collect();
         for (task_id, task) in tasks {
@@ -94,7 +101,7 @@ impl Context<'_> {
             let status = StatusChange {
                 state: TaskState::Orphaned,
                 at: self.now,
-                message: "its node was removed".into(),
+                message: why.into(),
                 exit_code: None,
             };
             task.history.push(std::mem::replace(&mut task.status, status));
@@ -104,8 +111,6 @@ impl Context<'_> {
             self.state.put_task(task_id, task);
             self.updated(ObjectId::Task(task_id));
         }
-        self.replan(None);
-        Ok((Outcome::Node { id }, ObjectId::Node(id)))
     }
 
     /// Revokes every standing certificate of the subjects that match.

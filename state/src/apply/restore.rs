@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto::id::{KeyId, MemberId};
+use proto::id::{KeyId, MemberId, NodeId};
 use proto::identity::Subject;
-use proto::name::Labels;
 
 use super::{Applying, Context};
 use crate::log_keys::MemberLogKey;
-use crate::object::{
-    Availability, Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId,
-};
+use crate::object::{Cluster, Member, MemberState, Node, NodeReport, NodeState, ObjectId};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
-use crate::restore::{RestoreCluster, Restored};
+use crate::restore::{MadeAnew, RestoreCluster, Restored};
+
+/// What is said of a node and of its tasks until its agent has joined anew.
+const JOINS_ANEW: &str = "its agent joins anew: the cluster was restored with another CA";
 
 impl Context<'_> {
     /// Only on a copy that was in a backup, which has no transit key: in a cluster that runs it is
@@ -35,9 +35,14 @@ impl Context<'_> {
         let root = restore.root;
         let is_under_root = self.state.roots_in_use().iter().all(|id| *id == root)
             && cluster.active_root == root
-            && restore.transit.wrapped_key.key_id() == root;
+            && restore.transit.wrapped_key.key_id() == root
+            && restore.authority.as_ref().is_none_or(|ca| ca.wrapped_key.key_id() == root);
         if !is_under_root {
             return Err(Refusal::WrongRoot);
+        }
+        let present = cluster.authority.digest;
+        if restore.authority.as_ref().is_some_and(|ca| ca.digest == present) {
+            return Err(Refusal::precondition("the CA's key is not a new one"));
         }
         if restore.revision >= self.revision() || restore.taken_at > self.now {
             return Err(Refusal::precondition("the backup is of a state that is still to come"));
@@ -56,7 +61,8 @@ impl Context<'_> {
     }
 
     /// Managers of before are removed as `RemoveMember` removes them; nobody has their word that
-    /// their keys are destroyed. Everything that is not about managers, keys and tokens stays.
+    /// their keys are destroyed. Everything that is not about managers, keys and tokens stays, unless
+    /// the cluster gets another CA: then no certificate of before stands, and agents join anew.
     pub(super) fn restore_cluster(&mut self, restore: RestoreCluster) -> Applying {
         let mut cluster = self.check_restore(&restore)?;
         // Every check comes before: from here on nothing is refused.
@@ -76,23 +82,18 @@ impl Context<'_> {
             }
         }
         self.revoke_certificates(|of| matches!(of, Subject::Manager(..) | Subject::Boot(_)));
+        let keeps_ca = restore.authority.is_none();
+        if let Some(authority) = restore.authority {
+            self.begin_with_another_ca();
+            Arc::make_mut(&mut cluster).authority = authority;
+        }
         self.put_certificate(restore.serial, restore.certificate);
         let node = match node_before {
-            Some(node) => Node { member: Some(me), revision, ..(*node).clone() },
-            None => Node {
-                hostname: restore.hostname,
-                labels: Labels::default(),
-                availability: Availability::Active,
-                state: NodeState::Unknown,
-                state_since: now,
-                has_agent: false,
-                member: Some(me),
-                created_at: now,
-                updated_at: now,
-                revision,
-                report: NodeReport::default(),
-                machine: None,
-            },
+            Some(node) => {
+                let has_agent = node.has_agent && keeps_ca;
+                Node { member: Some(me), revision, has_agent, ..(*node).clone() }
+            }
+            None => Node { member: Some(me), ..self.new_node(restore.hostname) },
         };
         self.state.put_node(node_id, node);
         let generation = cluster.recipients_generation + 1;
@@ -136,6 +137,36 @@ impl Context<'_> {
         self.updated(ObjectId::Cluster);
         self.replan(None);
         Ok((Outcome::Member { id: me, node_id }, ObjectId::Cluster))
+    }
+
+    /// Nothing that was issued before is worth anything: it is forgotten, and each agent joins anew, as
+    /// the node that it was. What ran there is given up: it is placed elsewhere.
+    fn begin_with_another_ca(&mut self) {
+        for (serial, _) in std::mem::take(&mut self.state.certificates) {
+            self.removed(ObjectId::Certificate(serial));
+        }
+        let (at, revision) = (self.now, self.revision());
+        // A bridge would lead from the CA of before.
+        self.state.ca_rotations.rotation = None;
+        self.state.ca_rotations.former = None;
+        self.state.ca_rotations.made_anew = Some(MadeAnew { at, revision });
+        let agents = self.state.nodes.iter().filter(|(_, node)| node.has_agent);
+        let agents: Vec<NodeId> = agents.map(|(id, _)| *id).collect();
+        for id in agents {
+            let Some(node) = self.state.nodes.get(&id) else { continue };
+            let report = NodeReport { message: JOINS_ANEW.into(), ..NodeReport::default() };
+            let node = Node {
+                has_agent: false,
+                state: NodeState::Unknown,
+                state_since: at,
+                revision,
+                report,
+                ..(**node).clone()
+            };
+            self.state.put_node(id, node);
+            self.updated(ObjectId::Node(id));
+            self.orphan_tasks(id, JOINS_ANEW);
+        }
     }
 
     /// The private halves of transit keys of before are in no restored cluster.

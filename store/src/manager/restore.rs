@@ -6,6 +6,9 @@
 //! is built of it as one of a new life is (`incarnation`): beside, and in one step in its place.
 //! Not here: the file (secretctl), what is left out of the copy and what is made of it (state).
 //!
+//! With a CA of its own the restored cluster trusts nothing that the backup's signed, and has no copy of
+//! that one's key.
+//!
 //! Invariants: nothing is written before the copy is whole and is what its head says; at every
 //! instant a start finds an empty manager or the restored one, whole; the backup's root key is gone
 //! when the copy is wrapped anew.
@@ -17,18 +20,20 @@ use futures_util::{Stream, TryStreamExt as _};
 use link::Failure;
 use link::certificate;
 use link::tls::OwnCertificate;
+use link::trust::Authorities;
 use proto::convert::bytes_16;
 use proto::id::{BackupId, Incarnation, KeyId, MemberId, NodeId, Realm, Timestamp};
 use proto::identity::{Caller, Subject};
 use proto::name::Hostname;
 use proto::sealed::{Encapsulation, WrappedKey};
 use proto::{Kind, pb};
+use rustls_pki_types::CertificateDer;
 use seal::{
     BackupCall, BackupRoot, BackupSecretKey, BackupWay, DigestOfPieces, Disk, KeyFileContents,
     KeyFileOwner, LogKey, RootKey, SigningKeyDer,
 };
 use state::command::{Command, Envelope, LEVEL};
-use state::object::TransitKey;
+use state::object::{Authority, Digest, TransitKey};
 use state::{RestoreCluster, SnapshotError, SnapshotReader, State};
 use tonic::Status;
 
@@ -99,14 +104,15 @@ impl Manager {
         let listening = listener.local_addr().map_err(|error| internal(&error))?;
         let address = shared.advertised(&options.advertise_address, listening)?;
         check_address(&address)?;
-        let cluster = brought.copy.cluster().ok_or_else(|| damaged("there is no cluster in it"))?;
-        let ca_digest = cluster.authority.digest.0.to_vec();
+        let of_before = brought.copy.cluster().map(|cluster| cluster.authority.digest);
+        let of_before = of_before.ok_or_else(|| damaged("there is no cluster in it"))?;
+        let new_ca = options.new_ca;
         shared.clear_unfinished().map_err(local_failure)?;
         let (building, to) = (self.clone(), address.clone());
         let built = tokio::task::spawn_blocking(move || {
             building.0.build_restored(&options, brought, &to, &|_| {})
         });
-        let unsealed = built.await.map_err(|error| internal(&error))??;
+        let (unsealed, told) = built.await.map_err(|error| internal(&error))??;
         let Disk { realm, incarnation, member } = unsealed.owner.disk;
         let node_id = unsealed.owner.node_id;
         match Running::start(self.clone(), unsealed, listener).await {
@@ -121,7 +127,7 @@ impl Manager {
         }
         tracing::warn!(
             target: "audit", action = "restore_cluster", %realm, %incarnation, %member, address,
-            "cluster_restored"
+            new_ca, "cluster_restored"
         );
         Ok(pb::RestoredCluster {
             realm: realm.as_bytes().to_vec().into(),
@@ -129,7 +135,10 @@ impl Manager {
             node_id: node_id.to_string(),
             member: member.0,
             address,
-            ca_digest: ca_digest.into(),
+            ca_digest: told.authority.0.to_vec().into(),
+            former_ca_digest: if new_ca { of_before.0.to_vec() } else { Vec::new() }.into(),
+            nodes_to_join: told.nodes_to_join,
+            operators_to_enrol: told.operators_to_enrol,
         })
     }
 }
@@ -242,8 +251,30 @@ fn check_copy(copy: &State, head: &pb::BackupHead, root: KeyId) -> Result<(), Fa
     Ok(())
 }
 
+/// What whoever restored is told of the restored cluster.
+struct Told {
+    authority: Digest,
+    /// Nodes whose agents have to join anew, and operators that have to enrol anew.
+    nodes_to_join: u64,
+    operators_to_enrol: u64,
+}
+
+impl Told {
+    fn of(copy: &State, authority: Digest, own_node: NodeId, new_ca: bool) -> Self {
+        let count = |count: usize| if new_ca { count as u64 } else { 0 };
+        let agents = copy.nodes().iter().filter(|(id, node)| node.has_agent && **id != own_node);
+        Self {
+            authority,
+            nodes_to_join: count(agents.count()),
+            operators_to_enrol: count(copy.operators().len()),
+        }
+    }
+}
+
 /// What a restored cluster and its only manager have of their own, beside root and log keys.
 struct Made {
+    /// The CA that is made in the place of the backup's, if one is.
+    authority: Option<Authority>,
     transit_id: KeyId,
     transit: TransitKey,
     tls_key: SigningKeyDer,
@@ -252,34 +283,56 @@ struct Made {
     own: Arc<OwnCertificate>,
 }
 
-/// Makes a transit key and the manager's certificate, with the CA's key of the copy.
+/// Whether a CA's key is the one of its certificate. Its digest is known to people, and its certificate
+/// is no secret: who has its key is the CA.
+fn has_its_key(authority: &Authority, key: &SigningKeyDer) -> bool {
+    let message: [u8; 32] = seal::random();
+    let public = certificate::public_key_of(&authority.certificate.0);
+    let signature = certificate::sign(key, &message);
+    matches!((public, signature), (Ok(public), Ok(signature))
+        if certificate::verify(&public, &message, &signature))
+}
+
+/// Makes a CA if there is to be another one, a transit key and the manager's certificate.
 fn make_for(
     copy: &State,
     root: &RootKey,
     incarnation: Incarnation,
     subject: Subject,
     at: Timestamp,
+    new_ca: bool,
 ) -> Result<Made, Failure> {
     let cluster = copy.cluster().ok_or_else(|| damaged("there is no cluster in it"))?;
-    let (realm, authority) = (cluster.realm, &cluster.authority);
-    let ca_key = root
-        .unwrap_ca_key(realm, &authority.digest.0, &authority.wrapped_key)
+    let (realm, of_before) = (cluster.realm, &cluster.authority);
+    let key_of_before = root
+        .unwrap_ca_key(realm, &of_before.digest.0, &of_before.wrapped_key)
         .map_err(|error| internal(&error))?;
+    // Though it is not used any more, it says who made the backup.
+    if !has_its_key(of_before, &key_of_before) {
+        return Err(damaged("it does not have the key of its CA"));
+    }
+    let (authority, ca_key) = if new_ca {
+        let ca::Founded { authority, key } =
+            ca::found(realm, root, at).map_err(|error| internal(&error))?;
+        (Some(authority), key)
+    } else {
+        (None, key_of_before)
+    };
+    let present = authority.as_ref().unwrap_or(of_before);
     let (transit_id, transit) =
         ca::make_transit_key(realm, root, &ca_key, at).map_err(|error| internal(&error))?;
     let pair = certificate::make_key_pair().map_err(|error| internal(&error))?;
     let what = ca::For { realm, incarnation, subject, public_key: &pair.public, now: at };
-    let issued = ca::sign(&authority.certificate.0, &ca_key, what);
+    let issued = ca::sign(&present.certificate.0, &ca_key, what);
     let issued = issued.map_err(|error| internal(&error))?;
-    // Its digest is known to people, and its certificate is no secret: who has its key is the CA.
-    if !certificate::is_signed_by(&issued.der, &authority.certificate.0) {
-        return Err(damaged("it does not have the key of its CA"));
-    }
-    let authorities = ca::authorities(copy).ok_or_else(|| damaged("it has no CA"))?;
+    let authorities = match &authority {
+        Some(new) => Authorities::first(CertificateDer::from(new.certificate.0.to_vec())),
+        None => ca::authorities(copy).ok_or_else(|| damaged("it has no CA"))?,
+    };
     let chain = Chain { leaf: issued.der.clone(), authorities };
     let own = OwnCertificate::of(chain.leaf.clone(), &chain.authorities, &pair.private)
         .map_err(|error| internal(&error))?;
-    Ok(Made { transit_id, transit, tls_key: pair.private, issued, chain, own })
+    Ok(Made { authority, transit_id, transit, tls_key: pair.private, issued, chain, own })
 }
 
 impl Shared {
@@ -290,7 +343,7 @@ impl Shared {
         brought: Brought,
         address: &str,
         gate: Gate<'_>,
-    ) -> Result<Unsealed, Failure> {
+    ) -> Result<(Unsealed, Told), Failure> {
         let Brought { mut copy, root: backup_root, backup } = brought;
         let cluster =
             copy.cluster().cloned().ok_or_else(|| damaged("there is no cluster in it"))?;
@@ -300,15 +353,7 @@ impl Shared {
         let generation = cluster.recipients_generation + 1;
         let (list, by) = first_recipients(&options.unlock_public_key, generation)?;
         let recipients = self.key_file.recipients(&list, me).map_err(local_failure)?;
-        let hostname = match options.hostname.as_str() {
-            "" => sys::host::hostname(),
-            given => given.to_owned(),
-        };
-        let hostname: Hostname =
-            proto::convert::text("hostname", &hostname).map_err(|error| parse_failure(&error))?;
-        // The machine of a node that is known stays that node: its agent goes on.
-        let known = copy.node_by_hostname(hostname.as_str()).map(|(id, _)| id);
-        let node_id = known.unwrap_or_else(|| NodeId::from_entropy(seal::random()));
+        let (node_id, hostname) = node_of(options, &copy)?;
         let disk = Disk { realm, incarnation, member: me };
         let owner = KeyFileOwner { disk, node_id, generation };
 
@@ -320,8 +365,10 @@ impl Shared {
             .map_err(|_| damaged("a key in it does not open with its root key"))?;
         drop(backup_root);
         let subject = Subject::Manager(node_id, me);
-        let Made { transit_id, transit, tls_key, issued, chain, own } =
-            make_for(&copy, &root, incarnation, subject, at)?;
+        let Made { authority, transit_id, transit, tls_key, issued, chain, own } =
+            make_for(&copy, &root, incarnation, subject, at, options.new_ca)?;
+        let present = authority.as_ref().unwrap_or(&cluster.authority).digest;
+        let told = Told::of(&copy, present, node_id, options.new_ca);
         let log = Arc::new(LogKey::make());
         let restore = RestoreCluster {
             incarnation,
@@ -339,6 +386,7 @@ impl Shared {
             level_max: LEVEL,
             revision: proto::id::Revision(copy.index()),
             taken_at: copy.now(),
+            authority,
         };
         let restore = Envelope {
             format: cluster.level,
@@ -370,8 +418,22 @@ impl Shared {
             if is_stopping { failure.hint(MAY_BE_RESTORED) } else { failure }
         })?;
         let address = address.to_owned();
-        Ok(Unsealed { owner, recipients, contents, by, brought: None, chain, own, address })
+        let unsealed =
+            Unsealed { owner, recipients, contents, by, brought: None, chain, own, address };
+        Ok((unsealed, told))
     }
+}
+
+/// The manager's machine, and its name. That of a node that is known stays that node: its agent goes on.
+fn node_of(options: &pb::RestoreOptions, copy: &State) -> Result<(NodeId, Hostname), Failure> {
+    let hostname = match options.hostname.as_str() {
+        "" => sys::host::hostname(),
+        given => given.to_owned(),
+    };
+    let hostname: Hostname =
+        proto::convert::text("hostname", &hostname).map_err(|error| parse_failure(&error))?;
+    let known = copy.node_by_hostname(hostname.as_str()).map(|(id, _)| id);
+    Ok((known.unwrap_or_else(|| NodeId::from_entropy(seal::random())), hostname))
 }
 
 /// The life that begins: as asked for, or the one after that of the backup.

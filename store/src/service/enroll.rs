@@ -130,12 +130,13 @@ impl Service {
         let mark = mark(&caller, &request.request_key, &asked)?;
         let hostname: Hostname =
             text("hostname", &request.hostname).map_err(|error| parse_failure(&error))?;
-        let same_node = !request.node_id.is_empty();
-        let node_id = if same_node {
-            self.vouched_node(caller, &request)?
+        let known = if request.node_id.is_empty() {
+            self.raft.machine.state().node_that_waits(&hostname)
         } else {
-            NodeId::from_entropy(seal::random())
+            Some(self.vouched_node(caller, &request)?)
         };
+        let same_node = known.is_some();
+        let node_id = known.unwrap_or_else(|| NodeId::from_entropy(seal::random()));
         let mut issued = self.issue(Subject::Agent(node_id), &request.public_key, now())?;
         let admit = AdmitAgent {
             token_id: token.id,

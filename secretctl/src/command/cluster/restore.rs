@@ -16,7 +16,7 @@ use seal::{BackupCall, BackupPublicKey, BackupWay, UnlockKey};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::super::Session;
+use super::super::{Session, counted};
 use super::backup::open::{Opened, damaged};
 use super::locking;
 use crate::backup_file::BackupError;
@@ -48,11 +48,19 @@ pub(super) async fn run(session: &Session, args: RestoreArgs) -> Result<(), Erro
     if let Some(key) = &key {
         locking::show(session, key, false)?;
     }
+    let new_ca = args.new_ca;
+    if new_ca {
+        session.printer.warning(
+            "with a new CA nothing that the backup's CA signed is trusted any more: agents, managers \
+             and operators of before are refused until they join, or enrol, anew",
+        );
+    }
     let options = pb::RestoreOptions {
         advertise_address: args.advertise_address,
         hostname: args.hostname,
         unlock_public_key: key.as_ref().map(locking::public_half).unwrap_or_default(),
         incarnation: args.incarnation,
+        new_ca,
     };
     let restored = tokio::select! {
         restored = restore(&connection, options, &mut opened) => restored,
@@ -192,6 +200,9 @@ fn tell(
         member: restored.member,
         address: restored.address,
         ca_digest: view::some_hex(&restored.ca_digest),
+        former_ca_digest: view::some_hex(&restored.former_ca_digest),
+        nodes_to_join: restored.nodes_to_join,
+        operators_to_enrol: restored.operators_to_enrol,
         backup: opened.id(),
         unlock_key_id: key.map(|key| key.id().to_string()),
     };
@@ -209,9 +220,37 @@ fn tell(
         view.incarnation,
         hex::encode(&restored.ca_digest)
     ));
+    if view.former_ca_digest.is_some() {
+        tell_of_new_ca(session, &view);
+    }
     session.printer.hint(
         "admit managers with `secretctl cluster join-token manager`; what was made, evicted or \
          removed after the backup is as it was before: docs/operations/restore.md",
     );
     Ok(())
+}
+
+/// Who is shut out, and how each comes in again.
+fn tell_of_new_ca(session: &Session, view: &view::Restored) {
+    let many = |number, what| counted(usize::try_from(number).unwrap_or(usize::MAX), what);
+    let former = view.former_ca_digest.as_deref().unwrap_or_default();
+    session.printer.progress(&format!(
+        "that CA is a new one: whatever the backup's, {former}, signed is refused; {} and {} of before \
+         have to join, or enrol, anew",
+        many(view.nodes_to_join, "node"),
+        many(view.operators_to_enrol, "operator"),
+    ));
+    if view.nodes_to_join > 0 {
+        session.printer.hint(
+            "nodes: `secretctl node ls` shows those without an agent; make a token with `secretctl \
+             cluster join-token agent`, and on each machine end the agent, remove its data folder, and \
+             join under the same hostname: it is the same node then, labels included",
+        );
+    }
+    if view.operators_to_enrol > 0 {
+        session.printer.hint(
+            "operators: for each of `secretctl operator ls`, `secretctl operator rm` and `operator add` \
+             with its role; where it works, `secretctl context rm` and `context add` with the new token",
+        );
+    }
 }

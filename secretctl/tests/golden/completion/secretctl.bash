@@ -859,7 +859,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__restore)
-            opts="-i -q -h --identity --advertise-address --hostname --autolock --incarnation --context --socket --timeout --json --quiet --help"
+            opts="-i -q -h --identity --advertise-address --hostname --autolock --incarnation --new-ca --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1067,6 +1067,7 @@ _arguments "${_arguments_options[@]}" : \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
 '--autolock[Lock managers\: show a new unlock key once, which every start of a manager needs]' \
+'--new-ca[Make a new CA\: the backup, or the CA'\''s key in it, may be in the wrong hands]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \
 '--quiet[Print ids only, and no progress]' \

@@ -22,6 +22,9 @@ use crate::raft::SNAPSHOT_PREFIX;
 /// Beside the data folder: a backup's copy, and its root key. In clear: it is a test's.
 const COPY: &str = "SECRETD_ROLE_COPY";
 
+/// Whether the cluster gets a CA of its own: `true` or `false`.
+const NEW_CA: &str = "SECRETD_ROLE_NEW_CA";
+
 const BACKUP: BackupId = BackupId::from_bytes([7; 16]);
 
 /// Founds a cluster and writes the copy that would be in a backup of it.
@@ -147,17 +150,20 @@ fn role() {
     let gate = gate(step.parse().unwrap());
     incarnation::settle(&manager.0.folder).unwrap();
     let brought = brought(Path::new(&copy));
-    manager.0.build_restored(&options(), brought, "127.0.0.1:1", &gate).map(drop).unwrap();
+    let new_ca = std::env::var(NEW_CA).unwrap().parse().unwrap();
+    let options = pb::RestoreOptions { new_ca, ..options() };
+    manager.0.build_restored(&options, brought, "127.0.0.1:1", &gate).map(drop).unwrap();
 }
 
 /// Restores in a process that ends at a step; false if it came to its end before.
-fn cut_short(data: &Path, copy: &Path, step: usize) -> bool {
+fn cut_short(data: &Path, copy: &Path, step: usize, new_ca: bool) -> bool {
     use std::os::unix::process::ExitStatusExt as _;
     let status = Process::new(std::env::current_exe().unwrap())
         .args(["--exact", "manager::restore::tests::role"])
         .env(FOLDER, data)
         .env(STEP, step.to_string())
         .env(COPY, copy)
+        .env(NEW_CA, new_ca.to_string())
         .stdout(Stdio::null())
         .status()
         .unwrap();
@@ -166,8 +172,9 @@ fn cut_short(data: &Path, copy: &Path, step: usize) -> bool {
     killed
 }
 
-/// What the next start finds: nothing, or the restored cluster, whole.
-async fn is_restored(data: &Path) -> bool {
+/// What the next start finds: nothing, or the restored cluster, whole, with the CA of the backup or
+/// with another.
+async fn is_restored(data: &Path, of_backup: &Authority, new_ca: bool) -> bool {
     let manager = manager(data);
     let folder = &manager.0.folder;
     incarnation::settle(folder).unwrap();
@@ -182,7 +189,7 @@ async fn is_restored(data: &Path) -> bool {
     }
     let unlocked = unlocked(&manager);
     let disk = unlocked.owner.disk;
-    let (_, own) = Chain::read(folder, &unlocked.contents.tls_key).unwrap();
+    let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key).unwrap();
     let says = own.says().unwrap();
     assert_eq!(says.identity.incarnation, disk.incarnation);
     let survivor = read_all(folder, &unlocked).await.unwrap();
@@ -196,6 +203,13 @@ async fn is_restored(data: &Path) -> bool {
     assert_eq!(state.roots_in_use(), [unlocked.contents.active_root]);
     let keyring = crate::keys::Keyring::new(disk.realm, unlocked.contents.roots.clone());
     assert!(keyring.ca_key(&cluster.authority).is_ok());
+    // It goes by one CA from its first start on, of which its certificate is.
+    assert_eq!(cluster.authority.digest == of_backup.digest, !new_ca);
+    let known: Vec<_> = chain.authorities.trusted.iter().map(|ca| ca.to_vec()).collect();
+    assert_eq!(known, [cluster.authority.certificate.0.to_vec()]);
+    assert_eq!(state.authorities().count(), 1);
+    assert!(chain.authorities.bridge.is_none());
+    assert!(certificate::is_signed_by(&chain.leaf, &known[0]));
     assert!(state.backups().known().contains_key(&BACKUP));
     let snapshots = folder.entries().unwrap();
     let snapshots =
@@ -209,24 +223,27 @@ async fn a_restore_that_is_cut_short_anywhere_left_nothing_or_the_cluster() {
     let (folder, template, data) = places();
     let copy = folder.path().join("copy");
     back_up(&template, &copy).await;
-    let mut restored = Vec::new();
-    let mut begun = None;
-    for step in 1.. {
-        std::fs::remove_dir_all(&data).ok();
-        let killed = cut_short(&data, &copy, step);
-        if data.join(NEXT).exists() && begun.is_none() {
-            begun = Some(step);
+    let of_backup = brought(&copy).copy.cluster().unwrap().authority.clone();
+    for new_ca in [false, true] {
+        let mut restored = Vec::new();
+        let mut begun = None;
+        for step in 1.. {
+            std::fs::remove_dir_all(&data).ok();
+            let killed = cut_short(&data, &copy, step, new_ca);
+            if data.join(NEXT).exists() && begun.is_none() {
+                begun = Some(step);
+            }
+            restored.push(is_restored(&data, &of_backup, new_ca).await);
+            if !killed {
+                break;
+            }
         }
-        restored.push(is_restored(&data).await);
-        if !killed {
-            break;
-        }
+        // It is there with one step, and no step after it takes it away.
+        assert!(restored.is_sorted(), "{restored:?}");
+        let empty = restored.iter().filter(|restored| !**restored).count();
+        assert_eq!(empty, begun.unwrap() - 1, "{restored:?}");
+        assert!(empty > 5 && restored.len() > empty + 5, "{restored:?}");
     }
-    // It is there with one step, and no step after it takes it away.
-    assert!(restored.is_sorted(), "{restored:?}");
-    let empty = restored.iter().filter(|restored| !**restored).count();
-    assert_eq!(empty, begun.unwrap() - 1, "{restored:?}");
-    assert!(empty > 5 && restored.len() > empty + 5, "{restored:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,8 +278,8 @@ async fn an_error_once_it_may_have_begun_ends_the_process_and_one_before_leaves_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() {
     let (folder, template, data) = places();
-    let copy = folder.path().join("copy");
-    back_up(&template, &copy).await;
+    let file = folder.path().join("copy");
+    back_up(&template, &file).await;
     let manager = manager(&data);
     let refused = |options: &pb::RestoreOptions, brought: Brought| {
         let built = manager.0.build_restored(options, brought, "127.0.0.1:1", &|_| {});
@@ -270,11 +287,11 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
         assert!(!data.join(UNFINISHED_LIFE).exists() && !data.join("keys").exists());
         failure
     };
-    let another_root = Brought { root: BackupRoot::make(), ..brought(&copy) };
+    let another_root = Brought { root: BackupRoot::make(), ..brought(&file) };
     let failure = refused(&options(), another_root);
     assert!(failure.because.unwrap().contains("does not open with its root key"));
     // Anybody can take the certificate of a CA; its key they do not have.
-    let Brought { copy: mut posing, root, backup } = brought(&copy);
+    let Brought { copy: mut posing, root, backup } = brought(&file);
     let another = certificate::make_key_pair().unwrap().private;
     let wrap = &mut |place: WrapPlace<'_>| match place {
         WrapPlace::Authority(Cluster { realm, authority, .. }) => {
@@ -283,16 +300,20 @@ async fn what_is_not_whole_or_not_meant_is_refused_before_anything_is_written() 
         WrapPlace::Secret { .. } => panic!("there is no secret"),
     };
     posing.wrap_all_anew(root.id(), wrap).unwrap();
-    let failure = refused(&options(), Brought { copy: posing, root, backup });
-    assert!(failure.because.unwrap().contains("does not have the key of its CA"));
+    for new_ca in [false, true] {
+        let root = brought(&file).root;
+        let posing = Brought { copy: posing.clone(), root, backup };
+        let failure = refused(&pb::RestoreOptions { new_ca, ..options() }, posing);
+        assert!(failure.because.unwrap().contains("does not have the key of its CA"));
+    }
     let again = pb::RestoreOptions { incarnation: 1, ..options() };
-    let failure = refused(&again, brought(&copy));
+    let failure = refused(&again, brought(&file));
     assert!(failure.message.contains("is not above that of the backup"), "{failure:?}");
     let unnameable = pb::RestoreOptions { hostname: "not a name".into(), ..options() };
-    assert_eq!(refused(&unnameable, brought(&copy)).kind, Kind::Invalid);
+    assert_eq!(refused(&unnameable, brought(&file)).kind, Kind::Invalid);
 
     // What its head says is compared with what it is.
-    let Brought { copy, root, .. } = brought(&copy);
+    let Brought { copy, root, .. } = brought(&file);
     let cluster = copy.cluster().unwrap();
     let head = pb::BackupHead {
         realm: cluster.realm.as_bytes().to_vec().into(),
