@@ -152,7 +152,9 @@ pub(crate) async fn follow_ca(stored: &mut Stored, timeout: Duration) -> Result<
         async move { ask!(connection?, control.get_cluster_status(pb::GetClusterStatusRequest {})) }
     };
     let rotation = status(stored).await?.ca_rotation.unwrap_or_default();
-    if rotation.phase() == pb::CaPhase::Managers {
+    let own = public_key_of(&stored.ca).map(|key| seal::digest_of(&key));
+    let has_moved = own.is_ok_and(|own| rotation.new_ca_digest[..] == own);
+    if rotation.phase() == pb::CaPhase::Managers || has_moved {
         return Ok(false);
     }
     // Another process that has the context does it.
