@@ -1,9 +1,9 @@
 //! `--secret` of `service create`: Docker's forms, with what they lack.
 //!
-//! `NAME`, or `source=…,target=…,uid=…,gid=…,mode=…,version=…` as one CSV record. Rules and texts
-//! are Docker's (docker/cli, opts/swarmopts/secret.go), but for three things: the mode is octal
+//! `NAME`, or `source=…,target=…,uid=…,gid=…,mode=…,version=…,on-change=…` as one CSV record. Rules and texts
+//! are Docker's (docker/cli, opts/swarmopts/secret.go), but for four things: the mode is octal
 //! however it is written (there `mode=400` is decimal), a target outside /run/secrets is refused,
-//! and a version can be pinned. Not here: whether the secret exists.
+//! a version can be pinned, and it can be said what a new one does. Not here: whether the secret exists.
 //!
 //! Invariant: what parses here the cluster does not refuse for its form.
 
@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use proto::id::Version;
 use proto::name::{NameError, Target};
-use proto::spec::{FileMode, VersionChoice};
+use proto::spec::{FileMode, OnChange, VersionChoice};
 
 /// A `--secret` option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct SecretOption {
     pub(crate) mode: FileMode,
     /// Which version.
     pub(crate) version: VersionChoice,
+    /// What a new version does to running tasks.
+    pub(crate) on_change: OnChange,
 }
 
 /// A `--secret` option makes no sense.
@@ -44,7 +46,8 @@ pub(crate) enum ReferenceError {
     Pair(String),
     /// A key is not known.
     #[error(
-        "invalid field in secret request: {0} (known: source, target, uid, gid, mode, version)"
+        "invalid field in secret request: {0} (known: source, target, uid, gid, mode, version, \
+         on-change)"
     )]
     Key(String),
     /// A key is given twice.
@@ -67,6 +70,15 @@ pub(crate) enum ReferenceError {
     /// The version is no number.
     #[error("invalid version specified: '{0}' is not a number from 1 on")]
     Version(String),
+    /// There is one way only for a new version to reach a task.
+    #[error(
+        "invalid on-change specified: '{0}': only 'restart' is there, which redeploys the service; \
+         a value is not exchanged under a running task"
+    )]
+    OnChange(String),
+    /// What is pinned does not change.
+    #[error("on-change makes no sense with version: a pinned version never changes")]
+    PinnedOnChange,
     /// The target is no file name.
     #[error("{0}")]
     Target(#[from] NameError),
@@ -87,6 +99,7 @@ impl FromStr for SecretOption {
             gid: None,
             mode: FileMode::OWNER_READS,
             version: VersionChoice::Follow,
+            on_change: OnChange::default(),
         };
         if let [name] = fields.as_slice()
             && !name.contains('=')
@@ -106,6 +119,10 @@ impl FromStr for SecretOption {
                 }
                 option.set(&key, value)?;
                 seen.push(key);
+            }
+            let both = ["version", "on-change"].map(|key| seen.iter().any(|it| it == key));
+            if both == [true, true] {
+                return Err(ReferenceError::PinnedOnChange);
             }
         }
         if option.source.is_empty() { Err(ReferenceError::Source) } else { Ok(option) }
@@ -135,6 +152,8 @@ impl SecretOption {
                 let number = number.ok_or_else(|| ReferenceError::Version(value.to_owned()))?;
                 self.version = VersionChoice::Pinned(Version(number));
             }
+            "on-change" if value == "restart" => self.on_change = OnChange::Restart,
+            "on-change" => return Err(ReferenceError::OnChange(value.to_owned())),
             _ => return Err(ReferenceError::Key(key.to_owned())),
         }
         Ok(())
@@ -243,6 +262,7 @@ mod tests {
 
     #[test]
     fn a_version_can_be_pinned() {
+        assert_eq!(parsed("source=foo,on-change=restart").on_change, OnChange::Restart);
         assert_eq!(parsed("source=foo,version=3").version, VersionChoice::Pinned(Version(3)));
     }
 
@@ -259,7 +279,16 @@ mod tests {
             (
                 "source=foo,bar=baz",
                 "invalid field in secret request: bar (known: source, target, uid, gid, mode, \
-                 version)",
+                 version, on-change)",
+            ),
+            (
+                "source=foo,on-change=replace",
+                "invalid on-change specified: 'replace': only 'restart' is there, which redeploys \
+                 the service; a value is not exchanged under a running task",
+            ),
+            (
+                "source=foo,on-change=restart,version=2",
+                "on-change makes no sense with version: a pinned version never changes",
             ),
             ("source=foo,source=bar", "field 'source' is given twice"),
             ("src=foo,source=bar", "field 'source' is given twice"),

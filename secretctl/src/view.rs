@@ -14,12 +14,13 @@ mod locking;
 mod peers;
 mod removed;
 mod root_keys;
+mod rotated;
 
 use std::collections::BTreeMap;
 
 use proto::convert::EnumField as _;
 use proto::id::Timestamp;
-use proto::spec::{FileMode, LogPolicy, RestartCondition, RuntimeKind};
+use proto::spec::{FileMode, LogPolicy, OnChange, RestartCondition, RuntimeKind};
 use proto::task::{DesiredState, TaskState};
 use proto::{hex, pb};
 use serde::Serialize;
@@ -39,6 +40,7 @@ pub(crate) use self::locking::{
 pub(crate) use self::peers::{PeerPolicy, Peers, PendingRelease, ReleaseAlarm, policy};
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};
+pub(crate) use self::rotated::RotatedSecret;
 
 pub(crate) fn at(ms: u64) -> Option<String> {
     (ms > 0).then(|| Timestamp(ms).to_rfc3339())
@@ -121,25 +123,44 @@ pub(crate) struct Reference {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) pinned_version: Option<u64>,
+    /// Which it gets.
+    pub(crate) version: u64,
+    /// What a new version does to running tasks.
+    pub(crate) on_change: &'static str,
     pub(crate) target: String,
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) mode: String,
 }
 
-impl From<pb::SecretReference> for Reference {
-    fn from(reference: pb::SecretReference) -> Self {
+impl Reference {
+    /// `followed` says by id which version following means, where that is not the first.
+    fn new(reference: pb::SecretReference, followed: &BTreeMap<String, u64>) -> Self {
+        let pinned = Some(reference.pinned_version).filter(|version| *version > 0);
+        let followed = followed.get(&reference.secret_id).copied().unwrap_or(1);
         let bits = reference.mode.unwrap_or_else(|| FileMode::OWNER_READS.bits());
         Self {
             id: reference.secret_id,
             name: reference.secret_name,
-            pinned_version: Some(reference.pinned_version).filter(|version| *version > 0),
+            pinned_version: pinned,
+            version: pinned.unwrap_or(followed),
+            on_change: match OnChange::from_number(reference.on_change) {
+                Ok(OnChange::Restart) => "restart",
+                Err(_) => UNKNOWN,
+            },
             target: reference.target,
             uid: reference.uid,
             gid: reference.gid,
             mode: format!("{bits:04o}"),
         }
     }
+}
+
+fn references(
+    references: Vec<pb::SecretReference>,
+    followed: &BTreeMap<String, u64>,
+) -> Vec<Reference> {
+    references.into_iter().map(|reference| Reference::new(reference, followed)).collect()
 }
 
 #[derive(Serialize)]
@@ -285,7 +306,7 @@ impl From<pb::ServiceInfo> for Service {
             user: task.user,
             stop_signal: task.stop_signal,
             stop_grace_ms: task.stop_grace_ms,
-            secrets: task.secrets.into_iter().map(Into::into).collect(),
+            secrets: references(task.secrets, &info.followed),
             restart: task.restart.map(|restart| Restart {
                 condition: condition(restart.condition),
                 delay_ms: restart.delay_ms,
@@ -378,7 +399,7 @@ impl From<pb::TaskInfo> for Task {
             exit_code: status.exit_code,
             created_at: at(info.created_at),
             spec_revision: info.spec_revision,
-            secrets: info.secrets.into_iter().map(Into::into).collect(),
+            secrets: references(info.secrets, &info.followed),
             mounted: mounted.collect(),
         }
     }

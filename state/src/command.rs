@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use proto::id::{
     BackupId, KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId,
-    Timestamp, TokenId,
+    Timestamp, TokenId, Version,
 };
 use proto::identity::{Caller, Role};
 use proto::name::{Hostname, Labels, OperatorName, SecretName};
@@ -112,6 +112,9 @@ pub enum Command {
         #[n(0)]
         id: ServiceId,
     },
+    /// Another value of a secret; services that follow it are redeployed.
+    #[n(112)]
+    RotateSecret(#[n(0)] RotateSecret),
     /// What orchestrator and scheduler decided.
     #[n(6)]
     Plan(#[n(0)] Vec<Step>),
@@ -489,6 +492,23 @@ pub struct CreateSecret {
     pub payload: StoredPayload,
     /// The transit key it came under: its payload id is remembered with it.
     #[n(5)]
+    pub transit_key_id: KeyId,
+}
+
+/// Another value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RotateSecret {
+    /// Which.
+    #[n(0)]
+    pub id: SecretId,
+    /// The one after the current one; in the wrap's context.
+    #[n(1)]
+    pub version: Version,
+    /// The value; its DEK wrapped under the active root key for this id and version.
+    #[n(2)]
+    pub payload: StoredPayload,
+    /// The transit key it came under: its payload id is remembered with it.
+    #[n(3)]
     pub transit_key_id: KeyId,
 }
 

@@ -22,7 +22,7 @@ use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
 
 pub use self::machine::Machine;
-pub use self::service::{Place, ResolvedReference, Service, StatusChange, Task};
+pub use self::service::{Followed, Place, ResolvedReference, Service, StatusChange, Task};
 use crate::apply::truncate;
 use crate::read_back::KeptUnlockKey;
 

@@ -10,7 +10,7 @@ use proto::sealed::WrappedKey;
 use proto::task::{DesiredState, TaskState};
 use state::command::{
     AdmitManager, Command, CreateSecret, CreateToken, Denial, Envelope, LEVEL, NodeNews, Rewrap,
-    Step, UpdateNode,
+    RotateSecret, Step, UpdateNode,
 };
 use state::object::{
     Availability, Blob, Certificate, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient,
@@ -87,6 +87,7 @@ fn log_of_everything() -> World {
     root_keys(&mut world);
     backups(&mut world);
     ca_rotation(&mut world);
+    rotated(&mut world);
     world
 }
 
@@ -305,6 +306,21 @@ fn ca_rotation(world: &mut World) {
     assert!(world.state.ca_rotations().former.is_some());
 }
 
+fn rotated(world: &mut World) {
+    let root = world.state.cluster().unwrap().active_root;
+    let transit = world.state.cluster().unwrap().current_transit;
+    let id = secret_id(70);
+    let spec = World::spec("follows", 1, &[(70, "wrapped_anew")]);
+    let service = world.create_service(110, spec);
+    world.did(Command::RotateSecret(RotateSecret {
+        id,
+        version: Version(2),
+        payload: payload(110, root, 64),
+        transit_key_id: transit,
+    }));
+    assert!(world.state.service(service).unwrap().followed.is_some());
+}
+
 fn lines(world: &World) -> String {
     let mut text = String::new();
     for (_, envelope) in &world.log {
@@ -341,7 +357,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 58, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 59, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

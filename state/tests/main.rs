@@ -21,6 +21,7 @@ mod read_back;
 mod restarts;
 mod restore;
 mod root_keys;
+mod rotation;
 mod shredding;
 mod slots;
 mod swarm_bodies;

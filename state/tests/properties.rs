@@ -9,7 +9,9 @@ use proto::limits::{RECIPIENTS_MAX, SLOT_PARAMETERS_BYTES_MAX};
 use proto::name::Labels;
 use proto::spec::{FailureAction, Mode};
 use proto::task::{DesiredState, TaskState, TaskStatus};
-use state::command::{Command, CreateSecret, Envelope, NodeNews, NodeStatuses, UpdateNode};
+use state::command::{
+    Command, CreateSecret, Envelope, NodeNews, NodeStatuses, RotateSecret, UpdateNode,
+};
 use state::object::{
     Availability, Blob, Digest, Node, NodeReport, NodeState, Place, RequestMark, Service,
     SlotRecipient,
@@ -22,6 +24,7 @@ use crate::world::*;
 #[derive(Debug, Clone)]
 enum Act {
     CreateSecret { n: u8, name: u8, size: u16, request: Option<u8> },
+    RotateSecret { n: u8, stale: bool },
     RemoveSecret { n: u8, forget: bool },
     CreateService { n: u8, replicas: u8, secrets: Vec<u8>, zone: Option<u8>, global: bool },
     UpdateService { n: u8, replicas: u8, secrets: Vec<u8>, stale: bool },
@@ -44,6 +47,8 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (0_u8..6, 0_u8..6, 0_u16..4000, prop::option::of(0_u8..4))
             .prop_map(|(n, name, size, request)| Act::CreateSecret { n, name, size, request }),
+        2 => (0_u8..6, prop::bool::weighted(0.1))
+            .prop_map(|(n, stale)| Act::RotateSecret { n, stale }),
         1 => (0_u8..6, any::<bool>()).prop_map(|(n, forget)| Act::RemoveSecret { n, forget }),
         3 => (0_u8..4, 0_u8..5, secrets(), prop::option::of(0_u8..3), prop::bool::weighted(0.3))
             .prop_map(|(n, replicas, secrets, zone, global)|
@@ -101,6 +106,16 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
             payload: payload(world.now.to_le_bytes()[0], ROOT, (*size).into()),
             transit_key_id: TRANSIT,
         }),
+        Act::RotateSecret { n, stale } => {
+            let id = secret_id(*n);
+            let current = world.state.secret(id).map_or(0, |secret| secret.current.0);
+            Command::RotateSecret(RotateSecret {
+                id,
+                version: Version(current + 1 + u64::from(*stale)),
+                payload: payload(world.now.to_le_bytes()[0], ROOT, 64),
+                transit_key_id: TRANSIT,
+            })
+        }
         Act::RemoveSecret { n, forget } => {
             Command::RemoveSecret { id: secret_id(*n), forget_previous: *forget, shred: None }
         }
@@ -258,15 +273,30 @@ fn least_privilege(state: &State) {
             assert!(needed, "{node} is assigned {secret} version {version} for nothing");
         }
         for (task_id, task) in state.tasks() {
-            for secret in state.secrets().keys() {
-                let may = entitled(state, *node, *task_id, *secret, Version(1)).is_some();
+            let versions = state
+                .secrets()
+                .iter()
+                .flat_map(|(id, secret)| secret.versions.keys().map(move |version| (id, *version)));
+            for (secret, version) in versions {
+                let may = entitled(state, *node, *task_id, *secret, version).is_some();
                 let needs = task.node_id == Some(*node)
                     && task.is_live()
                     && task.desired <= DesiredState::Running
                     && task.spec.secrets.iter().any(|r| r.secret_id == *secret);
                 assert!(!may || needs, "{node} may have {secret} for {task_id}");
-                assert!(!may || assigned.secrets.contains(&(*secret, Version(1))));
+                assert!(!may || assigned.secrets.contains(&(*secret, version)));
             }
+        }
+    }
+}
+
+/// What a task was made for is there for as long as it lives and its secret does.
+fn versions_are_there(state: &State) {
+    for (id, task) in state.tasks().iter().filter(|(_, task)| task.is_live()) {
+        for reference in &task.secrets {
+            let Some(secret) = state.secret(reference.secret_id) else { continue };
+            let there = secret.versions.contains_key(&reference.version);
+            assert!(there, "task {id} lost version {} of {}", reference.version, secret.name);
         }
     }
 }
@@ -334,7 +364,10 @@ proptest! {
     fn a_node_is_never_assigned_what_none_of_its_tasks_needs(
         acts in prop::collection::vec(act(), 1..60),
     ) {
-        run(&acts, |_, _, world, _| least_privilege(&world.state));
+        run(&acts, |_, _, world, _| {
+            least_privilege(&world.state);
+            versions_are_there(&world.state);
+        });
     }
 
     #[test]

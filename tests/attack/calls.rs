@@ -126,6 +126,9 @@ pub(crate) async fn ask_as_an_operator(
         "Control.ListSecrets": list_secrets(pb::ListSecretsRequest { filter: Some(by_id) });
         "Control.GetSecret": get_secret(pb::GetSecretRequest { secret: secret() });
         "Control.GetSecret": get_secret(pb::GetSecretRequest { secret: NAME.into() });
+        "Control.RotateSecret": rotate_secret(pb::RotateSecretRequest {
+            request_key: key(), secret: "mine".into(), ..pb::RotateSecretRequest::default()
+        });
         "Control.RemoveSecret": remove_secret(pb::RemoveSecretRequest {
             request_key: key(), secret: secret(), forget_previous: true, shred: true
         });

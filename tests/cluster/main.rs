@@ -21,6 +21,7 @@ mod read_back;
 mod recovery;
 mod refusals;
 mod root_rotation;
+mod rotate_secret;
 mod rotation;
 mod shredding;
 mod slots;

@@ -128,6 +128,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "CreateSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// Another value of a secret. Services that follow it are redeployed, as their updates roll.
+        pub async fn rotate_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RotateSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateSecret"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_secrets(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::ListSecretsRequest>,
@@ -1222,6 +1247,14 @@ pub mod control_server {
             tonic::Response<::proto::pb::CreateSecretResponse>,
             tonic::Status,
         >;
+        /// Another value of a secret. Services that follow it are redeployed, as their updates roll.
+        async fn rotate_secret(
+            &self,
+            request: tonic::Request<::proto::pb::RotateSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateSecretResponse>,
+            tonic::Status,
+        >;
         async fn list_secrets(
             &self,
             request: tonic::Request<::proto::pb::ListSecretsRequest>,
@@ -1700,6 +1733,51 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateSecretSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RotateSecretRequest>
+                    for RotateSecretSvc<T> {
+                        type Response = ::proto::pb::RotateSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::RotateSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_secret(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateSecretSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -801,6 +801,40 @@ pub struct CreateSecretResponse {
     #[prost(uint64, tag = "2")]
     pub version: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateSecretRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// full id, exact name, or unique id prefix
+    #[prost(string, tag = "2")]
+    pub secret: ::prost::alloc::string::String,
+    /// sealed for the operation `rotate` and the secret's name
+    #[prost(message, optional, tag = "3")]
+    pub payload: ::core::option::Option<SealedPayload>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RotateSecretResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// that follow the secret
+    #[prost(message, repeated, tag = "4")]
+    pub services: ::prost::alloc::vec::Vec<Follower>,
+}
+/// A service that follows a secret.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Follower {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// its update is: the new value reaches what starts, and all once that goes on
+    #[prost(bool, tag = "3")]
+    pub paused: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SecretFilter {
     /// full id or prefix
@@ -1084,6 +1118,12 @@ pub struct ServiceInfo {
     /// absent: nothing was rolled out since the last change
     #[prost(message, optional, tag = "10")]
     pub update: ::core::option::Option<UpdateStatus>,
+    /// by secret id, which version following means; absent: 1
+    #[prost(btree_map = "string, uint64", tag = "90")]
+    pub followed: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTasksRequest {
@@ -1128,6 +1168,12 @@ pub struct TaskInfo {
     pub secrets: ::prost::alloc::vec::Vec<SecretReference>,
     #[prost(message, repeated, tag = "12")]
     pub history: ::prost::alloc::vec::Vec<TaskStatus>,
+    /// as of its service when it was made
+    #[prost(btree_map = "string, uint64", tag = "90")]
+    pub followed: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListNodesRequest {}

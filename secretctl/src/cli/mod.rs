@@ -31,7 +31,7 @@ pub(crate) use cluster::{
 pub(crate) use demo::{DemoArgs, DevArgs};
 pub(crate) use node::{AvailabilityArg, NodeCommand, UpdateArgs};
 pub(crate) use operator::{ContextAddArgs, ContextCommand, OperatorCommand, RoleArg};
-pub(crate) use secret::{CreateArgs, RmArgs, SecretCommand};
+pub(crate) use secret::{CreateArgs, RmArgs, RotateSecretArgs, SecretCommand};
 pub(crate) use service::{
     FailureArg, LogsArg, LogsArgs, ModeArg, OrderArg, PsArgs, RestartArg, RollbackArgs,
     RollbackFailureArg, ScaleArgs, ServiceCommand, ServiceCreateArgs, ServiceUpdateArgs, SpecArgs,
@@ -98,7 +98,7 @@ pub(crate) struct GlobalArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Secrets: create, ls, inspect, rm.
+    /// Secrets: create, rotate, ls, inspect, rm.
     #[command(flatten)]
     Secret(SecretCommand),
 

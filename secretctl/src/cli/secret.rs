@@ -1,4 +1,4 @@
-//! `create`, `ls`, `inspect`, `rm`: secrets.
+//! `create`, `rotate`, `ls`, `inspect`, `rm`: secrets.
 
 use clap::{Args, Subcommand};
 
@@ -19,6 +19,19 @@ pub(crate) enum SecretCommand {
     ///
     /// Prints the id of the new secret. Names are unique without regard to case.
     Create(CreateArgs),
+
+    /// Give a secret a new value
+    ///
+    /// Reads the value as `create` does. It becomes the secret's next version and the current one.
+    /// Services that follow the secret are redeployed, as their updates roll: so many tasks at a time,
+    /// watched for a while; an update that fails pauses, or goes back to the version of before. Until
+    /// it is its turn a task runs on with what it has. A reference with `version=N` keeps its version.
+    ///
+    /// Prints the version, and which services are redeployed. Whether the value is another one than
+    /// before is not looked at: a manager cannot tell, and this program has no way to read it.
+    ///
+    /// A secret keeps 16 versions. The oldest that nothing uses makes room for the next.
+    Rotate(RotateSecretArgs),
 
     /// List secrets
     ///
@@ -81,6 +94,33 @@ pub(crate) struct CreateArgs {
     /// The creator's group unless given. Who may deploy with a secret can read it.
     #[arg(long, value_name = "NAME")]
     pub(crate) usable_by: Vec<String>,
+
+    /// What looks like a value: refused.
+    #[arg(hide = true, value_name = "VALUE")]
+    pub(crate) excess: Vec<std::ffi::OsString>,
+
+    /// What looks like a value: refused.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", alias = "data",
+          alias = "from-literal")]
+    pub(crate) value: Option<std::ffi::OsString>,
+}
+
+/// `rotate`
+#[derive(Debug, Args)]
+pub(crate) struct RotateSecretArgs {
+    /// The secret, by name or id
+    #[arg(value_name = "SECRET")]
+    pub(crate) name: String,
+
+    /// The file with the value, or `-` for standard input
+    pub(crate) file: Option<std::path::PathBuf>,
+
+    /// Wait until the services that follow it run with the new value
+    ///
+    /// Exits with 1 if an update was paused or rolled back. An interrupt ends the waiting, not the
+    /// updates.
+    #[arg(long)]
+    pub(crate) wait: bool,
 
     /// What looks like a value: refused.
     #[arg(hide = true, value_name = "VALUE")]

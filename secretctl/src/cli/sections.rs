@@ -76,6 +76,14 @@ secretctl create api_token -
 secretctl create api_token <(pass show api)",
     ),
     (
+        "secretctl rotate",
+        "\
+# From another program's output, without a trailing newline
+pwgen -s 32 1 | tr -d '\\n' | secretctl rotate db_password -
+# And wait until every service that follows it runs with the new value
+secretctl rotate tls_key ./server.key --wait",
+    ),
+    (
         "secretctl ls",
         "\
 # Those whose names begin with db

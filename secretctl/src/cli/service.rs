@@ -83,11 +83,13 @@ pub(crate) struct ServiceCreateArgs {
     #[arg(long, value_name = "NAME", required = true)]
     pub(crate) name: String,
 
-    /// A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated
+    /// A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N,on-change=restart;
+    /// may be repeated
     ///
     /// NAME alone mounts it as /run/secrets/NAME. The mode is octal, always. The task's own user
     /// owns the file unless uid or gid is given. A version is pinned for ever; without one the
-    /// current value is used.
+    /// current value is used, and the service is redeployed when `secretctl rotate` makes another:
+    /// that is what on-change=restart says, and the only way there is.
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretOption>,
 

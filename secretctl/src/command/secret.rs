@@ -1,8 +1,9 @@
-//! `create`, `ls`, `inspect`, `rm`.
+//! `create`, `rotate`, `ls`, `inspect`, `rm`.
 //!
 //! Invariant: a value goes from its source into the sealed box; no message, error or log names it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use proto::Kind;
@@ -14,9 +15,10 @@ use seal::{Operation, Plaintext};
 
 use super::cluster::backup::may_hold;
 use super::{Session, Tally, counted, labels, listed, removed};
-use crate::cli::{CreateArgs, RmArgs, SecretCommand};
+use crate::cli::{CreateArgs, RmArgs, RotateSecretArgs, SecretCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
+use crate::progress::{self, Goal};
 use crate::table::{Card, Table, natural_order};
 use crate::view::{self, Named, RemovedFromAllBut};
 use crate::{instant, transit, value};
@@ -27,6 +29,7 @@ const SEALS_MAX: usize = 3;
 pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(), Error> {
     match command {
         SecretCommand::Create(args) => create(session, args).await,
+        SecretCommand::Rotate(args) => rotate(session, args).await,
         SecretCommand::Ls { removed: true, .. } => removed::ls(session).await,
         SecretCommand::Ls { filter, removed: false } => ls(session, &filter).await,
         SecretCommand::Inspect { secrets } => inspect(session, &secrets).await,
@@ -34,29 +37,36 @@ pub(super) async fn run(session: &Session, command: SecretCommand) -> Result<(),
     }
 }
 
-/// Refuses what would show a value to other programs.
-fn refuse_arguments(args: &CreateArgs) -> Result<&Path, Error> {
-    let looks_like_value =
-        args.value.is_some() || !args.excess.is_empty() || args.name.contains('=');
+/// Where a value comes from. Refuses what would show it to other programs.
+fn source<'a>(
+    command: &str,
+    name: &str,
+    file: Option<&'a Path>,
+    (value, excess): (Option<&OsString>, &[OsString]),
+) -> Result<&'a Path, Error> {
+    let pipe_it =
+        format!("pipe it: `printf %s \"$VALUE\" | secretctl {command} NAME -`, or name a file");
+    let looks_like_value = value.is_some() || !excess.is_empty() || name.contains('=');
     if looks_like_value {
         let failure = Error::usage("refusing to read a secret from an argument")
             .because("arguments are visible in `ps` and in the shell's history")
-            .hint("pipe it: `printf %s \"$VALUE\" | secretctl create NAME -`, or name a file")
+            .hint(pipe_it)
             .hint(
                 "what was typed here is in the history now: if it was a secret, take another one",
             );
         return Err(Error::Usage(failure));
     }
-    args.file.as_deref().ok_or_else(|| {
+    file.ok_or_else(|| {
         let failure = Error::usage("where is the secret to come from? FILE is missing")
             .because("a secret is read from standard input or a file, never from an argument")
-            .hint("pipe it: `printf %s \"$VALUE\" | secretctl create NAME -`, or name a file");
+            .hint(pipe_it);
         Error::Usage(failure)
     })
 }
 
 async fn create(session: &Session, args: CreateArgs) -> Result<(), Error> {
-    let file = refuse_arguments(&args)?;
+    let given = (args.value.as_ref(), args.excess.as_slice());
+    let file = source("create", &args.name, args.file.as_deref(), given)?;
     let name: SecretName = args.name.parse().map_err(|error: proto::name::NameError| {
         Error::Usage(Error::usage(error.to_string()).hint("see `secretctl create --help`"))
     })?;
@@ -78,6 +88,53 @@ async fn create(session: &Session, args: CreateArgs) -> Result<(), Error> {
     session.printer.data(&created.id)
 }
 
+async fn rotate(session: &Session, args: RotateSecretArgs) -> Result<(), Error> {
+    let given = (args.value.as_ref(), args.excess.as_slice());
+    let file = source("rotate", &args.name, args.file.as_deref(), given)?;
+    let mut connection = session.connect().await?;
+    // Before a value is typed, and sealed for the secret's own name.
+    let request = pb::GetSecretRequest { secret: args.name.clone() };
+    let secret = ask!(connection, control.get_secret(request))?;
+    let plaintext = value::read(&secret.name, file)?;
+    let rotated = store_again(&mut connection, &secret, plaintext).await?;
+    let rotated = view::RotatedSecret::from(rotated);
+    tell_rotated(session, &rotated)?;
+    let mut tally = Tally::default();
+    for service in rotated.services.iter().filter(|_| args.wait) {
+        if !tally.is_over() {
+            let ended =
+                progress::wait(&connection, &service.id, Goal::Declared, session.printer).await;
+            tally.count(session.printer, ended);
+        }
+    }
+    tally.end()
+}
+
+fn tell_rotated(session: &Session, rotated: &view::RotatedSecret) -> Result<(), Error> {
+    if session.printer.json {
+        return session.printer.json(rotated);
+    }
+    if session.printer.quiet {
+        return session.printer.data(&rotated.version.to_string());
+    }
+    session.printer.data(&format!("{} version {}", rotated.name, rotated.version))?;
+    if rotated.services.is_empty() {
+        session.printer.hint("no service follows it; tasks with a version of their own keep that");
+    }
+    for service in &rotated.services {
+        let name = &service.name;
+        if service.paused {
+            session.printer.warning(&format!(
+                "the update of service {name} is paused: what starts gets the new value, the rest once \
+                 that goes on (`secretctl service update {name}`)"
+            ));
+        } else {
+            session.printer.data(&format!("redeploying {name}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Seals a value to the cluster's transit key, and has it stored.
 pub(super) async fn store(
     connection: &mut Connection,
@@ -86,18 +143,56 @@ pub(super) async fn store(
     labels: BTreeMap<String, String>,
     usable_by: Vec<String>,
 ) -> Result<pb::CreateSecretResponse, Error> {
-    let (mut key_id, mut sender) = transit_key(connection).await?;
-    let encrypted = sender.encrypt(plaintext);
-    for _ in 0..SEALS_MAX {
-        let payload = sender.seal_key(&encrypted, Operation::Create, &name.folded());
+    sealed(connection, Operation::Create, name, plaintext, async |connection, payload| {
         let request = pb::CreateSecretRequest {
             request_key: request_key(),
             name: name.to_string(),
             labels: labels.clone(),
-            payload: Some(payload.into()),
+            payload: Some(payload),
             usable_by: usable_by.clone(),
         };
-        let refused = match ask!(connection, control.create_secret(request)) {
+        ask!(connection, control.create_secret(request))
+    })
+    .await
+}
+
+/// Seals another value of a secret, and has it stored.
+pub(super) async fn store_again(
+    connection: &mut Connection,
+    secret: &pb::SecretInfo,
+    plaintext: Plaintext,
+) -> Result<pb::RotateSecretResponse, Error> {
+    let name: SecretName = secret.name.parse().map_err(|error: proto::name::NameError| {
+        Error::from(
+            Error::failed(Kind::Internal, "the manager's answer names no secret")
+                .because(error.to_string()),
+        )
+    })?;
+    sealed(connection, Operation::Rotate, &name, plaintext, async |connection, payload| {
+        let request = pb::RotateSecretRequest {
+            request_key: request_key(),
+            secret: secret.id.clone(),
+            payload: Some(payload),
+        };
+        ask!(connection, control.rotate_secret(request))
+    })
+    .await
+}
+
+/// Seals a value for one operation on one name, and sends it; again if the key that it was sealed to
+/// was retired on the way.
+async fn sealed<A>(
+    connection: &mut Connection,
+    operation: Operation,
+    name: &SecretName,
+    plaintext: Plaintext,
+    send: impl AsyncFn(&Connection, pb::SealedPayload) -> Result<A, Error>,
+) -> Result<A, Error> {
+    let (mut key_id, mut sender) = transit_key(connection).await?;
+    let encrypted = sender.encrypt(plaintext);
+    for _ in 0..SEALS_MAX {
+        let payload = sender.seal_key(&encrypted, operation, &name.folded());
+        let refused = match send(connection, payload.into()).await {
             Err(Error::Failed(failure)) if failure.kind == Kind::Conflict => failure,
             answer => return answer,
         };

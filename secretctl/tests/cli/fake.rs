@@ -174,6 +174,13 @@ impl Control for Fake {
         self.answer(request, World::create_secret)
     }
 
+    async fn rotate_secret(
+        &self,
+        request: Request<pb::RotateSecretRequest>,
+    ) -> Answer<pb::RotateSecretResponse> {
+        self.answer(request, World::rotate_secret)
+    }
+
     async fn list_secrets(
         &self,
         request: Request<pb::ListSecretsRequest>,

@@ -59,7 +59,10 @@ fn shapes_are_stable() {
          reserved_nano_cpus restart revision rollback_config running_tasks runtime secrets \
          spec_revision spread_over stop_grace_ms stop_signal update update_config updated_at user"
     );
-    assert_eq!(fields(&services[0]["secrets"][0]), "gid id mode name pinned_version target uid");
+    assert_eq!(
+        fields(&services[0]["secrets"][0]),
+        "gid id mode name on_change pinned_version target uid version"
+    );
     assert_eq!(services[0]["secrets"][0]["mode"], "0440");
     let tasks = json(&place, &["service", "ps", "web"], b"");
     assert_eq!(

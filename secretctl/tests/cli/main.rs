@@ -25,6 +25,7 @@ mod remote;
 mod removed;
 mod restores;
 mod root_keys;
+mod rotating;
 mod terminal;
 mod transcripts;
 mod world;

@@ -536,7 +536,6 @@ impl World {
         if let Some(answer) = self.remembered.get(&key) {
             return Ok(answer.clone());
         }
-        let name: SecretName = request.name.parse().unwrap();
         let taken =
             self.secrets.values().find(|info| info.name.eq_ignore_ascii_case(&request.name));
         if let Some(info) = taken {
@@ -544,22 +543,14 @@ impl World {
             let hint = "to start over, `secretctl rm` it first";
             return Err(refused(Kind::Exists, message, hint));
         }
-        let payload: SealedPayload = request.payload.unwrap().try_into().unwrap();
-        let digest = ciphertext_digest(&payload.ciphertext);
-        let receiver =
-            TransitReceiver::set_up(&self.transit, self.realm, *caller, &payload.encapsulation)
-                .unwrap();
-        let bundle = receiver
-            .open_dek(&payload, &digest, Operation::Create, &name.folded())
-            .map_err(|_| refused(Kind::Invalid, "the payload cannot be opened", "seal again"))?;
-        let value = bundle.into_dek().open(self.realm, payload.payload_id, &payload.ciphertext);
-        self.values.insert(request.name.clone(), value.unwrap().expose().to_vec());
+        let sealed_bytes =
+            self.take(caller, Operation::Create, &request.name, request.payload.unwrap())?;
         let id = SecretId::from_entropy(self.entropy()).to_string();
         let version = pb::SecretVersionInfo {
             version: 1,
             created_at: self.before(),
             created_by: caller.to_string(),
-            sealed_bytes: payload.ciphertext.as_bytes().len() as u64,
+            sealed_bytes,
             root_key_id: vec![3; 16].into(),
             state: "live".into(),
         };
@@ -579,6 +570,28 @@ impl World {
         let answer = pb::CreateSecretResponse { id, version: 1 };
         self.remembered.insert(key, answer.clone());
         Ok(answer)
+    }
+
+    /// Opens a payload and keeps its value; how long it is, sealed.
+    pub(crate) fn take(
+        &mut self,
+        caller: &Principal,
+        operation: Operation,
+        name: &str,
+        payload: pb::SealedPayload,
+    ) -> Result<u64, Failure> {
+        let folded = name.parse::<SecretName>().unwrap().folded();
+        let payload: SealedPayload = payload.try_into().unwrap();
+        let digest = ciphertext_digest(&payload.ciphertext);
+        let receiver =
+            TransitReceiver::set_up(&self.transit, self.realm, *caller, &payload.encapsulation)
+                .unwrap();
+        let bundle = receiver
+            .open_dek(&payload, &digest, operation, &folded)
+            .map_err(|_| refused(Kind::Invalid, "the payload cannot be opened", "seal again"))?;
+        let value = bundle.into_dek().open(self.realm, payload.payload_id, &payload.ciphertext);
+        self.values.insert(name.to_owned(), value.unwrap().expose().to_vec());
+        Ok(payload.ciphertext.as_bytes().len() as u64)
     }
 
     /// Full id, exact name, unique id prefix, in this order.

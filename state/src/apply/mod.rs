@@ -199,6 +199,7 @@ impl Context<'_> {
         match command {
             Command::InitCluster(init) => self.init_cluster(*init),
             Command::CreateSecret(create) => self.create_secret(create),
+            Command::RotateSecret(rotate) => self.rotate_secret(rotate),
             Command::RemoveSecret { id, forget_previous, shred } => {
                 self.remove_secret(id, forget_previous, shred == Some(true))
             }

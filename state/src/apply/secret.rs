@@ -1,14 +1,15 @@
-//! Secrets: creating and removing them.
+//! Secrets: creating, rotating and removing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use proto::id::{SecretId, Version};
-use proto::limits::{SECRETS_MAX, USABLE_BY_MAX};
-use proto::spec::ServiceSpec;
+use proto::id::{KeyId, SecretId, Version};
+use proto::limits::{SECRETS_MAX, USABLE_BY_MAX, VERSIONS_MAX};
+use proto::sealed::StoredPayload;
+use proto::spec::{SecretReference, ServiceSpec, VersionChoice};
 
 use super::{Applying, Context};
-use crate::command::CreateSecret;
-use crate::object::{ObjectId, Secret, SecretVersion, VersionState};
+use crate::command::{CreateSecret, RotateSecret};
+use crate::object::{Followed, ObjectId, OperatorRole, Secret, SecretVersion, VersionState};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
 
@@ -31,7 +32,7 @@ impl Context<'_> {
         if create.usable_by.len() > USABLE_BY_MAX {
             return Err(Refusal::limit("the number of users of a secret", USABLE_BY_MAX));
         }
-        self.accept_payload(&create)?;
+        self.accept_payload(&create.payload, create.transit_key_id)?;
         let version = SecretVersion {
             payload: create.payload,
             created_at: self.now,
@@ -55,10 +56,99 @@ impl Context<'_> {
         Ok((Outcome::Secret { id: create.id, version: Version(1) }, object))
     }
 
+    /// Another value: the current one from now on. Services that follow the secret are redeployed.
+    pub(super) fn rotate_secret(&mut self, rotate: RotateSecret) -> Applying {
+        let id = rotate.id;
+        let Some(secret) = self.state.secrets.get(&id) else {
+            return Err(Refusal::not_found("secret", &id));
+        };
+        let mut secret = (**secret).clone();
+        // Writers look after all secrets; a deployer's word counts for those it may deploy with.
+        let principal = self.principal();
+        let is_deployer = self.state.operator_role(principal) == Some(OperatorRole::Deployer);
+        if is_deployer && !self.state.may_use(principal, &secret) {
+            let (secret, caller) = (secret.name.to_string(), principal.to_string());
+            return Err(Refusal::NotUsable { secret, caller });
+        }
+        // The data key is wrapped for this version: whoever was quicker took it.
+        if rotate.version != Version(secret.current.0 + 1) {
+            return Err(Refusal::Stale { current: secret.revision });
+        }
+        let dropped = self.versions_to_drop(id, &secret)?;
+        self.accept_payload(&rotate.payload, rotate.transit_key_id)?;
+        let version = SecretVersion {
+            payload: rotate.payload,
+            created_at: self.now,
+            created_by: principal,
+            state: VersionState::Live,
+        };
+        if !dropped.is_empty() {
+            let mut gone = secret.clone();
+            gone.versions.retain(|version, _| dropped.contains(version));
+            secret.versions.retain(|version, _| !dropped.contains(version));
+            self.bury(id, &gone, false);
+        }
+        secret.versions.insert(rotate.version, Box::new(version));
+        secret.current = rotate.version;
+        secret.updated_at = self.now;
+        secret.revision = self.revision();
+        self.state.put_secret(id, secret);
+        self.updated(ObjectId::Secret(id));
+        let users = self.state.services_of_secret(id);
+        let followers = users.filter(|(_, service)| follows(&service.spec, id));
+        let followers: Vec<_> = followers.map(|(service, _)| service).collect();
+        for service in followers {
+            self.follow(service, id, rotate.version);
+        }
+        Ok((Outcome::Secret { id, version: rotate.version }, ObjectId::Secret(id)))
+    }
+
+    /// The oldest versions that nothing uses, so many that there is room for one more.
+    fn versions_to_drop(
+        &self,
+        id: SecretId,
+        secret: &Secret,
+    ) -> Result<BTreeSet<Version>, Refusal> {
+        let excess = (secret.versions.len() + 1).saturating_sub(VERSIONS_MAX);
+        if excess == 0 {
+            return Ok(BTreeSet::new());
+        }
+        let used = self.versions_in_use(id);
+        let unused = secret.versions.keys().filter(|version| !used.contains(version));
+        let unused = unused.filter(|version| **version != secret.current);
+        let dropped: BTreeSet<_> = unused.take(excess).copied().collect();
+        if dropped.len() < excess {
+            return Err(Refusal::limit("the number of versions of a secret in use", VERSIONS_MAX));
+        }
+        Ok(dropped)
+    }
+
+    /// Versions that a declaration, one that can be gone back to, or a task means that is not over.
+    fn versions_in_use(&self, id: SecretId) -> BTreeSet<Version> {
+        let mut used = BTreeSet::new();
+        let mut mean = |references: &[SecretReference], followed: Option<&Followed>| {
+            let of_secret = references.iter().filter(|reference| reference.secret_id == id);
+            used.extend(of_secret.map(|reference| Followed::version_of(followed, reference)));
+        };
+        for service in self.state.services.values() {
+            mean(&service.spec.task.secrets, service.followed.as_ref());
+            if let Some(before) = &service.previous_spec {
+                mean(&before.task.secrets, service.previous_followed.as_ref());
+            }
+        }
+        for task in self.state.tasks.values().filter(|task| task.is_live()) {
+            mean(&task.spec.secrets, task.followed.as_ref());
+        }
+        used
+    }
+
     /// The payload fits the quota, is wrapped under the active root key, came under a live transit
     /// key, and was not seen before.
-    fn accept_payload(&mut self, create: &CreateSecret) -> Result<(), Refusal> {
-        let payload = &create.payload;
+    fn accept_payload(
+        &mut self,
+        payload: &StoredPayload,
+        transit_key_id: KeyId,
+    ) -> Result<(), Refusal> {
         let cluster = self.state.cluster.clone();
         let cluster = cluster.ok_or_else(|| Refusal::precondition("there is no cluster yet"))?;
         let bytes = payload.ciphertext.as_bytes().len() + payload.wrapped_dek.as_bytes().len();
@@ -72,10 +162,10 @@ impl Context<'_> {
         if payload.wrapped_dek.key_id() != cluster.active_root {
             return Err(Refusal::WrongRoot);
         }
-        if !cluster.transit_keys.contains_key(&create.transit_key_id) {
+        if !cluster.transit_keys.contains_key(&transit_key_id) {
             return Err(Refusal::TransitRetired);
         }
-        let seen = self.state.payloads_seen.entry(create.transit_key_id).or_default();
+        let seen = self.state.payloads_seen.entry(transit_key_id).or_default();
         if seen.insert(payload.payload_id) { Ok(()) } else { Err(Refusal::PayloadReused) }
     }
 
@@ -108,6 +198,7 @@ impl Context<'_> {
             let mut service = (*service).clone();
             service.previous_spec = None;
             service.previous_spec_revision = None;
+            service.previous_followed = None;
             self.state.put_service(service_id, service);
             self.updated(ObjectId::Service(service_id));
         }
@@ -128,9 +219,14 @@ impl Context<'_> {
                 && task.spec.secrets.iter().any(|reference| reference.secret_id == id)
         });
         let by_task = by_task.map(|task| task.service_name.to_string());
-        let names: std::collections::BTreeSet<_> = by_spec.chain(by_task).collect();
+        let names: BTreeSet<_> = by_spec.chain(by_task).collect();
         names.into_iter().collect()
     }
+}
+
+fn follows(spec: &ServiceSpec, id: SecretId) -> bool {
+    let mut references = spec.task.secrets.iter().filter(|reference| reference.secret_id == id);
+    references.any(|reference| reference.version == VersionChoice::Follow)
 }
 
 fn refers(spec: &ServiceSpec, id: SecretId) -> bool {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use proto::id::{Revision, ServiceId};
+use proto::id::{Revision, SecretId, ServiceId, Version};
 use proto::limits::SERVICES_MAX;
 use proto::spec::{SecretReference, ServiceSpec, VersionChoice};
 use proto::task::DesiredState;
 
 use super::task::StaleStep;
 use super::{Applying, Context};
-use crate::object::{ObjectId, Service, Task, VersionState};
+use crate::object::{Followed, ObjectId, Service, Task, VersionState};
 use crate::refusal::Refusal;
 use crate::remembered::Outcome;
 use crate::rollout::{UpdateState, UpdateStatus};
@@ -38,6 +38,7 @@ impl Context<'_> {
             return Err(Refusal::limit("the number of services", SERVICES_MAX));
         }
         self.may_use(&spec.task.secrets)?;
+        let followed = self.followed_now(&spec);
         let service = Service {
             spec,
             previous_spec: None,
@@ -48,6 +49,8 @@ impl Context<'_> {
             request: self.request,
             previous_spec_revision: None,
             update: None,
+            followed,
+            previous_followed: None,
         };
         self.state.put_service(id, service);
         self.created(ObjectId::Service(id));
@@ -95,14 +98,18 @@ impl Context<'_> {
             } else if service.spec != spec {
                 service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
                 service.previous_spec_revision = Some(declared);
+                service.previous_followed.clone_from(&service.followed);
             }
         } else {
+            let followed = self.followed_now(&spec);
             // What is declared again is what it was: tasks of then are of the declaration.
             let again = service.previous_spec.as_ref().filter(|before| same_tasks(before, &spec));
+            let again = again.filter(|_| service.previous_followed == followed);
             let again = again.and(service.previous_spec_revision);
             service.spec_revision = again.unwrap_or_else(|| self.revision());
             service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
             service.previous_spec_revision = Some(declared);
+            service.previous_followed = std::mem::replace(&mut service.followed, followed);
         }
         self.declare(id, service, goes_on_as, message);
         Ok((Outcome::Service { id }, ObjectId::Service(id)))
@@ -126,8 +133,41 @@ impl Context<'_> {
         service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
         service.previous_spec_revision =
             Some(std::mem::replace(&mut service.spec_revision, spec_revision));
+        std::mem::swap(&mut service.followed, &mut service.previous_followed);
         self.declare(id, service, UpdateState::RollbackStarted, "manually requested rollback");
         Ok((Outcome::Service { id }, ObjectId::Service(id)))
+    }
+
+    /// A followed secret has another version: the service is declared anew, with that. An update that
+    /// is under way keeps its way back, to what ran before it; one that is paused stays paused, and
+    /// what starts meanwhile gets the new version.
+    pub(super) fn follow(&mut self, id: ServiceId, secret: SecretId, version: Version) {
+        let Some(service) = self.state.services.get(&id) else { return };
+        let mut service = (**service).clone();
+        let followed = Followed::with(service.followed.as_ref(), secret, version);
+        let declared = std::mem::replace(&mut service.spec_revision, self.revision());
+        let before = std::mem::replace(&mut service.followed, followed);
+        if service.update.as_ref().is_some_and(|update| update.state.is_paused()) {
+            return self.put_declared(id, service);
+        }
+        let is_updating = service.active_update().is_some_and(|it| !it.state.is_rollback());
+        if !is_updating {
+            service.previous_spec = Some(service.spec.clone());
+            service.previous_spec_revision = Some(declared);
+            service.previous_followed = before;
+        }
+        self.declare(id, service, UpdateState::Updating, "update in progress");
+    }
+
+    /// What following means to what is declared now.
+    fn followed_now(&self, spec: &ServiceSpec) -> Option<Followed> {
+        let follows = |reference: &&SecretReference| reference.version == VersionChoice::Follow;
+        let secrets = spec.task.secrets.iter().filter(follows);
+        secrets.fold(None, |followed, reference| {
+            let secret = self.state.secrets.get(&reference.secret_id);
+            let version = secret.map_or(Followed::FIRST, |secret| secret.current);
+            Followed::with(followed.as_ref(), reference.secret_id, version)
+        })
     }
 
     /// The rollback of an update that failed. What failed is not kept: there is nothing to go back
@@ -149,7 +189,9 @@ impl Context<'_> {
         };
         let left = std::mem::replace(&mut service.spec, spec);
         let left_revision = std::mem::replace(&mut service.spec_revision, spec_revision);
-        self.adopt(id, &left, left_revision, &service);
+        let left_followed =
+            std::mem::replace(&mut service.followed, service.previous_followed.take());
+        self.adopt(id, (&left, left_followed.as_ref()), left_revision, &service);
         let mut update = self.begin_update(id, &service, UpdateState::RollbackStarted, message);
         update.started_at = started_at;
         service.update = Some(update);
@@ -162,7 +204,8 @@ impl Context<'_> {
         if let (Some(left), Some(left_revision)) =
             (service.previous_spec.as_ref(), service.previous_spec_revision)
         {
-            self.adopt(id, left, left_revision, &service);
+            let left_followed = service.previous_followed.as_ref();
+            self.adopt(id, (left, left_followed), left_revision, &service);
         }
         let update = self.begin_update(id, &service, state, message);
         // An update of no task is none; a rollback was asked for, and says that it is done.
@@ -204,11 +247,18 @@ impl Context<'_> {
 
     /// Where only the placement changed, tasks whose node still fits are of the new declaration as
     /// they are: nothing about them is to change (Swarm's rule).
-    fn adopt(&mut self, id: ServiceId, left: &ServiceSpec, revision: Revision, now: &Service) {
+    fn adopt(
+        &mut self,
+        id: ServiceId,
+        (left, left_followed): (&ServiceSpec, Option<&Followed>),
+        revision: Revision,
+        now: &Service,
+    ) {
         let mut as_placed_now = left.task.clone();
         as_placed_now.placement = now.spec.task.placement.clone();
-        let only_placement =
-            as_placed_now == now.spec.task && left.extensions == now.spec.extensions;
+        let only_placement = as_placed_now == now.spec.task
+            && left.extensions == now.spec.extensions
+            && left_followed == now.followed.as_ref();
         if !only_placement || revision == now.spec_revision {
             return;
         }

@@ -16,10 +16,11 @@ use crate::remembered::Outcome;
 use crate::shredding::{Departed, Need, Shredded, Tombstone, Unnamed, Word};
 
 impl Context<'_> {
-    /// Leaves a tombstone for a secret that was just taken out of the state.
+    /// Leaves a tombstone for a secret, or some of its versions, that leave the state.
     pub(super) fn bury(&mut self, id: SecretId, secret: &Secret, urgent: bool) {
         let payloads: BTreeSet<_> =
             secret.versions.values().map(|version| version.payload.payload_id).collect();
+        let made_at = secret.versions.values().map(|version| version.created_at).min();
         // Keys that are retired have no list any more.
         let came_under = self.state.payloads_seen.iter();
         let came_under = came_under.filter(|(_, seen)| !payloads.is_disjoint(seen));
@@ -33,7 +34,7 @@ impl Context<'_> {
             secret_id: id,
             name: secret.name.clone(),
             versions: secret.versions.keys().copied().collect(),
-            created_at: secret.created_at,
+            created_at: made_at.unwrap_or(secret.created_at),
             removed_at: self.now,
             removed_by: self.principal(),
             need,

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::limits::{HISTORY_MAX, STATUS_MESSAGE_BYTES_MAX, TASKS_MAX};
-use proto::spec::VersionChoice;
 use proto::task::{DesiredState, TaskState, TaskStatus};
 
 use super::Context;
 use crate::command::{NodeStatuses, Step};
-use crate::object::{ObjectId, Place, ResolvedReference, StatusChange, Task};
+use crate::object::{Followed, ObjectId, Place, ResolvedReference, StatusChange, Task};
 use crate::remembered::Outcome;
 use crate::rollout::{MadeBy, UpdateState, UpdateStatus};
 use crate::schedule;
@@ -216,6 +215,7 @@ impl Context<'_> {
             made_by: new.made_by,
             ran_at: None,
             restarts: new.restarts,
+            followed: service.followed.clone(),
         };
         self.state.put_task(new.id, task);
         self.created(ObjectId::Task(new.id));
@@ -241,13 +241,8 @@ impl Context<'_> {
         }
         let mut secrets = Vec::with_capacity(task.spec.secrets.len());
         for reference in &task.spec.secrets {
-            let secret = self.state.secrets.get(&reference.secret_id);
-            let version = match (secret, reference.version) {
-                (Some(secret), VersionChoice::Follow) => secret.current,
-                (_, VersionChoice::Pinned(version)) => version,
-                // The agent says that it is missing; the task does not start.
-                (None, VersionChoice::Follow) => proto::id::Version(0),
-            };
+            // Should the secret be gone, the agent says that it is missing; the task does not start.
+            let version = Followed::version_of(task.followed.as_ref(), reference);
             secrets.push(ResolvedReference {
                 secret_id: reference.secret_id,
                 secret_name: reference.secret_name.clone(),

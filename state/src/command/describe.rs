@@ -11,6 +11,7 @@ impl Command {
         match self {
             Self::InitCluster(_) => "init_cluster",
             Self::CreateSecret(_) => "create_secret",
+            Self::RotateSecret(_) => "rotate_secret",
             Self::RemoveSecret { .. } => "remove_secret",
             Self::CreateService { .. } => "create_service",
             Self::UpdateService { .. } => "update_service",
@@ -66,6 +67,7 @@ impl Command {
     pub const fn object(&self) -> ObjectId {
         match self {
             Self::CreateSecret(secret) => ObjectId::Secret(secret.id),
+            Self::RotateSecret(secret) => ObjectId::Secret(secret.id),
             Self::RemoveSecret { id, .. } | Self::ShredSecret { id } => ObjectId::Secret(*id),
             Self::CreateService { id, .. }
             | Self::UpdateService { id, .. }
@@ -123,6 +125,7 @@ impl Command {
         matches!(
             self,
             Self::CreateSecret(_)
+                | Self::RotateSecret(_)
                 | Self::CreateService { .. }
                 | Self::UpdateService { .. }
                 | Self::AdmitAgent(_)

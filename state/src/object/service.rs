@@ -5,14 +5,58 @@
 //! Invariant: a task holds the declaration it was made from; what its service declares later does not
 //! reach it.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 use proto::id::{NodeId, Revision, SecretId, ServiceId, Timestamp, Version};
 use proto::name::{SecretName, ServiceName, Target};
-use proto::spec::{FileMode, RestartCondition, ServiceSpec, TaskSpec};
+use proto::spec::{
+    FileMode, RestartCondition, SecretReference, ServiceSpec, TaskSpec, VersionChoice,
+};
 use proto::task::{DesiredState, Mounted, TaskState};
 
 use super::RequestMark;
 use crate::rollout::{MadeBy, UpdateStatus};
+
+/// Which versions a declaration means where it follows secrets: those that are not the first.
+///
+/// Settled when it is declared, and when a secret is rotated; so a way back leads to the values of
+/// then, and a task gets what was meant when it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Followed(#[n(0)] BTreeMap<SecretId, Version>);
+
+impl Followed {
+    /// The value of a new secret.
+    pub const FIRST: Version = Version(1);
+
+    /// With what one secret means from now on.
+    pub(crate) fn with(settled: Option<&Self>, secret: SecretId, version: Version) -> Option<Self> {
+        let mut followed = settled.cloned().unwrap_or_default();
+        if version == Self::FIRST {
+            followed.0.remove(&secret);
+        } else {
+            followed.0.insert(secret, version);
+        }
+        (!followed.0.is_empty()).then_some(followed)
+    }
+
+    /// The versions that are not the first.
+    pub fn iter(settled: Option<&Self>) -> impl Iterator<Item = (SecretId, Version)> {
+        settled.into_iter().flat_map(|it| it.0.iter().map(|(id, version)| (*id, *version)))
+    }
+
+    /// The version that a reference of the declaration means.
+    pub fn version_of(settled: Option<&Self>, reference: &SecretReference) -> Version {
+        match reference.version {
+            VersionChoice::Pinned(version) => version,
+            VersionChoice::Follow => {
+                let version = settled.and_then(|followed| followed.0.get(&reference.secret_id));
+                version.copied().unwrap_or(Self::FIRST)
+            }
+        }
+    }
+}
 
 /// A service.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -44,6 +88,12 @@ pub struct Service {
     /// The update or rollback that runs, or the last one.
     #[n(8)]
     pub update: Option<UpdateStatus>,
+    /// Which versions it means where it follows secrets.
+    #[n(9)]
+    pub followed: Option<Followed>,
+    /// Which what was declared before means.
+    #[n(10)]
+    pub previous_followed: Option<Followed>,
 }
 
 /// A reference whose version was settled when its task was assigned.
@@ -152,6 +202,9 @@ pub struct Task {
     /// When its place was restarted within the policy's window, oldest first.
     #[n(19)]
     pub restarts: Option<Vec<Timestamp>>,
+    /// Which versions it gets where its declaration follows secrets.
+    #[n(20)]
+    pub followed: Option<Followed>,
 }
 
 /// Where a task belongs: a replica's slot, or a node for a global service.

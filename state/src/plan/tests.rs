@@ -12,6 +12,8 @@ fn service(n: u8, replicas: u64) -> (ServiceId, Service) {
     let service = Service {
         spec,
         previous_spec: None,
+        followed: None,
+        previous_followed: None,
         created_at: Timestamp(0),
         updated_at: Timestamp(0),
         revision,
@@ -51,6 +53,7 @@ fn outdated(id: ServiceId, service: &Service, slot: u64) -> Task {
         made_by: None,
         ran_at: None,
         restarts: None,
+        followed: None,
     }
 }
 

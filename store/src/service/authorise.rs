@@ -1,6 +1,7 @@
 //! Authorisation: one table, role × call.
 //!
-//! Not here: `usable_by` of secrets, which depends on the object (state). The whole table is
+//! Not here: `usable_by` of secrets, which depends on the object (state); by it a deployer rotates
+//! only what it may deploy with. The whole table is
 //! walked by a test.
 
 use state::object::OperatorRole::{self, Admin, Auditor, Deployer, Writer};
@@ -33,6 +34,7 @@ macro_rules! table {
 table! {
     GetTransitKey, "get_transit_key": Admin Deployer Writer;
     CreateSecret, "create_secret": Admin Deployer Writer;
+    RotateSecret, "rotate_secret": Admin Deployer Writer;
     ListSecrets, "list_secrets": Admin Deployer Writer Auditor;
     GetSecret, "get_secret": Admin Deployer Writer Auditor;
     RemoveSecret, "remove_secret": Admin Writer;
@@ -119,12 +121,13 @@ mod tests {
             actual.sort_unstable();
             assert_eq!(actual, expected, "{}", role.as_str());
         };
-        expect(Writer, &["get_transit_key", "create_secret", "remove_secret"]);
+        expect(Writer, &["get_transit_key", "create_secret", "rotate_secret", "remove_secret"]);
         expect(
             Deployer,
             &[
                 "get_transit_key",
                 "create_secret",
+                "rotate_secret",
                 "create_service",
                 "update_service",
                 "remove_service",

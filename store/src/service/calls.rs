@@ -95,6 +95,7 @@ calls! {
     operators {
         GetTransitKeyRequest => TransitKey, GetTransitKey, get_transit_key;
         CreateSecretRequest => CreateSecretResponse, CreateSecret, create_secret;
+        RotateSecretRequest => RotateSecretResponse, RotateSecret, rotate_secret;
         ListSecretsRequest => ListSecretsResponse, ListSecrets, list_secrets;
         GetSecretRequest => SecretInfo, GetSecret, get_secret;
         RemoveSecretRequest => RemoveSecretResponse, RemoveSecret, remove_secret;

@@ -1,12 +1,14 @@
 //! Objects to messages: what may be read of them. There is no message with a secret's value.
 
+use std::collections::BTreeMap;
+
 use proto::convert::EnumField as _;
 use proto::id::{MemberId, NodeId, SecretId, ServiceId, TaskId};
 use proto::pb;
 use proto::task::{DesiredState, TaskState, TaskStatus};
 use state::object::{
-    Availability, Member, MemberState, Node, NodeState, Secret, Service, StatusChange, Task,
-    VersionState,
+    Availability, Followed, Member, MemberState, Node, NodeState, Secret, Service, StatusChange,
+    Task, VersionState,
 };
 use state::{State, UpdateState, UpdateStatus};
 
@@ -54,7 +56,12 @@ pub(super) fn service(state: &State, id: ServiceId, service: &Service) -> pb::Se
         running_tasks: running.count() as u64,
         desired_tasks: state::places_wanted(state, id, service),
         update: service.update.as_ref().map(update),
+        followed: followed(service.followed.as_ref()),
     }
+}
+
+fn followed(settled: Option<&Followed>) -> BTreeMap<String, u64> {
+    Followed::iter(settled).map(|(id, version)| (id.to_string(), version.0)).collect()
 }
 
 fn update(update: &UpdateStatus) -> pb::UpdateStatus {
@@ -103,6 +110,7 @@ pub(super) fn task(state: &State, id: TaskId, task: &Task) -> pb::TaskInfo {
         spec_revision: task.spec_revision.0,
         secrets: task.spec.secrets.iter().cloned().map(Into::into).collect(),
         history: task.history.iter().map(|change| status(id, change, task)).collect(),
+        followed: followed(task.followed.as_ref()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Secrets: taking sealed payloads, listing, removing.
+//! Secrets: taking sealed payloads, rotating, listing, removing.
 
 use std::time::Instant;
 
@@ -7,12 +7,13 @@ use proto::convert::{labels, text};
 use proto::id::{SecretId, Version};
 use proto::identity::{Caller, Principal, Subject};
 use proto::name::{OperatorName, SecretName};
-use proto::sealed::SealedPayload;
+use proto::sealed::{SealedPayload, StoredPayload};
+use proto::spec::VersionChoice;
 use proto::{Kind, pb};
 use seal::{Operation, StoredAt};
-use state::command::{Command, CreateSecret};
-use state::object::Authority;
-use state::{Outcome, Refusal};
+use state::command::{Command, CreateSecret, RotateSecret};
+use state::object::{Authority, Followed, Service as ServiceObject};
+use state::{Outcome, Refusal, State};
 
 use super::{
     CallName, Service, internal, lookup, mark, parse_failure, refused, render, root_keys, shredding,
@@ -72,16 +73,13 @@ impl Service {
         let name: SecretName =
             text("name", &request.name).map_err(|error| parse_failure(&error))?;
         let labels = labels(request.labels).map_err(|error| parse_failure(&error))?;
-        let payload = request.payload.take().ok_or_else(|| {
-            Failure::new(Kind::Invalid, "the request has no sealed payload")
-                .hint("clients seal the value themselves: see docs/design/contexts.md")
-        })?;
-        let payload = SealedPayload::try_from(payload).map_err(|error| parse_failure(&error))?;
+        let payload = sealed(request.payload.take())?;
         let usable_by = self.usable_by(&caller, &request.usable_by)?;
         let id = SecretId::from_entropy(seal::random());
         for _ in 0..WRAPS_MAX {
             let began = Instant::now();
-            let stored = self.accept(&caller, &name, id, payload.clone())?;
+            let place = (Operation::Create, id, Followed::FIRST);
+            let stored = self.accept(&caller, &name, place, payload.clone())?;
             self.figures.count_part("unwrap", began.elapsed());
             let create = CreateSecret {
                 id,
@@ -108,32 +106,68 @@ impl Service {
         Err(Failure::new(Kind::Unavailable, "the root key keeps changing").hint("try again"))
     }
 
+    /// Another value of a secret. The name in the payload's context is that of the secret in the
+    /// state: a box for another one does not open.
+    pub(super) async fn rotate_secret(
+        &self,
+        caller: Caller,
+        mut request: pb::RotateSecretRequest,
+    ) -> Result<pb::RotateSecretResponse, Failure> {
+        self.barrier().await?;
+        let mark = mark(&caller, &request.request_key, &request)?;
+        let payload = sealed(request.payload.take())?;
+        for _ in 0..WRAPS_MAX {
+            let (id, name, current) = {
+                let state = self.raft.machine.state();
+                let (id, secret) = lookup::secret(&state, &request.secret)?;
+                (id, secret.name.clone(), secret.current)
+            };
+            let version = Version(current.0 + 1);
+            let place = (Operation::Rotate, id, version);
+            let rotate = RotateSecret {
+                id,
+                version,
+                payload: self.accept(&caller, &name, place, payload.clone())?,
+                transit_key_id: payload.transit_key_id,
+            };
+            match self.propose_raw(caller, Some(mark), Command::RotateSecret(rotate)).await? {
+                Ok(Outcome::Secret { id, version }) => {
+                    let state = self.raft.machine.state();
+                    return Ok(pb::RotateSecretResponse {
+                        id: id.to_string(),
+                        name: name.to_string(),
+                        version: version.0,
+                        services: followers(&state, id),
+                    });
+                }
+                Ok(other) => return Err(unexpected(&other)),
+                // The root key was rotated in between, or the secret: wrap again.
+                Err(Refusal::WrongRoot | Refusal::Stale { .. }) => {}
+                Err(refusal) => return Err(refused(&refusal)),
+            }
+        }
+        Err(Failure::new(Kind::Unavailable, "the secret, or the root key, keeps changing")
+            .hint("try again"))
+    }
+
     fn accept(
         &self,
         caller: &Caller,
         name: &SecretName,
-        id: SecretId,
+        (operation, secret_id, version): (Operation, SecretId, Version),
         payload: SealedPayload,
-    ) -> Result<proto::sealed::StoredPayload, Failure> {
+    ) -> Result<StoredPayload, Failure> {
         let cluster = self.cluster()?;
-        let at = StoredAt {
-            realm: cluster.realm,
-            secret_id: id,
-            version: Version(1),
-            payload_id: payload.payload_id,
-        };
-        let request = AcceptedFor {
-            principal: caller.principal(),
-            operation: Operation::Create,
-            name: &name.folded(),
-            at,
-        };
+        let at =
+            StoredAt { realm: cluster.realm, secret_id, version, payload_id: payload.payload_id };
+        let request =
+            AcceptedFor { principal: caller.principal(), operation, name: &name.folded(), at };
         self.keyring.accept(&cluster, payload, &request).map_err(|error| match error {
             KeyringError::Refused => {
                 self.denials.count(*caller, "foreign_sealed_payload");
                 Failure::new(Kind::Denied, "the sealed payload does not belong to this request")
                     .because("it was sealed by another caller, for another name or operation, or damaged")
-                    .hint("seal the value anew; `secretctl create` does")
+                    .hint("seal the value anew; `secretctl create` and `secretctl rotate` do")
             }
             KeyringError::TransitRetired => refused(&Refusal::TransitRetired),
             KeyringError::NoRoot => root_keys::no_root_key(),
@@ -242,6 +276,30 @@ impl Service {
             None => Err(shredding::explain(state.shredding(), &request.secret, failure)),
         }
     }
+}
+
+/// The payload of a request.
+fn sealed(payload: Option<pb::SealedPayload>) -> Result<SealedPayload, Failure> {
+    let payload = payload.ok_or_else(|| {
+        Failure::new(Kind::Invalid, "the request has no sealed payload")
+            .hint("clients seal the value themselves: see docs/design/contexts.md")
+    })?;
+    SealedPayload::try_from(payload).map_err(|error| parse_failure(&error))
+}
+
+/// The services whose declaration follows a secret.
+fn followers(state: &State, id: SecretId) -> Vec<pb::Follower> {
+    let follows = |service: &ServiceObject| {
+        let mut references = service.spec.task.secrets.iter();
+        references.any(|it| it.secret_id == id && it.version == VersionChoice::Follow)
+    };
+    let services = state.services_of_secret(id).filter(|(_, service)| follows(service));
+    let follower = services.map(|(id, service)| pb::Follower {
+        id: id.to_string(),
+        name: service.spec.name.to_string(),
+        paused: service.update.as_ref().is_some_and(|update| update.state.is_paused()),
+    });
+    follower.collect()
 }
 
 /// State answered something else than the command can be answered: a fault of ours.

@@ -63,18 +63,21 @@ pub(super) fn of(service: view::Service) -> String {
         card.line("environment", variable);
     }
     for secret in service.secrets {
-        let version =
-            secret.pinned_version.map_or_else(|| "current".into(), |version| version.to_string());
+        let change = match secret.pinned_version {
+            Some(_) => "pinned".to_owned(),
+            None => format!("on change: {}", secret.on_change),
+        };
         let owner = |id: Option<u32>| id.map_or_else(|| "task's own".into(), |id| id.to_string());
         card.line(
             "secret",
             format!(
-                "{} as /run/secrets/{}, mode {}, uid {}, gid {}, version {version}",
+                "{} as /run/secrets/{}, mode {}, uid {}, gid {}, version {}, {change}",
                 secret.name,
                 secret.target,
                 secret.mode,
                 owner(secret.uid),
                 owner(secret.gid),
+                secret.version,
             ),
         );
     }

@@ -421,7 +421,7 @@ async fn resolve(
             uid: option.uid,
             gid: option.gid,
             mode: Some(option.mode.bits()),
-            on_change: 0,
+            on_change: option.on_change.number(),
         });
     }
     match missing.as_slice() {

@@ -52,6 +52,9 @@ _secretctl() {
             secretctl,rm)
                 cmd="secretctl__subcmd__rm"
                 ;;
+            secretctl,rotate)
+                cmd="secretctl__subcmd__rotate"
+                ;;
             secretctl,secret)
                 cmd="secretctl__subcmd__secret"
                 ;;
@@ -223,6 +226,9 @@ _secretctl() {
             secretctl__subcmd__secret,rm)
                 cmd="secretctl__subcmd__secret__subcmd__rm"
                 ;;
+            secretctl__subcmd__secret,rotate)
+                cmd="secretctl__subcmd__secret__subcmd__rotate"
+                ;;
             secretctl__subcmd__service,create)
                 cmd="secretctl__subcmd__service__subcmd__create"
                 ;;
@@ -257,7 +263,7 @@ _secretctl() {
 
     case "${cmd}" in
         secretctl)
-            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create ls inspect rm secret service node cluster operator context demo dev completion man"
+            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret service node cluster operator context demo dev completion man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2108,8 +2114,38 @@ _secretctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        secretctl__subcmd__rotate)
+            opts="-q -h --wait --value --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --value)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         secretctl__subcmd__secret)
-            opts="-q -h --context --socket --timeout --json --quiet --help create ls inspect rm"
+            opts="-q -h --context --socket --timeout --json --quiet --help create rotate ls inspect rm"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2243,6 +2279,36 @@ _secretctl() {
                 return 0
             fi
             case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__secret__subcmd__rotate)
+            opts="-q -h --wait --value --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --value)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

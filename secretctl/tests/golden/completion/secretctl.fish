@@ -32,6 +32,7 @@ complete -c secretctl -n "__fish_secretctl_needs_command" -s q -l quiet -d 'Prin
 complete -c secretctl -n "__fish_secretctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_needs_command" -s V -l version -d 'Print version'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "create" -d 'Create a secret from standard input or a file'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rotate" -d 'Give a secret a new value'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "ls" -d 'List secrets'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "inspect" -d 'Show what is known of secrets'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rm" -d 'Remove secrets'
@@ -54,6 +55,14 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l timeout -
 complete -c secretctl -n "__fish_secretctl_using_subcommand create" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l value -d 'What looks like a value: refused' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l wait -d 'Wait until the services that follow it run with the new value'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -s f -l filter -d 'Only secrets that match: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
@@ -79,16 +88,17 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l dry-run -d 'O
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l timeout -d 'How long to go on trying when no manager answers' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -l json -d 'Print JSON, errors too'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -s q -l quiet -d 'Print ids only, and no progress'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "create" -d 'Create a secret from standard input or a file'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "ls" -d 'List secrets'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "inspect" -d 'Show what is known of secrets'
-complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "rm" -d 'Remove secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -f -a "create" -d 'Create a secret from standard input or a file'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -f -a "rotate" -d 'Give a secret a new value'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -f -a "ls" -d 'List secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -f -a "inspect" -d 'Show what is known of secrets'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and not __fish_seen_subcommand_from create rotate ls inspect rm" -f -a "rm" -d 'Remove secrets'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l usable-by -d 'An operator or group whose services may use the secret; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l value -d 'What looks like a value: refused' -r
@@ -98,6 +108,14 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_s
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l value -d 'What looks like a value: refused' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l wait -d 'Wait until the services that follow it run with the new value'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -s f -l filter -d 'Only secrets that match: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
@@ -139,7 +157,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __f
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "update" -d 'Change a service'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "rollback" -d 'Go back to what was declared before the last change'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'The service\'s name: one DNS label, up to 63 characters' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N,on-change=restart; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node that fits' -r -f -a "replicated\t'As many as `--replicas` says'
 global\t'One on every node that fits, as nodes come and go'"
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l constraint -d 'Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated' -r

@@ -53,6 +53,23 @@ _arguments "${_arguments_options[@]}" : \
 '*::excess -- What looks like a value\: refused:_default' \
 && ret=0
 ;;
+(rotate)
+_arguments "${_arguments_options[@]}" : \
+'--value=[What looks like a value\: refused]::VALUE:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--wait[Wait until the services that follow it run with the new value]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret, by name or id:_default' \
+'::file -- The file with the value, or `-` for standard input:_files' \
+'*::excess -- What looks like a value\: refused:_default' \
+&& ret=0
+;;
 (ls)
 _arguments "${_arguments_options[@]}" : \
 '*-f+[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
@@ -138,6 +155,23 @@ _arguments "${_arguments_options[@]}" : \
 '*::excess -- What looks like a value\: refused:_default' \
 && ret=0
 ;;
+(rotate)
+_arguments "${_arguments_options[@]}" : \
+'--value=[What looks like a value\: refused]::VALUE:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--wait[Wait until the services that follow it run with the new value]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The secret, by name or id:_default' \
+'::file -- The file with the value, or `-` for standard input:_files' \
+'*::excess -- What looks like a value\: refused:_default' \
+&& ret=0
+;;
 (ls)
 _arguments "${_arguments_options[@]}" : \
 '*-f+[Only secrets that match\: name=PREFIX, names=NAME, id=PREFIX, label=KEY or label=KEY=VALUE]:FILTER:_default' \
@@ -211,7 +245,7 @@ _arguments "${_arguments_options[@]}" : \
             (create)
 _arguments "${_arguments_options[@]}" : \
 '--name=[The service'\''s name\: one DNS label, up to 63 characters]:NAME:_default' \
-'*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N; may be repeated]:SECRET:_default' \
+'*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N,on-change=restart; may be repeated]:SECRET:_default' \
 '--mode=[So many tasks anywhere, or one on every node that fits]:MODE:((replicated\:"As many as \`--replicas\` says"
 global\:"One on every node that fits, as nodes come and go"))' \
 '*--constraint=[Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated]:CONSTRAINT:_default' \
@@ -1395,6 +1429,7 @@ esac
 _secretctl_commands() {
     local commands; commands=(
 'create:Create a secret from standard input or a file' \
+'rotate:Give a secret a new value' \
 'ls:List secrets' \
 'inspect:Show what is known of secrets' \
 'rm:Remove secrets' \
@@ -1788,10 +1823,16 @@ _secretctl__subcmd__rm_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl rm commands' commands "$@"
 }
+(( $+functions[_secretctl__subcmd__rotate_commands] )) ||
+_secretctl__subcmd__rotate_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl rotate commands' commands "$@"
+}
 (( $+functions[_secretctl__subcmd__secret_commands] )) ||
 _secretctl__subcmd__secret_commands() {
     local commands; commands=(
 'create:Create a secret from standard input or a file' \
+'rotate:Give a secret a new value' \
 'ls:List secrets' \
 'inspect:Show what is known of secrets' \
 'rm:Remove secrets' \
@@ -1817,6 +1858,11 @@ _secretctl__subcmd__secret__subcmd__ls_commands() {
 _secretctl__subcmd__secret__subcmd__rm_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl secret rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__secret__subcmd__rotate_commands] )) ||
+_secretctl__subcmd__secret__subcmd__rotate_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl secret rotate commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__service_commands] )) ||
 _secretctl__subcmd__service_commands() {

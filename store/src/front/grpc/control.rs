@@ -85,6 +85,7 @@ macro_rules! control {
 control! {
     get_transit_key(GetTransitKeyRequest) -> TransitKey;
     create_secret(CreateSecretRequest) -> CreateSecretResponse;
+    rotate_secret(RotateSecretRequest) -> RotateSecretResponse;
     list_secrets(ListSecretsRequest) -> ListSecretsResponse;
     get_secret(GetSecretRequest) -> SecretInfo;
     remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
