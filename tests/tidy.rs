@@ -185,6 +185,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/roots/lead.rs", "the leader wraps keys anew"),
     ("store/src/service/backups.rs", "everything in a backup is wrapped anew"),
     ("store/src/service/ca_rotation.rs", "another CA is made"),
+    ("store/src/service/clear.rs", "a value that comes again is compared with the stored one"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/mod.rs", "the service holds it"),
     ("store/src/service/read_back.rs", "an unlock key is kept, and read back"),

@@ -9,13 +9,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use proto::id::{KeyId, MemberId, Realm};
+use proto::id::{KeyId, MemberId, Realm, SecretId, Version};
 use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    BackupRoot, Delivery, Operation, PeerPublicKey, PeerSecretKey, ReadBack, Release, RootKey,
-    SessionSender, SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
+    BackupRoot, Delivery, Operation, PeerPublicKey, PeerSecretKey, Plaintext, ReadBack, Release,
+    RootKey, SessionSender, SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
 };
 use state::object::{Authority, Cluster};
 use state::{NewGeneration, WrapPlace};
@@ -169,6 +169,25 @@ impl Keyring {
         let key = Arc::new(key);
         transit.insert(id, key.clone());
         Ok(key)
+    }
+
+    /// Whether a stored value is this one: by the tag beside its data key, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// If the data key is not to be had.
+    pub(crate) fn is_value(
+        &self,
+        stored: &StoredPayload,
+        (secret_id, version): (SecretId, Version),
+        candidate: &Plaintext,
+    ) -> Result<bool, KeyringError> {
+        let root = self.root(stored.wrapped_dek.key_id())?;
+        let payload_id = stored.payload_id;
+        let at = StoredAt { realm: self.realm, secret_id, version, payload_id };
+        let digest = seal::ciphertext_digest(&stored.ciphertext);
+        let bundle = root.unwrap_dek(&at, &digest, &stored.wrapped_dek);
+        Ok(bundle.map_err(|_| KeyringError::Damaged)?.value_equals(candidate))
     }
 
     /// Wraps a stored payload's data key for one delivery in one session.

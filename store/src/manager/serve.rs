@@ -33,8 +33,8 @@ use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
 use crate::roots::Roots;
 use crate::service::{
-    BackupDesk, Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Moves, Releases,
-    Service,
+    BackupDesk, Comparing, Denials, DiskRoom, Figures, KeyDesk, LocalFacts, MemberWatch, Moves,
+    Releases, Service,
 };
 
 /// How often a manager without a leader asks the others whether they removed it.
@@ -140,6 +140,7 @@ impl Running {
             disk: DiskRoom::default(),
             figures: Figures::default(),
             moves: Moves::default(),
+            comparing: Comparing::default(),
             local,
         });
         let stop_duties = CancellationToken::new();

@@ -6,9 +6,14 @@
 //! the front has answered the request and closed it. Not here: decoding it, and how long an answer may
 //! take (the front), what becomes of a sealed payload (`secrets`).
 //!
-//! Invariant: what leaves this module is sealed.
+//! Whether a value is the one that is stored is answered, too: a stack that is deployed again brings all
+//! of its values again. It is compared by a tag, so that nothing is opened; and only for who could read
+//! the value anyway, by deploying a service with it.
+//!
+//! Invariant: what leaves this module is sealed, or a word.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use link::Failure;
 use proto::identity::Caller;
@@ -16,11 +21,21 @@ use proto::name::{FoldedName, SecretName};
 use proto::sealed::SealedPayload;
 use proto::{Kind, pb};
 use seal::{Encrypted, Operation, Plaintext, TransitPublicKey, TransitSender};
+use state::Refusal;
+use tokio::sync::Mutex;
 
-use super::{Service, internal};
+use super::{CallName, Service, internal, lookup, refused, root_keys};
+use crate::keys::KeyringError;
 
 /// How often a value is sealed again because the transit key was retired meanwhile.
 const SEALS_MAX: usize = 3;
+
+/// Pause after a value that was another one: nobody guesses faster.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Held while a value is compared: one at a time.
+#[derive(Default)]
+pub(crate) struct Comparing(Mutex<()>);
 
 /// A secret that is to be made.
 pub(crate) struct NewValue {
@@ -59,6 +74,46 @@ impl Service {
             self.sender(caller)
         };
         until_taken(sender, &encrypted, &name, send, anew).await
+    }
+
+    /// Whether a secret has this value. Each that is another one is counted in the audit.
+    ///
+    /// # Errors
+    ///
+    /// If the caller may not deploy with the secret, or it is not there.
+    pub(crate) async fn has_value(
+        &self,
+        caller: Caller,
+        secret: &str,
+        value: &Plaintext,
+    ) -> Result<bool, Failure> {
+        self.barrier().await?;
+        self.authorise(caller, CallName::CreateService)?;
+        let _one = self.comparing.0.lock().await;
+        let is_same = {
+            let state = self.raft.machine.state();
+            let (id, found) = lookup::secret(&state, secret)?;
+            if !state.may_use(caller.principal(), found) {
+                return Err(refused(&Refusal::NotUsable {
+                    secret: found.name.to_string(),
+                    caller: caller.principal().to_string(),
+                }));
+            }
+            let current = found.current;
+            let version = found.versions.get(&current).ok_or_else(|| {
+                Failure::new(Kind::NotFound, format!("secret {} has no value", found.name))
+            })?;
+            let compared = self.keyring.is_value(&version.payload, (id, current), value);
+            compared.map_err(|error| match error {
+                KeyringError::NoRoot => root_keys::no_root_key(),
+                other => internal(&other),
+            })?
+        };
+        if !is_same {
+            self.denials.count(caller, "another_value");
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(is_same)
     }
 
     /// A connection to the transit key of this moment, as a client of this caller's name would set it up.
@@ -108,9 +163,7 @@ mod tests {
     use proto::id::{KeyId, Realm};
     use proto::identity::Principal;
     use seal::TransitSecretKey;
-    use state::Refusal;
 
-    use super::super::refused;
     use super::*;
 
     fn connection(key: &TransitPublicKey) -> TransitSender {

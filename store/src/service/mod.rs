@@ -54,7 +54,7 @@ pub(crate) use self::authorise::CallName;
 pub(crate) use self::backups::{BACKUP_FORMAT, BackupDesk};
 pub(crate) use self::ca_rotation::Moves;
 pub(crate) use self::calls::{Call, forwarded};
-pub(crate) use self::clear::NewValue;
+pub(crate) use self::clear::{Comparing, NewValue};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
 pub(crate) use self::keys::KeyDesk;
@@ -87,6 +87,7 @@ pub(crate) struct Service {
     pub(crate) disk: DiskRoom,
     pub(crate) figures: Figures,
     pub(crate) moves: Moves,
+    pub(crate) comparing: Comparing,
     pub(crate) local: LocalFacts,
 }
 

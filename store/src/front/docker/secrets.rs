@@ -206,17 +206,24 @@ fn in_use(mut secret: pb::SecretInfo) -> String {
     format!("secret '{}' is in use by the following service{s}: {users}", secret.name)
 }
 
-/// `POST /secrets/{id}/update`. Only labels can be changed with Docker, and nothing here yet.
+/// `POST /secrets/{id}/update`. Only labels can be changed with Docker, and nothing here yet. A stack that
+/// is deployed again sends all of its values again: those may come that are there.
 pub(super) async fn update(
     State(front): State<Front>,
     Path(secret): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    front.serving().await?;
+    let (serving, caller) = front.serving().await?;
     let spec: Spec = body::read(&headers, body).await?;
     let found = get(&front, secret).await?;
-    if found.name != spec.name || !matches!(spec.data, Data::Empty) {
+    let is_same = match spec.data {
+        Data::Empty => true,
+        Data::Value(value) => serving.service.has_value(caller, &found.id, &value).await?,
+        Data::Malformed => return Err(Problem::invalid("illegal base64 data")),
+        Data::TooLarge => false,
+    };
+    if found.name != spec.name || !is_same {
         return Err(refused("only updates to Labels are allowed"));
     }
     if spec.labels.unwrap_or_default() != found.labels {
