@@ -63,6 +63,12 @@ pub const PREFERENCES_MAX: usize = 16;
 /// Networks of one service: every task has a copy of the list, and a machine has fewer interfaces.
 pub const NETWORKS_MAX: usize = 64;
 
+/// Networks of one cluster: a stack has a few, and every manager holds all of them.
+pub const CLUSTER_NETWORKS_MAX: usize = 1_000;
+
+/// Bytes of what a front keeps with a network: addresses, options and labels, of which there are a few.
+pub const NETWORK_BODY_BYTES_MAX: usize = 16 << 10;
+
 /// Longest name of an operating system or an architecture that an agent may give, in bytes: those
 /// that there are have a dozen.
 pub const PLATFORM_BYTES_MAX: usize = 64;

@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    BackupId, KeyId, MemberId, NodeId, OperatorId, Revision, SecretId, Serial, ServiceId,
-    Timestamp, TokenId, Version,
+    BackupId, KeyId, MemberId, NetworkId, NodeId, OperatorId, Revision, SecretId, Serial,
+    ServiceId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Caller, Role};
-use proto::name::{Hostname, Labels, OperatorName, SecretName};
+use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
 use proto::sealed::{StoredPayload, WrappedKey};
 use proto::spec::ServiceSpec;
 use proto::task::TaskStatus;
@@ -420,6 +420,16 @@ pub enum Command {
     /// The CA of before is dropped, though agents or operators are left behind.
     #[n(82)]
     DropFormerCa,
+    /// A new network.
+    #[n(110)]
+    CreateNetwork(#[n(0)] CreateNetwork),
+    /// Removes a network that no service uses.
+    #[n(111)]
+    RemoveNetwork {
+        /// Which.
+        #[n(0)]
+        id: NetworkId,
+    },
 }
 
 /// What a cluster starts with; all of it made by the founder.
@@ -510,6 +520,20 @@ pub struct RotateSecret {
     /// The transit key it came under: its payload id is remembered with it.
     #[n(3)]
     pub transit_key_id: KeyId,
+}
+
+/// A new network.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateNetwork {
+    /// Made before proposing.
+    #[n(0)]
+    pub id: NetworkId,
+    /// Unique without regard to case.
+    #[n(1)]
+    pub name: ServiceName,
+    /// What the front that makes it was given, for that front.
+    #[n(2)]
+    pub body: Blob,
 }
 
 /// What one agent said of its tasks.

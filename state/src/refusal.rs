@@ -74,6 +74,14 @@ pub enum Refusal {
         /// Whether only previous specs hold it.
         previous_only: bool,
     },
+    /// A service uses the network.
+    #[error("network {network} is in use by service {service}")]
+    NetworkInUse {
+        /// Its id.
+        network: String,
+        /// The id of one that does.
+        service: String,
+    },
     /// The object changed since it was read.
     #[error("revision conflict: the object is at revision {current}")]
     Stale {
@@ -164,7 +172,7 @@ impl Refusal {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
             Self::Exists { .. } => Kind::Exists,
-            Self::InUse { .. } => Kind::InUse,
+            Self::InUse { .. } | Self::NetworkInUse { .. } => Kind::InUse,
             Self::Stale { .. } | Self::RecipientsChanged { .. } | Self::TransitRetired => {
                 Kind::Conflict
             }

@@ -4,7 +4,7 @@
 //! answer holds a wrap or a payload.
 
 use minicbor::{Decode, Encode};
-use proto::id::{MemberId, NodeId, OperatorId, SecretId, ServiceId, TokenId, Version};
+use proto::id::{MemberId, NetworkId, NodeId, OperatorId, SecretId, ServiceId, TokenId, Version};
 
 use crate::object::Digest;
 
@@ -71,6 +71,13 @@ pub enum Outcome {
         /// How many not.
         #[n(1)]
         stale: u64,
+    },
+    /// A network was made.
+    #[n(110)]
+    Network {
+        /// Which.
+        #[n(0)]
+        id: NetworkId,
     },
     /// What was done is known by its place in the log: a generation, a grant.
     #[n(60)]

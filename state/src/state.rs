@@ -158,6 +158,13 @@ impl State {
         ids.filter_map(|id| Some((*id, self.services.get(id)?)))
     }
 
+    /// A service whose current spec refers to a network, by its id or its name.
+    pub(crate) fn service_on_network(&self, id: NetworkId, network: &Network) -> Option<ServiceId> {
+        let is_it = |text: &String| *text == id.as_str() || *text == network.name.as_str();
+        let uses = |service: &Service| service.spec.task.networks.iter().any(is_it);
+        self.services.iter().find(|(_, service)| uses(service)).map(|(id, _)| *id)
+    }
+
     /// The tasks of a service, ended ones included.
     pub fn tasks_of_service(&self, id: ServiceId) -> impl Iterator<Item = (TaskId, &Arc<Task>)> {
         let ids = self.tasks_by_service.get(&id).into_iter().flatten();

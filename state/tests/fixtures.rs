@@ -9,8 +9,8 @@ use proto::name::Labels;
 use proto::sealed::WrappedKey;
 use proto::task::{DesiredState, TaskState};
 use state::command::{
-    AdmitManager, Command, CreateSecret, CreateToken, Denial, Envelope, LEVEL, NodeNews, Rewrap,
-    RotateSecret, Step, UpdateNode,
+    AdmitManager, Command, CreateNetwork, CreateSecret, CreateToken, Denial, Envelope, LEVEL,
+    NodeNews, Rewrap, RotateSecret, Step, UpdateNode,
 };
 use state::object::{
     Availability, Blob, Certificate, Digest, MemberState, NodeReport, OperatorRole, SlotRecipient,
@@ -88,6 +88,7 @@ fn log_of_everything() -> World {
     backups(&mut world);
     ca_rotation(&mut world);
     rotated(&mut world);
+    networks(&mut world);
     world
 }
 
@@ -321,6 +322,17 @@ fn rotated(world: &mut World) {
     assert!(world.state.service(service).unwrap().followed.is_some());
 }
 
+fn networks(world: &mut World) {
+    let network = |n: u8, name: &str| CreateNetwork {
+        id: network_id(n),
+        name: name.parse().unwrap(),
+        body: Blob(vec![n].into()),
+    };
+    world.did(Command::CreateNetwork(network(1, "front")));
+    world.did(Command::CreateNetwork(network(2, "back")));
+    world.did(Command::RemoveNetwork { id: network_id(1) });
+}
+
 fn lines(world: &World) -> String {
     let mut text = String::new();
     for (_, envelope) in &world.log {
@@ -357,7 +369,7 @@ fn a_log_of_format_1_makes_the_state_it_always_made() {
         apply(&mut state, index, envelope).unwrap();
     }
     assert_eq!(proto::hex::encode(&state.digest().0), digest);
-    assert_eq!(names.len(), 59, "every command is in the fixture: {names:?}");
+    assert_eq!(names.len(), 61, "every command is in the fixture: {names:?}");
     // What this version writes is still what the fixture holds.
     assert_eq!(lines(&world), fixture);
 }

@@ -15,6 +15,7 @@ mod fixtures;
 mod global;
 mod incarnation;
 mod log_keys;
+mod networks;
 mod placement;
 mod properties;
 mod read_back;

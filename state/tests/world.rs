@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proto::id::{
-    Incarnation, KeyId, MemberId, NodeId, OperatorId, PayloadId, Realm, RequestKey, Revision,
-    SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
+    Incarnation, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, Realm, RequestKey,
+    Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
 };
 use proto::identity::{Caller, Principal, Role, Subject};
 use proto::name::Labels;
@@ -46,6 +46,10 @@ pub(crate) fn secret_id(n: u8) -> SecretId {
 
 pub(crate) fn service_id(n: u8) -> ServiceId {
     ServiceId::from_entropy([n; 17])
+}
+
+pub(crate) fn network_id(n: u8) -> NetworkId {
+    NetworkId::from_entropy([n; 17])
 }
 
 pub(crate) fn node_id(n: u8) -> NodeId {

@@ -122,6 +122,38 @@ fn the_docker_client_declares_services() {
     });
 }
 
+/// Networks are made, found, listed and removed, and not from under a service.
+#[test]
+fn the_docker_client_keeps_its_networks_here() {
+    const TEST: &str = "the_docker_client_keeps_its_networks_here";
+    let Some((lab, socket)) = with_node(TEST) else { return };
+    Transcript::new("tests/docker/networks.txt", &lab, &socket).check(|_| ());
+    let audit = lab.ctl().json(&["cluster", "audit"]).to_string();
+    assert!(audit.contains("create_network") && audit.contains("remove_network"), "{audit}");
+}
+
+/// The course's stack: from files, with secrets that are there, and with owners and modes.
+#[test]
+fn the_docker_client_deploys_stacks() {
+    const TEST: &str = "the_docker_client_deploys_stacks";
+    let Some((lab, socket)) = with_node(TEST) else { return };
+    let transcript = Transcript::new("tests/docker/stacks.txt", &lab, &socket);
+    for (name, text) in [
+        ("docker-compose.yml", include_str!("stack/docker-compose.yml")),
+        ("external.yml", include_str!("stack/external.yml")),
+        ("long.yml", include_str!("stack/long.yml")),
+        ("networks.yml", include_str!("stack/networks.yml")),
+    ] {
+        transcript.put(name, text);
+    }
+    transcript.check(|_| ());
+    // A value that was another one is on record; those that were the same are not.
+    until("the audit has it", || {
+        let audit = lab.ctl().json(&["cluster", "audit"]).to_string();
+        audit.contains("another_value").then_some(())
+    });
+}
+
 /// Who follows the output of a service reads what comes, and does not keep a manager from stopping.
 #[test]
 fn a_docker_client_follows_output_until_the_manager_stops() {
@@ -224,9 +256,9 @@ fn what_is_no_request_is_refused_in_dockers_words() {
         ),
         (
             "GET",
-            "/networks/front",
+            "/volumes/data",
             501,
-            "rpc error: code = Unimplemented desc = secretd does not serve /networks; see secretctl",
+            "rpc error: code = Unimplemented desc = secretd does not serve /volumes; see secretctl",
         ),
         ("GET", "/services/none/logs?stdout=1", 404, "service none not found"),
         ("GET", "/tasks/none/logs?stdout=1", 404, "task none not found"),

@@ -35,6 +35,11 @@ impl Transcript {
         Self { file: root.join(file), folder, socket: socket.to_owned() }
     }
 
+    /// Puts a file where it is typed.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.join(name), text).unwrap();
+    }
+
     /// Types it all, and compares.
     pub(crate) fn check(&self, mut happen: impl FnMut(&str)) {
         let expected = std::fs::read_to_string(&self.file).unwrap();

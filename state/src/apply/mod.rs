@@ -13,6 +13,7 @@ mod cluster;
 mod identity;
 mod incarnation;
 mod log_keys;
+mod network;
 mod node;
 mod read_back;
 mod restore;
@@ -270,6 +271,8 @@ impl Context<'_> {
             Command::BeginCaRotation(begin) => self.begin_ca_rotation(*begin),
             Command::NoteMoves(serials) => self.note_moves(&serials),
             Command::DropFormerCa => self.drop_former_ca(),
+            Command::CreateNetwork(create) => self.create_network(create),
+            Command::RemoveNetwork { id } => self.remove_network(id),
         }
     }
 

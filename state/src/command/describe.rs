@@ -60,6 +60,8 @@ impl Command {
             Self::BeginCaRotation(_) => "begin_ca_rotation",
             Self::NoteMoves(_) => "note_moves",
             Self::DropFormerCa => "drop_former_ca",
+            Self::CreateNetwork(_) => "create_network",
+            Self::RemoveNetwork { .. } => "remove_network",
         }
     }
 
@@ -90,6 +92,8 @@ impl Command {
             | Self::AcknowledgeRoot { member, .. }
             | Self::AcknowledgeRootDestroyed { member, .. }
             | Self::AcknowledgeLogKey { member, .. } => ObjectId::Member(*member),
+            Self::CreateNetwork(network) => ObjectId::Network(network.id),
+            Self::RemoveNetwork { id } => ObjectId::Network(*id),
             Self::Boot(command) => command.object(),
             Self::InitCluster(_)
             | Self::Plan(_)
@@ -132,6 +136,7 @@ impl Command {
                 | Self::AdmitManager(_)
                 | Self::CreateToken(_)
                 | Self::AddOperator(_)
+                | Self::CreateNetwork(_)
         )
     }
 }

@@ -46,6 +46,9 @@ table! {
     GetService, "get_service": Admin Deployer Writer Auditor;
     ListTasks, "list_tasks": Admin Deployer Writer Auditor;
     StreamOutput, "stream_output": Admin Deployer;
+    CreateNetwork, "create_network": Admin Deployer;
+    ListNetworks, "list_networks": Admin Deployer Writer Auditor;
+    RemoveNetwork, "remove_network": Admin Deployer;
     ListNodes, "list_nodes": Admin Deployer Writer Auditor;
     GetNode, "get_node": Admin Deployer Writer Auditor;
     UpdateNode, "update_node": Admin;
@@ -110,6 +113,7 @@ mod tests {
             "list_services",
             "get_service",
             "list_tasks",
+            "list_networks",
             "list_nodes",
             "get_node",
             "get_cluster_status",
@@ -132,6 +136,8 @@ mod tests {
                 "update_service",
                 "remove_service",
                 "stream_output",
+                "create_network",
+                "remove_network",
             ],
         );
         expect(

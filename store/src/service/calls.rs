@@ -107,6 +107,9 @@ calls! {
         ListServicesRequest => ListServicesResponse, ListServices, list_services;
         GetServiceRequest => ServiceInfo, GetService, get_service;
         ListTasksRequest => ListTasksResponse, ListTasks, list_tasks;
+        CreateNetworkRequest => CreateNetworkResponse, CreateNetwork, create_network;
+        ListNetworksRequest => ListNetworksResponse, ListNetworks, list_networks;
+        RemoveNetworkRequest => RemoveNetworkResponse, RemoveNetwork, remove_network;
         ListNodesRequest => ListNodesResponse, ListNodes, list_nodes;
         GetNodeRequest => NodeInfo, GetNode, get_node;
         UpdateNodeRequest => NodeInfo, UpdateNode, update_node;

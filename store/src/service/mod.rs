@@ -19,6 +19,7 @@ mod keys;
 mod locking;
 mod lookup;
 mod members;
+mod networks;
 mod nodes;
 mod operators;
 mod read_back;

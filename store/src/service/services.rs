@@ -184,6 +184,10 @@ fn warnings(spec: &ServiceSpec) -> Vec<String> {
     if spec.task.runtime == RuntimeKind::Docker {
         warnings.push("no node has a docker runtime yet: the tasks stay pending".to_owned());
     }
+    if !spec.task.networks.is_empty() {
+        warnings
+            .push("networks do not span nodes: tasks of other nodes are not on them".to_owned());
+    }
     for reference in &spec.task.secrets {
         let bits = reference.mode.bits();
         if bits & 0o222 != 0 {

@@ -60,6 +60,16 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
+    /// What there is already.
+    pub(super) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
+    }
+
+    /// What nobody may.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// A body that is larger than any that is served.
     pub(super) fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "http: request body too large")

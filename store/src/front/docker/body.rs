@@ -19,6 +19,9 @@ pub(super) const BODY_BYTES_MAX: usize = 4 << 20;
 /// there. Less than of a body: what is not known is read into trees, many times as large.
 pub(super) const DECLARATION_BYTES_MAX: usize = 512 << 10;
 
+/// Bytes of what is declared of a network: what may be kept of it, with what is not.
+pub(super) const NETWORK_BYTES_MAX: usize = 64 << 10;
+
 /// Reads a body whole, and what it says.
 pub(super) async fn read<T: DeserializeOwned>(
     headers: &HeaderMap,

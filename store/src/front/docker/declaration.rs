@@ -36,7 +36,7 @@ const MONITOR_MS: u64 = 5_000;
 type Rest = Map<String, Value>;
 
 /// Go leaves lists, maps and structs out, or writes null, as it happens.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -525,6 +525,11 @@ impl Declaration {
     /// The name that is declared.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The networks that its tasks are attached to, by id or name.
+    pub(super) fn networks_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        self.task_template.networks.iter_mut().map(|network| &mut network.target)
     }
 
     /// Takes over what is declared. What Docker has no word for stays as in the declaration before.

@@ -17,6 +17,7 @@ mod body;
 mod declaration;
 mod filters;
 mod logs;
+mod networks;
 mod nodes;
 mod parameters;
 mod secrets;
@@ -155,7 +156,11 @@ fn routes(front: Front) -> Router {
         .route("/services/{id}/update", post(services::update))
         .route("/services/{id}/logs", get(logs::of_service))
         .route("/configs", get(none))
-        .route("/networks", get(none))
+        .route("/networks", get(networks::list))
+        .route(
+            "/networks/{id}",
+            get(networks::inspect).delete(networks::remove).post(networks::post),
+        )
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::inspect))
         .route("/tasks/{id}/logs", get(logs::of_task))
@@ -178,7 +183,6 @@ const NOT_SERVED: &[&str] = &[
     "events",
     "exec",
     "images",
-    "networks",
     "plugins",
     "session",
     "swarm",

@@ -16,7 +16,7 @@ use super::body::DECLARATION_BYTES_MAX;
 use super::declaration::Declaration;
 use super::filters::{self, Filters};
 use super::parameters::{Path, Query};
-use super::{Front, body, is_true, time};
+use super::{Front, body, is_true, networks, time};
 
 /// Swarm's keys of filters.
 const FILTERS: &[&str] = &["id", "label", "mode", "name", "runtime"];
@@ -135,7 +135,8 @@ pub(super) async fn create(
         return Err(Problem::page_not_found());
     }
     let (serving, caller) = front.serving().await?;
-    let declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
+    let mut declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
+    networks::resolve((&serving, caller), &mut declared, None).await?;
     let taken = format!(
         "name conflicts with an existing object: service {} already exists",
         declared.name()
@@ -176,9 +177,13 @@ pub(super) async fn update(
             return Err(Problem::invalid(text));
         }
     };
-    let declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
+    let mut declared: Declaration = body::read_up_to(DECLARATION_BYTES_MAX, &headers, body).await?;
     let found = get(&front, service).await?;
-    let spec = if rollback { None } else { Some(declared.read(found.spec.as_ref())?) };
+    let before = found.spec.as_ref();
+    if !rollback {
+        networks::resolve((&serving, caller), &mut declared, before).await?;
+    }
+    let spec = if rollback { None } else { Some(declared.read(before)?) };
     let request = pb::UpdateServiceRequest {
         request_key: seal::random::<16>().to_vec().into(),
         service: found.id,
