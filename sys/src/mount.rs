@@ -19,7 +19,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use crate::host;
@@ -130,6 +131,9 @@ pub enum MountError {
     /// The contents could not be overwritten.
     #[error("cannot overwrite the secrets")]
     Overwrite(#[source] io::Error),
+    /// Another mount of the same files could not be made.
+    #[error("cannot mount the secrets a second time")]
+    Copy(#[source] io::Error),
     /// A descriptor that was said to be a secrets filesystem is something else.
     #[error("the descriptor is not a {0} mount")]
     NotTheMount(Kind),
@@ -322,29 +326,27 @@ impl SecretsMount {
         Ok(())
     }
 
-    /// mount_setattr(2) on this mount.
     fn set_mount_read_only(&self, read_only: bool) -> Result<(), Errno> {
-        let read_only_bit = libc::MOUNT_ATTR_RDONLY;
-        let attributes = libc::mount_attr {
-            attr_set: if read_only { read_only_bit } else { 0 },
-            attr_clr: if read_only { 0 } else { read_only_bit },
-            propagation: 0,
-            userns_fd: 0,
-        };
-        // JUSTIFICATION: neither nix nor rustix wraps mount_setattr(2).
-        // SAFETY: the path is a NUL-terminated string, the structure outlives the call, and the
-        // size passed is its size; the kernel only reads both.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_mount_setattr,
-                self.fd.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
-                &raw const attributes,
-                size_of::<libc::mount_attr>(),
-            )
-        };
-        if result == 0 { Ok(()) } else { Err(last_errno()) }
+        let bit = MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let none = MountAttrFlags::empty();
+        let (set, clear) = if read_only { (bit, none) } else { (none, bit) };
+        set_attributes(&self.fd, set, clear)
+    }
+
+    /// The same files by another mount, attached nowhere: what is done to the one is not done to the
+    /// other. This one must be attached in the current mount namespace (open_tree(2)).
+    pub fn copy(&self) -> Result<Self, MountError> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let fd = rustix::mount::open_tree(&self.fd, "", flags);
+        fd.map(|fd| Self { fd, kind: self.kind }).map_err(|errno| MountError::Copy(errno.into()))
+    }
+
+    /// The filesystem, as the kernel lists mounts of it (proc_pid_mountinfo(5)).
+    pub fn device(&self) -> Result<Device, MountError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|errno| MountError::Copy(errno.into()))?;
+        Ok(Device(stat.st_dev))
     }
 
     /// Attaches the mount at a folder of the current mount namespace. No symlink on the way is
@@ -381,10 +383,62 @@ impl SecretsMount {
     }
 }
 
+/// A filesystem, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device(u64);
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", rustix::fs::major(self.0), rustix::fs::minor(self.0))
+    }
+}
+
 impl AsFd for SecretsMount {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Gives a mount of secrets all attributes that one of ours has, where somebody else mounted the
+/// filesystem and did not.
+pub fn restrict(at: &Path) -> Result<(), MountError> {
+    let failed = |errno: Errno| MountError::Path {
+        operation: "restrict",
+        path: at.to_owned(),
+        source: errno.into(),
+    };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mount = rustix::fs::open(at, flags, Mode::empty()).map_err(failed)?;
+    let attributes = SECRETS_ATTRIBUTES | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    set_attributes(&mount, attributes, MountAttrFlags::empty()).map_err(failed)
+}
+
+/// mount_setattr(2) on the mount whose root, or an entry of it that is mounted, is open.
+fn set_attributes(
+    mount: &OwnedFd,
+    set: MountAttrFlags,
+    clear: MountAttrFlags,
+) -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: set.bits().into(),
+        attr_clr: clear.bits().into(),
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // JUSTIFICATION: neither nix nor rustix wraps mount_setattr(2).
+    // SAFETY: the path is a NUL-terminated string, the structure outlives the call, and the
+    // size passed is its size; the kernel only reads both.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// Takes the topmost mount at a folder out of the current mount namespace (umount2(2),

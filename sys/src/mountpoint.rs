@@ -5,18 +5,19 @@
 //! every old entry is bound back and the missing folder is added. Not here: the secrets
 //! themselves ([`crate::mount`]).
 //!
-//! Invariant: nothing outside the current mount namespace changes. Its mounts must be private
-//! ([`crate::namespace`]) before.
+//! Invariant: nothing outside the current mount namespace changes by [`provide`] and [`hide`], whose
+//! mounts must be private ([`crate::namespace`]) before; what is mounted in a place apart
+//! ([`provide_apart`]) is seen in no other namespace either.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
-use crate::mount::{ATTRIBUTES, MountError, detached, move_mount, open_mount_point};
+use crate::mount::{ATTRIBUTES, Device, MountError, detached, move_mount, open_mount_point};
 
 /// Room for what a task itself puts directly under `/run` (pid files, sockets).
 const COVER_SIZE: &str = "1m";
@@ -79,6 +80,80 @@ pub fn hide(folder: &Path) -> Result<(), MountError> {
             path: folder.to_owned(),
             source: errno.into(),
         })
+}
+
+/// Makes a place to mount at that other mount namespaces do not follow: an empty folder `name` in a
+/// filesystem of its own at `at`, which only root may enter. The folder `at` is made if it is missing.
+/// Gives the folder's path; [`take_away`] undoes it.
+///
+/// Fails if the parent of `at` is missing, or if anything on the way is a symlink or no folder.
+pub fn provide_apart(at: &Path, name: &str) -> Result<PathBuf, MountError> {
+    let failed = |operation| {
+        move |errno: Errno| MountError::Path {
+            operation,
+            path: at.to_owned(),
+            source: errno.into(),
+        }
+    };
+    match rustix::fs::mkdir(at, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed("make the folder")(errno)),
+    }
+    let onto = open_mount_point(at)?;
+    let options = [("source", "secrets"), ("size", "4k"), ("nr_inodes", "2"), ("mode", "0700")];
+    let cover = detached("tmpfs", &options, &[], ATTRIBUTES).map_err(failed("cover"))?;
+    move_mount(&cover, &onto, MoveMountFlags::empty()).map_err(failed("cover"))?;
+    // Attached, it is as shared as what it is on. From here on nothing that is mounted in it is copied
+    // to the namespaces that follow this one.
+    let inside = at.join(name);
+    rustix::mount::mount_change(at, MountPropagationFlags::PRIVATE)
+        .and_then(|()| rustix::fs::mkdir(&inside, Mode::from_raw_mode(0o700)))
+        .map_err(failed("set apart"))?;
+    Ok(inside)
+}
+
+/// Takes away whatever is mounted at a folder or below it, and the empty folder. That there is nothing
+/// is no error.
+pub fn take_away(at: &Path) -> Result<(), MountError> {
+    let failed = |errno: Errno| MountError::Path {
+        operation: "take away",
+        path: at.to_owned(),
+        source: errno.into(),
+    };
+    let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+    loop {
+        match rustix::mount::unmount(at, flags) {
+            Ok(()) => {}
+            // No mount any more, or no folder.
+            Err(Errno::INVAL | Errno::NOENT) => break,
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    match rustix::fs::rmdir(at) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// Where in the mount namespace of a process a filesystem is mounted, as that process names it
+/// (proc_pid_mountinfo(5)). Names with blanks are not told: none of ours has any.
+pub fn mounts_of(pid: i32, device: Device) -> Result<Vec<PathBuf>, MountError> {
+    let path = format!("/proc/{pid}/mountinfo");
+    let table = std::fs::read_to_string(&path).map_err(|source| MountError::Path {
+        operation: "read",
+        path: path.into(),
+        source,
+    })?;
+    Ok(points_of(&table, device))
+}
+
+fn points_of(table: &str, device: Device) -> Vec<PathBuf> {
+    let device = device.to_string();
+    let points = table.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        (fields.nth(2)? == device).then(|| fields.nth(1).map(PathBuf::from))?
+    });
+    points.collect()
 }
 
 /// Binds each entry of `old` to the same name in `new`.

@@ -6,10 +6,11 @@
 //! Invariant: a new mount namespace is private before this module returns it, so that no mount of
 //! ours reaches the host.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags};
 
 use crate::mount::{ATTRIBUTES, detached, move_mount, open_mount_point};
@@ -21,6 +22,15 @@ pub enum NamespaceError {
     /// unshare(2) refused.
     #[error("cannot make a {0} namespace")]
     Unshare(&'static str, #[source] io::Error),
+    /// The mount namespace of another process could not be joined, or the way back not be found.
+    #[error("cannot join the mount namespace of process {pid}")]
+    Join {
+        /// The process; 0 where it is held open already.
+        pid: i32,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
     /// The maps of a user namespace could not be written.
     #[error("cannot write {path}")]
     Map {
@@ -90,6 +100,29 @@ pub fn mount_proc() -> Result<(), NamespaceError> {
     move_mount(&proc, &onto, MoveMountFlags::empty()).map_err(|errno| failed(errno.into()))
 }
 
+/// The mount namespace of a process, held open: it is the same one also when the process has gone.
+#[derive(Debug)]
+pub struct Mounts(File);
+
+impl Mounts {
+    /// That of a process. Needs to be allowed to look into it.
+    pub fn of(pid: i32) -> Result<Self, NamespaceError> {
+        let opened = File::open(format!("/proc/{pid}/ns/mnt"));
+        opened.map(Self).map_err(|source| NamespaceError::Join { pid, source })
+    }
+
+    /// Does something in there, and comes back (setns(2)). Paths mean what they mean in there; what is
+    /// open stays open. Needs CAP_SYS_ADMIN, and that this process has one thread.
+    pub fn within<T>(&self, work: impl FnOnce() -> T) -> Result<T, NamespaceError> {
+        let failed = |source| NamespaceError::Join { pid: 0, source };
+        let own = File::open("/proc/self/ns/mnt").map_err(failed)?;
+        setns(&self.0, CloneFlags::CLONE_NEWNS).map_err(|errno| failed(errno.into()))?;
+        let done = work();
+        setns(&own, CloneFlags::CLONE_NEWNS).map_err(|errno| failed(errno.into()))?;
+        Ok(done)
+    }
+}
+
 fn make_private() -> Result<(), NamespaceError> {
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).map_err(|errno| NamespaceError::Private(errno.into()))
@@ -98,7 +131,7 @@ fn make_private() -> Result<(), NamespaceError> {
 /// A map is written in one write(2), once.
 fn write_map(path: &'static str, text: &str) -> Result<(), NamespaceError> {
     use std::io::Write as _;
-    std::fs::File::options()
+    File::options()
         .write(true)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))

@@ -28,6 +28,8 @@ pub enum Need {
     Faketime,
     /// The docker client.
     Docker,
+    /// Docker's engine, and an image for it: dockerd, and a static busybox.
+    Dockerd,
 }
 
 impl Need {
@@ -43,6 +45,7 @@ impl Need {
             Self::Strace => "strace",
             Self::Faketime => "faketime",
             Self::Docker => "docker",
+            Self::Dockerd => "dockerd",
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::MountPropagationFlags;
 use sys::mount::{Kind, Limits, MountError, SecretsMount, can_mount_beneath, detach};
 use sys::require::{Need, root, skip};
-use sys::{mountpoint, namespace};
+use sys::{mountpoint, namespace, process};
 
 use crate::Test;
 
@@ -21,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_mount_is_replaced_in_place", a_mount_is_replaced_in_place),
     ("a_missing_mount_point_is_provided", a_missing_mount_point_is_provided),
     ("a_hidden_folder_is_empty_and_read_only", a_hidden_folder_is_empty_and_read_only),
+    ("a_copy_is_mounted_apart_and_restricted", a_copy_is_mounted_apart_and_restricted),
     ("open_files_read_zeros_after_the_end", open_files_read_zeros_after_the_end),
 ];
 
@@ -277,4 +281,69 @@ fn open_files_read_zeros_after_the_end() {
     let mut read = Vec::new();
     open.read_to_end(&mut read).unwrap();
     assert_eq!(read, vec![0; 5000]);
+}
+
+/// As it goes into a container: a copy at a place apart in the namespace of another process, bound there
+/// by somebody who gives the bind fewer attributes.
+fn a_copy_is_mounted_apart_and_restricted() {
+    if !private_mounts("a_copy_is_mounted_apart_and_restricted") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let own = temp.path().join("own");
+    let place = temp.path().join("place");
+    let bound = temp.path().join("bound");
+    fs::create_dir(&own).unwrap();
+    fs::create_dir(&bound).unwrap();
+    // What follows this namespace must not follow the place.
+    let shared = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", shared).unwrap();
+    let (mut told, telling) = process::pipe(false).unwrap();
+    let (waits, go) = process::pipe(false).unwrap();
+    let follower = process::fork(&[telling.as_fd(), waits.as_fd()], || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        (&telling).write_all(b".").unwrap();
+        // Until the other end is closed.
+        (&waits).read_exact(&mut [0]).unwrap_err();
+        0
+    });
+    let follower = follower.unwrap();
+    told.read_exact(&mut [0]).unwrap();
+    let follows = |at: &Path| mountinfo(&follower.pid().to_string(), at).is_some();
+
+    let mount = SecretsMount::create(LIMITS).unwrap();
+    fill(&mount, "db", (0, 0), 0o400, b"correct horse");
+    mount.set_read_only().unwrap();
+    mount.attach(&own).unwrap();
+    let copy = mount.copy().unwrap();
+    let pid = std::process::id().try_into().unwrap();
+    let attach = || {
+        let at = mountpoint::provide_apart(&place, "m").unwrap();
+        copy.attach(&at).unwrap();
+        at
+    };
+    let at = namespace::Mounts::of(pid).unwrap().within(attach).unwrap();
+    assert_eq!(fs::read(at.join("db")).unwrap(), b"correct horse");
+    assert_eq!(fs::metadata(&place).unwrap().mode() & 0o7777, 0o700);
+    assert!(follows(&place) && !follows(&at), "the place is seen elsewhere, what is in it is not");
+
+    rustix::mount::mount_bind(&at, &bound).unwrap();
+    let fewer = rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY;
+    rustix::mount::mount_remount(&bound, fewer, c"").unwrap();
+    let line = || mountinfo("self", &bound).unwrap();
+    assert!(!line().contains("nosuid"), "{}", line());
+    sys::mount::restrict(&bound).unwrap();
+    assert!(line().contains(" ro,nosuid,nodev,noexec,relatime,nosymfollow "), "{}", line());
+    let mut places = mountpoint::mounts_of(pid, mount.device().unwrap()).unwrap();
+    places.sort();
+    assert_eq!(places, [bound.clone(), own, at]);
+
+    mountpoint::take_away(&place).unwrap();
+    mountpoint::take_away(&place).unwrap();
+    assert!(!place.exists() && !follows(&place));
+    assert_eq!(fs::read(bound.join("db")).unwrap(), b"correct horse");
+    mount.overwrite().unwrap();
+    assert_eq!(fs::read(bound.join("db")).unwrap(), [0; 13]);
+    drop(go);
+    follower.wait().unwrap();
 }
