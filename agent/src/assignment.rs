@@ -6,7 +6,7 @@
 
 use proto::convert::{EnumField as _, ParseError, text};
 use proto::id::{Revision, SecretId, ServiceId, TaskId, Version};
-use proto::limits::REFERENCES_MAX;
+use proto::limits::{EXTENSION_BYTES_MAX, REFERENCES_MAX};
 use proto::name::{SecretName, ServiceName, Target};
 use proto::pb;
 use proto::spec::{FileMode, TaskSpec};
@@ -57,6 +57,9 @@ pub struct Assignment {
     pub spec: TaskSpec,
     /// Its files, and no others.
     pub secrets: Vec<ResolvedReference>,
+    /// What a front was told of its container beyond the spec, as it was kept there: JSON, or nothing;
+    /// none if no manager says.
+    pub declared: Option<Vec<u8>>,
 }
 
 impl TryFrom<pb::ResolvedReference> for ResolvedReference {
@@ -84,6 +87,9 @@ impl TryFrom<pb::TaskAssignment> for Assignment {
         if message.secrets.len() > REFERENCES_MAX {
             return Err(ParseError::new("secrets", "more than a service may refer to"));
         }
+        if message.declared.as_ref().is_some_and(|text| text.len() > EXTENSION_BYTES_MAX) {
+            return Err(ParseError::new("declared", "more than a front may keep"));
+        }
         Ok(Self {
             task_id: text("task_id", &message.task_id)?,
             service_id: text("service_id", &message.service_id)?,
@@ -97,6 +103,7 @@ impl TryFrom<pb::TaskAssignment> for Assignment {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            declared: message.declared.map(Into::into),
         })
     }
 }
@@ -124,6 +131,7 @@ mod tests {
             desired_state: pb::DesiredState::Shutdown.into(),
             spec: Some(pb::TaskSpec::default()),
             secrets: vec![reference],
+            declared: Some(vec![b' '; EXTENSION_BYTES_MAX].into()),
         }
     }
 
@@ -151,5 +159,9 @@ mod tests {
             m.secrets = vec![m.secrets[0].clone(); REFERENCES_MAX + 1];
         };
         assert_eq!(refused(too_many), "secrets");
+        let too_long = |m: &mut pb::TaskAssignment| {
+            m.declared = Some(vec![b' '; EXTENSION_BYTES_MAX + 1].into());
+        };
+        assert_eq!(refused(too_long), "declared");
     }
 }

@@ -25,6 +25,9 @@ const DATA: &str = "/var/lib/secret-agent";
 /// Where tasks are kept unless told otherwise.
 const TASKS: &str = "/run/secret-agent";
 
+/// Where an engine is unless told otherwise: where Docker is, and what stands for it.
+const DOCKER_SOCKET: &str = "/run/docker.sock";
+
 /// Longest join token, in bytes; one has about 230.
 const TOKEN_BYTES_MAX: usize = 1024;
 
@@ -33,7 +36,8 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 
 const LONG_ABOUT: &str = "\
 A node agent of secretd: runs the tasks that the cluster places on this node, each in namespaces \
-of its own, and mounts their secrets, in memory only, at /run/secrets.
+of its own or, where it has an image, as a container of this node's Docker or Podman engine, and \
+mounts their secrets, in memory only, at /run/secrets.
 
 The first start needs a join token (`secretctl cluster join-token agent` makes one) and the address \
 of a manager; from then on the agent has a certificate, which it renews by itself, and knows the \
@@ -110,6 +114,15 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     tasks: Option<PathBuf>,
 
+    /// Socket of the Docker or Podman engine that runs tasks with an image; `none` for no engine
+    /// [default: /run/docker.sock]
+    ///
+    /// Asked at the start and again and again: an engine that is not there yet is found when it comes.
+    /// Needs root. Whoever may declare services may have it do what the engine can, which is
+    /// everything that root can.
+    #[arg(long, value_name = "PATH")]
+    docker_socket: Option<PathBuf>,
+
     /// The node's name in the cluster [default: the machine's hostname]
     ///
     /// Settled when the node joins; unique in the cluster.
@@ -150,6 +163,7 @@ struct File {
     manager: Vec<String>,
     data: Option<PathBuf>,
     tasks: Option<PathBuf>,
+    docker_socket: Option<PathBuf>,
     hostname: Option<String>,
     log_format: Option<LogFormat>,
     log_level: Option<String>,
@@ -188,6 +202,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// The tasks' folder.
     pub(crate) tasks: PathBuf,
+    /// The container engine's socket, if there may be one.
+    pub(crate) docker_socket: Option<PathBuf>,
     /// The node's name.
     pub(crate) hostname: String,
     /// The form of the log.
@@ -258,6 +274,10 @@ impl Settings {
             managers,
             data: given.data.or(file.data).unwrap_or_else(|| DATA.into()),
             tasks: given.tasks.or(file.tasks).unwrap_or_else(|| TASKS.into()),
+            docker_socket: Some(
+                given.docker_socket.or(file.docker_socket).unwrap_or_else(|| DOCKER_SOCKET.into()),
+            )
+            .filter(|path| path.as_os_str() != "none"),
             hostname: given.hostname.or(file.hostname).unwrap_or_else(sys::host::hostname),
             log_format: given.log_format.or(file.log_format).unwrap_or_default(),
             log_level: given.log_level.or(file.log_level).unwrap_or_else(|| "info".into()),

@@ -15,7 +15,8 @@
 //! ```text
 //! tool agent --join - --manager …     ->  agent::run(args after "agent", Program { args: ["agent"], .. })
 //! tool agent supervise FOLDER         ->  the same call: the agent itself starts this, and
-//! tool agent probe-mount              ->  this
+//! tool agent clear FOLDER             ->  this
+//! tool agent probe-mount              ->  and this
 //! ```
 //!
 //! The call is to be the first thing in such a process, before threads are started; the program
@@ -27,6 +28,7 @@
 pub mod assignment;
 mod clock;
 mod config;
+mod engine;
 mod enrol;
 mod failure;
 mod identity;
@@ -52,7 +54,7 @@ use std::process::ExitCode;
 
 use sys::harden::CoreLimit;
 
-use supervisor::launch::{PROBE, SUPERVISE};
+use supervisor::launch::{CLEAR, PROBE, SUPERVISE};
 
 /// How the program that runs is started again as an agent.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, program: Program) -> ExitCo
     let args: Vec<OsString> = args.into_iter().collect();
     match args.as_slice() {
         [command, folder] if command == SUPERVISE => supervisor::run(Path::new(folder)),
+        [command, folder] if command == CLEAR => supervisor::clear(Path::new(folder)),
         [command] if command == PROBE => supervisor::probe(),
         _ => program::run(args, program),
     }

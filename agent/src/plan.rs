@@ -221,6 +221,7 @@ mod tests {
             desired,
             spec: TaskSpec::default(),
             secrets: secrets.iter().copied().map(reference).collect(),
+            declared: None,
         }
     }
 

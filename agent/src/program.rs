@@ -17,18 +17,20 @@ use sys::host;
 use sys::notify::{Standing, notify};
 use sys::slab::Protection;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
 use crate::Program;
 use crate::clock;
 use crate::config::{ConfigError, Settings, TokenSourceError};
+use crate::engine::presence;
 use crate::enrol::told;
 use crate::failure::{EVICTED, Fatal};
 use crate::identity::{DataFolder, Identity, Own};
 use crate::join::join;
 use crate::logging;
 use crate::memory;
+use crate::runtime::docker::Place;
 use crate::session::{self, Local};
 use crate::supervisor::launch::Launcher;
 use crate::supervisor::status::shortened;
@@ -98,13 +100,20 @@ async fn live(
     let folder = DataFolder::open(&settings.data)?;
     let identity = joined(&folder, &settings).await?;
     let launcher = Launcher::this_program(program.args);
-    let report = report(&settings, &launcher).await;
+    let node_id = identity.node_id;
+    // An engine serves root, and so does all that is needed beside it.
+    let may_use_engine = sys::user::current_uid() == 0;
+    let engine = settings.docker_socket.clone().filter(|_| may_use_engine);
+    let engine = engine.map(|socket| Place { socket, node_id });
+    let (report, reported) = watch::channel(report(&settings, &launcher, engine.as_ref()).await);
+    let first = reported.borrow().clone();
     let vault = Arc::new(Vault::new(identity.realm));
     let config = worker::Config {
         root: settings.tasks.clone(),
         launcher,
         hide: vec![settings.data.clone()],
         core_limit: program.core_limit.unwrap_or(hardened.inherited_core_limit),
+        engine: engine.clone(),
     };
     let source = Arc::clone(&vault);
     let (worker, handle) = Worker::open(config, source)?;
@@ -118,7 +127,8 @@ async fn live(
         managers = ?identity.managers,
         hardening = %hardened,
         key_memory = %protection,
-        mount_kind = report.mount_kind,
+        mount_kind = first.mount_kind,
+        runtimes = first.runtimes.join(","),
         "agent_started"
     );
     let local = Local {
@@ -126,13 +136,16 @@ async fn live(
         named_managers: settings.managers.clone(),
         vault,
         worker: handle,
-        report,
+        report: reported,
         boot_id,
         renew: Notify::new(),
     };
     if local.own.current().evicted {
         // It may have been killed before all was stopped.
         return Err(evicted(&local, None).await);
+    }
+    if let Some(engine) = engine {
+        tokio::spawn(presence::watch(engine, local.worker.clone(), report));
     }
     tell(Standing::Ready);
     tokio::select! {
@@ -209,7 +222,7 @@ async fn joined(folder: &DataFolder, settings: &Settings) -> Result<Identity, Fa
 }
 
 /// What is said of this machine.
-async fn report(settings: &Settings, launcher: &Launcher) -> pb::Report {
+async fn report(settings: &Settings, launcher: &Launcher, engine: Option<&Place>) -> pb::Report {
     let launcher = launcher.clone();
     let probed = spawn_blocking(move || launcher.probe().map_err(|error| error.message()));
     let mount_kind = match probed.await {
@@ -220,7 +233,7 @@ async fn report(settings: &Settings, launcher: &Launcher) -> pb::Report {
         }
         Err(error) => shortened(format!("none: {error}")),
     };
-    pb::Report {
+    let mut report = pb::Report {
         hostname: settings.hostname.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         kernel: host::kernel(),
@@ -228,7 +241,11 @@ async fn report(settings: &Settings, launcher: &Launcher) -> pb::Report {
         nano_cpus: host::cpus().saturating_mul(1_000_000_000),
         memory_bytes: host::memory_bytes().unwrap_or_default(),
         mount_kind,
+    };
+    if let Some(engine) = engine {
+        presence::note(&mut report, presence::is_there(engine).await);
     }
+    report
 }
 
 /// Gives up everything this node had of the cluster. What the cluster said is there at the first

@@ -2,8 +2,9 @@
 //!
 //! A runtime settles everything that depends on the host, users above all, and refuses what it
 //! cannot do before anything is started. The rest, the secrets filesystem and the supervisor, is
-//! the same for all. Not here: a runtime that runs containers (a later one).
+//! the same for all. Not here: how a program or a container is started ([`crate::supervisor`]).
 
+pub mod docker;
 pub mod process;
 
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use proto::spec::RuntimeKind;
 use sys::harden::CoreLimit;
 
-use crate::assignment::Assignment;
+use crate::assignment::{Assignment, ResolvedReference};
 use crate::supervisor::definition::Definition;
 
 /// What of the node goes into every definition.
@@ -23,6 +24,10 @@ pub struct Node {
     pub core_limit: CoreLimit,
     /// Folders that no task may see: the agent's own.
     pub hide: Vec<PathBuf>,
+    /// Where tasks have their folders.
+    pub tasks: PathBuf,
+    /// The container engine, if there may be one.
+    pub engine: Option<docker::Place>,
 }
 
 /// An assignment that cannot be run on this node, and why, as a sentence for its owner.
@@ -39,4 +44,10 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// Fails if the assignment asks for what this runtime, or this host, does not have.
     fn define(&self, assignment: &Assignment, node: &Node) -> Result<Definition, Refused>;
+
+    /// Where in the secrets filesystem the files are. A task that sees the whole of it has them where
+    /// they are declared.
+    fn files(&self, files: Vec<ResolvedReference>) -> Result<Vec<ResolvedReference>, Refused> {
+        Ok(files)
+    }
 }

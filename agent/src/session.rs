@@ -21,7 +21,7 @@ use std::sync::Arc;
 use link::Failure;
 use proto::pb;
 use seal::Dek;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::clock;
@@ -46,8 +46,8 @@ pub(crate) struct Local {
     pub(crate) vault: Arc<Vault>,
     /// Where assignments are carried out.
     pub(crate) worker: Handle,
-    /// What is said of this machine.
-    pub(crate) report: pb::Report,
+    /// What is said of this machine, now and as it changes.
+    pub(crate) report: watch::Receiver<pb::Report>,
     /// The kernel's boot.
     pub(crate) boot_id: String,
     /// The certificate is to be renewed now.
@@ -91,9 +91,9 @@ async fn keep_session(local: &Local) -> Failure {
         if let SessionError::Evicted(failure) = error {
             return failure;
         }
-        if matches!(error, SessionError::Moved) {
+        if matches!(error, SessionError::Moved | SessionError::Outdated) {
             // The manager is as good as it was.
-            tracing::info!(peer.addr = address, "session_opened_anew_under_another_ca");
+            tracing::info!(peer.addr = address, because = %error, "session_opened_anew");
             continue;
         }
         let settled = was_open && opened_at.elapsed() >= SETTLED;

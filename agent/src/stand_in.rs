@@ -20,7 +20,7 @@ use proto::token::JoinToken;
 use sys::file::{FileError, Folder};
 use sys::host::{self, HostError};
 use sys::slab::SlabError;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::assignment::Assignment;
 use crate::clock;
@@ -100,14 +100,15 @@ impl StandIn {
             named_managers: self.managers,
             vault: Arc::clone(&vault),
             worker,
-            report: pb::Report {
+            report: watch::channel(pb::Report {
                 hostname: self.hostname,
                 agent_version: env!("CARGO_PKG_VERSION").to_owned(),
                 kernel: host::kernel(),
                 runtimes: vec!["process".to_owned()],
                 mount_kind: format!("none: {}", self.reason),
                 ..pb::Report::default()
-            },
+            })
+            .1,
             boot_id: host::boot_id().map_err(Cause::Boot)?,
             renew: Notify::new(),
         };

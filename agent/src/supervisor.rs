@@ -9,6 +9,9 @@
 //! definition → namespaces → empty filesystem, sent to the agent, which fills it → "start" →
 //! read-only, attached, agent's folders hidden → pid namespace, init, program.
 //!
+//! The task of a container engine has, in the place of an init, what drives its container
+//! ([`container`]); all else is the same.
+//!
 //! Not here: which tasks there are ([`crate::plan`]) and what is in the files ([`crate::mount`]).
 //!
 //! Invariant: plaintext is in no message, file or buffer of a supervisor, only in the filesystem
@@ -16,11 +19,12 @@
 
 mod capture;
 pub mod client;
+pub(crate) mod container;
 pub mod definition;
 mod init;
 pub mod launch;
 pub mod protocol;
-mod start;
+pub(crate) mod start;
 pub mod status;
 mod watch;
 pub(crate) mod wire;
@@ -74,6 +78,23 @@ pub fn probe() -> ExitCode {
     }
 }
 
+/// Clears up after the supervisor of the task in `folder`, which is dead: what it had with a container
+/// engine. Says why it could not, to the agent that is standard input.
+pub fn clear(folder: &Path) -> ExitCode {
+    process::close_inherited();
+    let Ok(agent) = take_over_stdio() else {
+        return ExitCode::FAILURE;
+    };
+    let cleared = || -> Result<(), String> {
+        let folder = Folder::open_private(folder).map_err(|error| explained(&error))?;
+        let definition = Definition::read(&folder).map_err(|error| explained(&error))?;
+        definition.container.as_ref().map_or(Ok(()), container::clear)
+    };
+    let Err(reason) = cleared() else { return ExitCode::SUCCESS };
+    protocol::send(&agent, &Reply::Refused(reason), &[]).ok();
+    ExitCode::FAILURE
+}
+
 fn supervise(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let folder = Folder::open_private(folder)?;
     let definition = Definition::read(&folder)?;
@@ -114,14 +135,21 @@ fn run_task<'a>(
         Err(outcome) => Err(outcome),
     };
     let is_attached = attached.is_ok();
-    let started =
-        attached.and_then(|()| start::start(definition, watch.capture()).map_err(Outcome::Refused));
+    let started = attached
+        .and_then(|()| start::start(definition, &mount, watch.capture()).map_err(Outcome::Refused));
     let outcome = match started {
         Ok(task) => watch.until_over(task).unwrap_or_else(|e| Outcome::Lost(explained(&e))),
         Err(outcome) => outcome,
     };
+    let outcome = match (outcome, &definition.container) {
+        (Outcome::Lost(why), Some(container)) => match container::clear(container) {
+            Ok(()) => Outcome::Lost(why),
+            Err(error) => Outcome::Lost(format!("{why}; it may still be there: {error}")),
+        },
+        (outcome, _) => outcome,
+    };
     // Nobody reads them any more, and whether an agent is there does not matter.
-    let complaint = start::remove_secrets(mount, is_attached);
+    let complaint = start::remove_secrets(mount, definition, is_attached);
     let complaint = complaint.map(|why| format!("the secrets were not overwritten: {why}"));
     let (started_at, was_told_to_stop) = watch.history();
     let ending = Ending { started_at, was_told_to_stop, complaint, ..not_begun(outcome) };

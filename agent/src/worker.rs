@@ -23,8 +23,10 @@ use tokio::task::spawn_blocking;
 
 use crate::assignment::{Assignment, ResolvedReference};
 use crate::clock;
+use crate::engine::presence::{self, Found};
 use crate::mount::{self, SecretSource};
 use crate::plan::{Action, Life, Observed, Report, plan};
+use crate::runtime::docker::{Docker, Place};
 use crate::runtime::process::Process;
 use crate::runtime::{Node, Runtime};
 use crate::supervisor::client::{ConnectError, Supervised};
@@ -59,6 +61,8 @@ pub struct Config {
     pub hide: Vec<PathBuf>,
     /// The core limit that tasks get: the agent's before it was hardened.
     pub core_limit: CoreLimit,
+    /// The container engine, if there may be one.
+    pub engine: Option<Place>,
 }
 
 /// The worker cannot begin.
@@ -79,6 +83,7 @@ pub struct Handle {
     orders: watch::Sender<Option<Arc<Assigned>>>,
     statuses: watch::Receiver<Statuses>,
     nothing_left: watch::Receiver<bool>,
+    events: mpsc::Sender<Event>,
     tasks: Arc<Folder>,
 }
 
@@ -91,7 +96,9 @@ impl Handle {
         let (orders, assigned) = watch::channel(None);
         let (status_sender, statuses) = watch::channel(Statuses::new());
         let (_, nothing_left) = watch::channel(true);
-        (Self { orders, statuses, nothing_left, tasks: Arc::new(tasks) }, assigned, status_sender)
+        let (events, _) = mpsc::channel(1);
+        let tasks = Arc::new(tasks);
+        (Self { orders, statuses, nothing_left, events, tasks }, assigned, status_sender)
     }
 
     /// Sets what is assigned from now on: all of it. What was assigned before and is not any more
@@ -124,6 +131,12 @@ impl Handle {
         drop(nothing_left.wait_for(|nothing_left| *nothing_left).await);
     }
 
+    /// Tells which containers of this agent's the engine has; those whose tasks are over go.
+    pub(crate) async fn containers_found(&self, found: Vec<Found>) {
+        // Without a worker none is started.
+        self.events.send(Event::Containers(found)).await.ok();
+    }
+
     /// The tasks' folders, for [`crate::logs::read`].
     pub fn tasks(&self) -> &Folder {
         &self.tasks
@@ -131,10 +144,12 @@ impl Handle {
 }
 
 /// What became of something the worker has started.
+#[derive(Debug)]
 enum Event {
     Launched { task_id: TaskId, launched: Result<Box<(Launched, Definition)>, String> },
     Phase { task_id: TaskId, phase: Phase },
     Gone { task_id: TaskId, ending: Ending },
+    Containers(Vec<Found>),
 }
 
 /// One task, as the worker knows it.
@@ -172,6 +187,8 @@ impl Worker {
         source: Arc<dyn SecretSource>,
     ) -> Result<(Self, Handle), OpenError> {
         let root = Folder::create_private(&config.root).map_err(OpenError::Folder)?;
+        // As an engine finds it, which follows no link there.
+        let place = config.root.canonicalize().unwrap_or_else(|_| config.root.clone());
         let lock = root.lock(LOCK).map_err(OpenError::Folder)?;
         let tasks = root.create_private_folder(TASKS).map_err(OpenError::Folder)?;
         let tasks = Arc::new(tasks);
@@ -185,7 +202,13 @@ impl Worker {
         let (event_sender, events) = mpsc::channel(EVENTS_MAX);
         let mut worker = Self {
             launcher: config.launcher,
-            node: Node { boot_id, core_limit: config.core_limit, hide },
+            node: Node {
+                boot_id,
+                core_limit: config.core_limit,
+                hide,
+                tasks: place.join(TASKS),
+                engine: config.engine,
+            },
             tasks: Arc::clone(&tasks),
             _lock: lock,
             source,
@@ -194,13 +217,14 @@ impl Worker {
             statuses,
             nothing_left,
             events,
-            event_sender,
+            event_sender: event_sender.clone(),
         };
         worker.find_tasks().map_err(OpenError::Folder)?;
         let handle = Handle {
             orders: order_sender,
             statuses: status_receiver,
             nothing_left: nothing_left_receiver,
+            events: event_sender,
             tasks,
         };
         Ok((worker, handle))
@@ -247,8 +271,9 @@ impl Worker {
         let (tasks, source) = (Arc::clone(&self.tasks), Arc::clone(&self.source));
         let events = self.event_sender.clone();
         let launch = move || -> Result<Box<(Launched, Definition)>, String> {
-            let runtime = runtime(assignment.spec.runtime)?;
+            let runtime = runtime(assignment.spec.runtime);
             let mut definition = runtime.define(&assignment, &node).map_err(|why| why.0)?;
+            let files = runtime.files(files).map_err(|why| why.0)?;
             let limits = mount::limits(&files, &*source);
             definition.mount_bytes_max = limits.bytes_max;
             definition.mount_inodes_max = limits.inodes_max;
@@ -316,11 +341,27 @@ impl Worker {
         self.statuses.send_modify(|statuses| drop(statuses.insert(task_id, status)));
     }
 
+    /// Has those containers removed that no task has any more.
+    fn remove_leftovers(&self, mut found: Vec<Found>) {
+        let Some(place) = self.node.engine.clone() else {
+            return;
+        };
+        let is_over =
+            |task: &Task| task.supervised.is_none() && matches!(task.observed.life, Life::Over(_));
+        found.retain(|found| self.known.get(&found.task_id).is_none_or(is_over));
+        if !found.is_empty() {
+            tokio::spawn(presence::remove(place, found));
+        }
+    }
+
     /// Notes what became of a task. One that was forgotten meanwhile is not made again.
     fn note(&mut self, event: Event) {
-        let (Event::Launched { task_id, .. }
-        | Event::Phase { task_id, .. }
-        | Event::Gone { task_id, .. }) = event;
+        let task_id = match event {
+            Event::Launched { task_id, .. }
+            | Event::Phase { task_id, .. }
+            | Event::Gone { task_id, .. } => task_id,
+            Event::Containers(found) => return self.remove_leftovers(found),
+        };
         let Some(task) = self.known.get_mut(&task_id) else {
             return;
         };
@@ -362,6 +403,8 @@ impl Worker {
                     task.observed.life = Life::Over(ending.report());
                 }
             }
+            // Of no one task: dealt with above.
+            Event::Containers(_) => {}
         }
     }
 
@@ -374,6 +417,7 @@ impl Worker {
             ask_to_stop(task);
         }
         let (events, tasks) = (self.event_sender.clone(), Arc::clone(&self.tasks));
+        let (launcher, boot_id) = (self.launcher.clone(), self.node.boot_id.clone());
         tokio::spawn(async move {
             loop {
                 let phase = match supervised.next().await {
@@ -396,8 +440,19 @@ impl Worker {
                     // It was ours to reap, whatever its exit code.
                     process.wait().ok();
                 }
-                how_it_ended(&tasks, task_id)
+                how_it_ended(&tasks, task_id, &launcher, &boot_id)
             });
+            let ending = ended.await.unwrap_or_else(|error| lost(&error));
+            events.send(Event::Gone { task_id, ending }).await.ok();
+        });
+    }
+
+    /// Clears up after a supervisor that died while no agent was there, and notes the end then.
+    fn clear_up(&self, task_id: TaskId) {
+        let (events, tasks) = (self.event_sender.clone(), Arc::clone(&self.tasks));
+        let (launcher, boot_id) = (self.launcher.clone(), self.node.boot_id.clone());
+        tokio::spawn(async move {
+            let ended = spawn_blocking(move || how_it_ended(&tasks, task_id, &launcher, &boot_id));
             let ending = ended.await.unwrap_or_else(|error| lost(&error));
             events.send(Event::Gone { task_id, ending }).await.ok();
         });
@@ -429,8 +484,14 @@ impl Worker {
                         self.remove_folder(task_id);
                         continue;
                     }
+                    let is_left = definition.container.is_some();
                     task.definition = Some(definition);
-                    task.observed.life = Life::Over(ending.report());
+                    if is_left && matches!(ending.outcome, Outcome::Lost(_)) {
+                        task.observed.life = Life::Stopping;
+                        self.clear_up(task_id);
+                    } else {
+                        task.observed.life = Life::Over(ending.report());
+                    }
                 }
                 (Err(error), Ok(definition)) => {
                     task.definition = Some(definition);
@@ -457,10 +518,10 @@ fn ask_to_stop(task: &Task) {
     }
 }
 
-fn runtime(kind: RuntimeKind) -> Result<&'static dyn Runtime, String> {
+fn runtime(kind: RuntimeKind) -> &'static dyn Runtime {
     match kind {
-        RuntimeKind::Process => Ok(&Process),
-        RuntimeKind::Docker => Err("this node has no docker runtime".into()),
+        RuntimeKind::Process => &Process,
+        RuntimeKind::Docker => &Docker,
     }
 }
 
@@ -468,10 +529,22 @@ fn lost(error: &dyn std::error::Error) -> Ending {
     Ending::lost(explained(error), clock::now())
 }
 
-/// How a task ended whose supervisor has just gone.
-fn how_it_ended(tasks: &Folder, task_id: TaskId) -> Ending {
-    match tasks.private_folder(task_id.as_str()) {
-        Ok(folder) => Ending::found(&folder, true, clock::now()),
-        Err(error) => lost(&error),
+/// How a task ended whose supervisor has gone. One that died has cleared nothing up: what it had with
+/// a container engine goes before the end is told, so that the task cannot run on.
+fn how_it_ended(tasks: &Folder, task_id: TaskId, launcher: &Launcher, boot_id: &str) -> Ending {
+    let folder = match tasks.private_folder(task_id.as_str()) {
+        Ok(folder) => folder,
+        Err(error) => return lost(&error),
+    };
+    let definition = Definition::read(&folder).ok();
+    let same_boot = definition.as_ref().is_some_and(|definition| definition.boot_id == boot_id);
+    let mut ending = Ending::found(&folder, same_boot, clock::now());
+    let has_container = definition.is_some_and(|definition| definition.container.is_some());
+    if has_container
+        && matches!(ending.outcome, Outcome::Lost(_))
+        && let Err(error) = launcher.clear(&folder)
+    {
+        ending.complaint = Some(format!("its container may be left: {}", error.message()));
     }
+    ending
 }

@@ -568,6 +568,9 @@ pub struct ServiceSpec {
     pub extensions: BTreeMap<String, Extension>,
 }
 
+/// The extension of the Docker front: what else it was told of a container, which agents get as well.
+pub const DOCKER_EXTENSION: &str = "docker";
+
 /// Bytes that belong to one front.
 #[derive(Clone, PartialEq, Eq, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent)]

@@ -356,7 +356,7 @@ pub struct Node {
     /// Revision of the last change that is not status.
     #[n(9)]
     pub revision: Revision,
-    /// What its agent says that differs from this record; shown, never used.
+    /// What its agent says beside this record.
     #[n(10)]
     pub report: NodeReport,
     /// What its agent said of the machine when it was admitted.
@@ -371,7 +371,8 @@ impl Node {
     }
 }
 
-/// What an agent says of its machine: shown to people, never used to place tasks.
+/// What an agent says of its machine: shown to people. Of it only that there is no container engine is
+/// used to place tasks: it keeps them away.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 pub struct NodeReport {
     /// A difference from the record, or another remark.
@@ -380,6 +381,9 @@ pub struct NodeReport {
     /// The agent's version.
     #[n(1)]
     pub agent_version: String,
+    /// Whether a container engine answers it; none if nobody says, as with older agents and managers.
+    #[n(2)]
+    pub has_engine: Option<bool>,
 }
 
 impl NodeReport {

@@ -3,8 +3,9 @@
 //! A pipeline of filters, each of which can explain itself in Swarm's words, then spread: over the
 //! preferred labels, then the node with the fewest tasks of the service, then the fewest at all, then
 //! the lowest id. Only what is admitted or declared counts (id, role, labels, hostname, availability,
-//! the machine as it was admitted): nothing that an agent reports after its admission can widen what
-//! it is eligible for.
+//! the machine as it was admitted), with one exception: whether there is a container engine comes and
+//! goes. An agent that lies about it gets the tasks of containers that constraints let it have, as it
+//! would with an engine.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -174,7 +175,11 @@ fn objection(task: &Task, id: NodeId, node: &Node, on_node: &OnNode) -> Option<O
     if !has_room(node, &task.spec.resources, &on_node.reserved) {
         return Some(Objection::Resources);
     }
-    if task.spec.runtime != RuntimeKind::Process {
+    let has_runtime = match task.spec.runtime {
+        RuntimeKind::Process => true,
+        RuntimeKind::Docker => node.report.has_engine == Some(true),
+    };
+    if !has_runtime {
         return Some(Objection::Runtime(task.spec.runtime.as_str()));
     }
     let placement = &task.spec.placement;

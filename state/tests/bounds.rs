@@ -211,6 +211,7 @@ fn the_largest_commands_of_statuses_and_of_nodes_fit_an_entry() {
         report: Some(NodeReport {
             message: "x".repeat(STATUS_MESSAGE_BYTES_MAX),
             agent_version: "x".repeat(AGENT_VERSION_BYTES_MAX),
+            has_engine: Some(true),
         }),
     };
     let length = encoded(Command::ReportNodes(vec![news; NODE_NEWS_MAX]));
@@ -266,7 +267,11 @@ fn news_of_many_nodes_go_in_commands_that_fit_an_entry() {
 fn what_an_agent_says_of_its_node_is_cut_and_told_once() {
     let mut world = World::founded();
     let node = world.add_node(1, &[]);
-    let said = NodeReport { message: "x".repeat(1 << 20), agent_version: "y".repeat(1 << 20) };
+    let said = NodeReport {
+        message: "x".repeat(1 << 20),
+        agent_version: "y".repeat(1 << 20),
+        has_engine: None,
+    };
     let reports = BTreeMap::from([(node, said)]);
     let observed = Observed { in_touch: [node].into(), reports, ..Observed::default() };
     let (news, _) = liveness(&world.state, &observed, Timestamp(world.now));

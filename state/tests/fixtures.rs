@@ -41,7 +41,11 @@ fn log_of_everything() -> World {
     world.did(Command::ReportNodes(vec![NodeNews {
         node_id: node,
         state: None,
-        report: Some(NodeReport { message: "hello".into(), agent_version: "0.1.0".into() }),
+        report: Some(NodeReport {
+            message: "hello".into(),
+            agent_version: "0.1.0".into(),
+            has_engine: None,
+        }),
     }]));
     world.did(Command::UpdateNode(UpdateNode {
         id: node,

@@ -2,10 +2,10 @@
 
 use proto::id::{NodeId, ServiceId};
 use proto::limits::PLATFORM_BYTES_MAX;
-use proto::spec::{Mode, ServiceSpec};
+use proto::spec::{Mode, RuntimeKind, ServiceSpec};
 use proto::task::TaskState;
-use state::command::{Command, Step};
-use state::object::NodeState;
+use state::command::{Command, NodeNews, Step};
+use state::object::{NodeReport, NodeState};
 
 use crate::world::*;
 
@@ -192,4 +192,36 @@ fn what_an_agent_calls_its_platform_is_bounded() {
     };
     assert_eq!(length_of(PLATFORM_BYTES_MAX), PLATFORM_BYTES_MAX);
     assert_eq!(length_of(PLATFORM_BYTES_MAX + 1), PLATFORM_BYTES_MAX);
+}
+
+/// What an agent says of its engine keeps images away from nodes that have none, and moves nothing.
+#[test]
+fn an_image_goes_where_an_engine_is_and_stays() {
+    let mut world = World::founded();
+    let [one, other] = [1, 2].map(|n| world.add_node(n, &[]));
+    let says_of_engine = |world: &mut World, node: NodeId, has_engine: Option<bool>| {
+        let report = NodeReport { has_engine, ..NodeReport::default() };
+        let news = NodeNews { node_id: node, state: None, report: Some(report) };
+        world.did(Command::ReportNodes(vec![news]));
+        world.go_on();
+    };
+    says_of_engine(&mut world, other, Some(false));
+    let id = service(&mut world, 1, 2, |spec| {
+        spec.task.runtime = RuntimeKind::Docker;
+        spec.task.image = "bb:1".into();
+    });
+    let why = "no suitable node (1 node not available for new tasks: without an agent; \
+               no docker runtime on 2 nodes)";
+    assert_eq!(says(&world, id), [why, why]);
+    says_of_engine(&mut world, one, Some(true));
+    assert_eq!(spread(&world, id, &[one, other]), [2, 0]);
+    let tasks = world.wanted(id);
+    says_of_engine(&mut world, one, Some(false));
+    says_of_engine(&mut world, other, Some(true));
+    let ids = |tasks: Vec<(_, _)>| tasks.into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(ids(world.wanted(id)), ids(tasks), "they run, whether it answers or not");
+    says_of_engine(&mut world, other, None);
+    world.update_service(id, |spec| spec.mode = Mode::Replicated(3));
+    world.go_on();
+    assert_eq!(says(&world, id), [why], "nobody says that there is one any more");
 }

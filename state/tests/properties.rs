@@ -194,7 +194,12 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
         Act::NodeSays { n, text } => Command::ReportNodes(vec![NodeNews {
             node_id: node_id(*n),
             state: None,
-            report: Some(NodeReport { message: text.clone(), agent_version: text.clone() }),
+            report: Some(NodeReport {
+                message: text.clone(),
+                agent_version: text.clone(),
+                // No task of these worlds has an image.
+                has_engine: Some(true),
+            }),
         }]),
         Act::Recipients { count, size, stale } => {
             let generation = world.state.cluster().unwrap().recipients_generation;

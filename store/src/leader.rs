@@ -104,6 +104,7 @@ impl Inbox {
                     NodeReport {
                         message: said.message.clone(),
                         agent_version: said.agent_version.clone(),
+                        has_engine: crate::report::has_engine(&said.runtimes),
                     },
                 );
             }

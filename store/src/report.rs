@@ -36,6 +36,15 @@ const STATUSES_MAX: usize = 1_000;
 /// once these are known.
 const SAID_MAX: usize = 500;
 
+/// The runtimes of nodes, as agents and managers call them.
+const PROCESS: &str = "process";
+const ENGINE: &str = "docker";
+
+/// Whether runtimes that were told have a container engine among them; none if none were told.
+pub(crate) fn has_engine(runtimes: &[String]) -> Option<bool> {
+    (!runtimes.is_empty()).then(|| runtimes.iter().any(|name| name == ENGINE))
+}
+
 /// Time for the leader to commit a report.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -214,6 +223,11 @@ fn node_report((node, said): (NodeId, NodeReport)) -> pb::NodeReport {
         node_id: node.to_string(),
         message: said.message,
         agent_version: said.agent_version,
+        runtimes: match said.has_engine {
+            Some(true) => vec![PROCESS.to_owned(), ENGINE.to_owned()],
+            Some(false) => vec![PROCESS.to_owned()],
+            None => Vec::new(),
+        },
         ..pb::NodeReport::default()
     }
 }
@@ -280,7 +294,7 @@ mod tests {
     #[test]
     fn what_many_nodes_say_is_told_a_report_full_at_a_time() {
         let outbox = Outbox::default();
-        let said = NodeReport { message: "m".into(), agent_version: "1".into() };
+        let said = NodeReport { message: "m".into(), agent_version: "1".into(), has_engine: None };
         let say =
             |count| (0..count).for_each(|number| outbox.node_says(numbered(number), said.clone()));
         say(SAID_MAX);
@@ -310,7 +324,10 @@ mod tests {
         };
         outbox.statuses(node, vec![status; STATUSES_MAX], Box::new(|| ()));
         let long = || "x".repeat(1 << 20);
-        outbox.node_says(node, NodeReport { message: long(), agent_version: long() });
+        outbox.node_says(
+            node,
+            NodeReport { message: long(), agent_version: long(), has_engine: None },
+        );
         let [(_, said)] = outbox.said(NOTHING_KNOWN).try_into().unwrap();
         assert_eq!(said.message.len(), STATUS_MESSAGE_BYTES_MAX);
         assert_eq!(said.agent_version.len(), AGENT_VERSION_BYTES_MAX);

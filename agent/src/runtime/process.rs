@@ -56,6 +56,7 @@ impl Runtime for Process {
             core_soft: node.core_limit.soft,
             core_hard: node.core_limit.hard,
             hide: hidden(node)?,
+            container: None,
         })
     }
 }
@@ -126,12 +127,15 @@ mod tests {
                 gid: None,
                 mode: FileMode::OWNER_READS,
             }],
+            declared: Some(Vec::new()),
         };
         change(&mut assignment);
         let node = Node {
             boot_id: "boot".into(),
             core_limit: CoreLimit { soft: Some(1), hard: None },
             hide: vec!["/run/secret-agent".into()],
+            tasks: "/run/secret-agent/tasks".into(),
+            engine: None,
         };
         Process.define(&assignment, &node)
     }

@@ -73,6 +73,9 @@ pub(crate) enum SessionError {
     /// Another CA takes the place of the one that it was opened by.
     #[error("this agent has a certificate of another CA by now")]
     Moved,
+    /// What it said of itself when it was opened holds no more.
+    #[error("this agent has another thing to say of its machine by now")]
+    Outdated,
     /// Nothing was heard for too long.
     #[error("the manager was silent for {SILENT_BEATS} beats")]
     Silent,
@@ -125,6 +128,7 @@ impl SessionError {
             | Self::NotOpened
             | Self::Closed
             | Self::Moved
+            | Self::Outdated
             | Self::Silent => false,
         }
     }
@@ -140,6 +144,15 @@ impl SessionError {
     }
 }
 
+/// Ends once there is something else to say of this machine. It is said by opening a session anew: a
+/// machine changes rarely, and every manager there ever was understands that.
+async fn outdated(report: &mut watch::Receiver<pb::Report>) {
+    if report.changed().await.is_err() {
+        // Nobody is there who could change it.
+        std::future::pending::<()>().await;
+    }
+}
+
 /// An open session.
 pub(crate) struct Session {
     incoming: Streaming<pb::ManagerMessage>,
@@ -148,6 +161,8 @@ pub(crate) struct Session {
     beat_every: Duration,
     /// By whose certificate it was opened.
     identity: Arc<Identity>,
+    /// As it was told.
+    report: watch::Receiver<pb::Report>,
 }
 
 /// Ends once this agent has a certificate of another CA than that of `before`.
@@ -172,12 +187,13 @@ pub(crate) async fn open(
     let key = SessionSecretKey::make();
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let (tasks, secrets) = holdings.statement();
+    let mut report = local.report.clone();
     let open = pb::Open {
         session_public_key: key.public().as_bytes().clone(),
         tasks,
         secrets,
         boot_id: local.boot_id.clone(),
-        report: Some(local.report.clone()),
+        report: Some(report.borrow_and_update().clone()),
         incarnation_seen: identity.incarnation_seen.0,
     };
     // There is room for one.
@@ -207,7 +223,7 @@ pub(crate) async fn open(
         "session_opened"
     );
     let beat_every = Duration::from_millis(opened.beat_every_ms.clamp(BEAT_MS_MIN, BEAT_MS_MAX));
-    Ok(Session { incoming, outgoing, receiver, beat_every, identity })
+    Ok(Session { incoming, outgoing, receiver, beat_every, identity, report })
 }
 
 /// Checks who the manager takes this for, and makes this side's half of the session's key.
@@ -248,7 +264,7 @@ pub(crate) async fn exchange(
     local: &Local,
     holdings: &mut Holdings<Dek>,
 ) -> SessionError {
-    let Session { mut incoming, outgoing, receiver, beat_every, identity } = session;
+    let Session { mut incoming, outgoing, receiver, beat_every, identity, mut report } = session;
     let mut exchange = Exchange::new(local, holdings, receiver, beat_every);
     // Whether the manager still listens; if it does not, why is what it says next.
     let mut is_heard = true;
@@ -281,6 +297,7 @@ pub(crate) async fn exchange(
                 exchange.queue.push_back(up(Up::Output(chunk)));
             }
             () = moved(&mut identities, &identity) => return SessionError::Moved,
+            () = outdated(&mut report) => return SessionError::Outdated,
             Ok(()) = exchange.worker_statuses.changed() => exchange.note_statuses(Instant::now()),
             () = sleep_until(wakes_at) => {}
         }

@@ -6,7 +6,7 @@
 //! bytes never pass through this file or the supervisor's memory.
 
 use proto::id::{SecretId, TaskId, Timestamp, Version};
-use proto::limits::SPEC_BYTES_MAX;
+use proto::limits::{EXTENSION_BYTES_MAX, SPEC_BYTES_MAX};
 use proto::spec::LogPolicy;
 use proto::task::Mounted;
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
@@ -19,8 +19,9 @@ use crate::assignment::SecretVersion;
 /// The file's name in the task's folder.
 const NAME: &str = "task";
 
-/// Largest definition, in bytes: the texts of a spec, twice over for what is added to them.
-const BYTES_MAX: usize = 2 * SPEC_BYTES_MAX;
+/// Largest definition, in bytes: the texts of a spec, twice over for what is added to them, and for a
+/// container once more, six-fold where JSON escapes each byte, beside what a front kept.
+const BYTES_MAX: usize = 2 * SPEC_BYTES_MAX + 6 * (SPEC_BYTES_MAX + EXTENSION_BYTES_MAX);
 
 /// One task, ready to be run.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -76,6 +77,41 @@ pub struct Definition {
     /// Folders that the task must not see: the agent's own.
     #[n(16)]
     pub hide: Vec<String>,
+    /// The container, if it is not to run as a process of the node.
+    #[n(17)]
+    pub container: Option<Container>,
+}
+
+/// A container, ready to be made.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Container {
+    /// The socket of the engine.
+    #[n(0)]
+    pub socket: String,
+    /// Its name, which no other has: an engine makes no second one of a task.
+    #[n(1)]
+    pub name: String,
+    /// What it is made of.
+    #[n(2)]
+    pub image: String,
+    /// What the engine is told of it, JSON. It holds no secret.
+    #[n(3)]
+    pub body: String,
+    /// Where, for the engine, the secrets are while it starts: a folder in the task's.
+    #[n(4)]
+    pub place: String,
+    /// Whether it has any.
+    #[n(5)]
+    pub has_secrets: bool,
+    /// Whether its output is that of a terminal.
+    #[n(6)]
+    pub has_terminal: bool,
+    /// Whether the stop signal was declared; else the image may have one.
+    #[n(7)]
+    pub has_stop_signal: bool,
+    /// Networks of the engine that it needs, which are made if they are missing.
+    #[n(8)]
+    pub networks: Vec<String>,
 }
 
 /// One version of a secret that a task has mounted.

@@ -60,7 +60,7 @@ pub(super) fn run(definition: &Definition, supervisor: &Connection, stdio: &Stdi
 }
 
 /// If the supervisor does not hear it, it is dead, and so is this process at once.
-fn say(supervisor: &Connection, word: &Word) {
+pub(super) fn say(supervisor: &Connection, word: &Word) {
     supervisor.send(&wire::encode(word), &[]).ok();
 }
 

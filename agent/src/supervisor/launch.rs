@@ -25,6 +25,9 @@ pub const SUPERVISE: &str = "supervise";
 /// The argument that makes it a probe.
 pub const PROBE: &str = "probe-mount";
 
+/// The argument that makes it clear up after a supervisor; a folder follows.
+pub const CLEAR: &str = "clear";
+
 /// How long a supervisor may take for its first steps. It takes milliseconds; this is for a host
 /// that swaps.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -157,6 +160,22 @@ impl Launcher {
             Some((Reply::Refused(reason), _)) => Err(LaunchError::Supervisor(reason)),
             Some(_) => Err(out_of_turn("something else than a filesystem")),
             None => Err(out_of_turn("nothing")),
+        }
+    }
+
+    /// Clears up after a supervisor that is dead: what it had with a container engine. Takes as long as
+    /// an engine that is away may hold it up.
+    ///
+    /// Fails with the reason, if something may be left.
+    pub fn clear(&self, folder: &Folder) -> Result<(), LaunchError> {
+        let (connection, mut process) = self.spawn(&[CLEAR.as_ref(), folder.path().as_os_str()])?;
+        connection.set_timeout(None).map_err(LaunchError::Connect)?;
+        let reply = protocol::receive::<Reply>(&connection).map_err(LaunchError::Talk);
+        process.wait().map_err(LaunchError::Spawn)?;
+        match reply? {
+            None => Ok(()),
+            Some((Reply::Refused(reason), _)) => Err(LaunchError::Supervisor(reason)),
+            Some(_) => Err(LaunchError::Talk(ProtocolError::OutOfTurn("something else"))),
         }
     }
 

@@ -13,17 +13,27 @@ use std::time::Duration;
 use sys::harden::{NewPrivileges, harden};
 use sys::mount::{self, Limits, SecretsMount};
 use sys::poll::readable;
-use sys::process::{self, Child, fork};
+use sys::process::{self, Child, ProcessError, fork};
 use sys::socket::{self, Connection};
 use sys::{mountpoint, namespace};
 
 use super::capture::Capture;
+use super::container;
 use super::definition::Definition;
 use super::init::{self, Stdio};
 use super::status::{Outcome, explained};
 
 /// Where a task finds its secrets.
-pub(super) const SECRETS: &str = "/run/secrets";
+pub(crate) const SECRETS: &str = "/run/secrets";
+
+/// Where a supervisor holds what is for a container: a folder that every host has and no supervisor
+/// needs, in its own mount namespace. Not `/run/secrets`: covering `/run` would hide the socket that an
+/// engine makes anew when it restarts.
+const HELD: &str = "/sys";
+
+fn place(definition: &Definition) -> &'static Path {
+    Path::new(if definition.container.is_some() { HELD } else { SECRETS })
+}
 
 /// Why a task is not started, as a sentence for its owner.
 pub(super) type Refusal = String;
@@ -47,7 +57,7 @@ pub(super) fn prepare(limits: Limits) -> Result<SecretsMount, Refusal> {
 
 /// Makes the filled filesystem read-only and shows it to the task, and hides what it must not see.
 pub(super) fn attach(mount: &SecretsMount, definition: &Definition) -> Result<(), Refusal> {
-    let at = Path::new(SECRETS);
+    let at = place(definition);
     set_read_only(mount)?;
     mountpoint::provide(at).map_err(refusal)?;
     for folder in &definition.hide {
@@ -75,26 +85,56 @@ fn set_read_only(mount: &SecretsMount) -> Result<(), Refusal> {
 
 /// A task that was started: its init, and what that says of the program.
 pub(super) struct Task {
+    /// Or what drives its container.
     pub(super) init: Child,
+    is_container: bool,
     /// Until init has closed its end.
     pub(super) words: Option<Connection>,
     /// How the program ended, once init has said so.
     pub(super) said: Option<Outcome>,
 }
 
-/// Makes the pid namespace and its init, which starts the program.
-pub(super) fn start(definition: &Definition, capture: &mut Capture) -> Result<Task, Refusal> {
+impl Task {
+    /// Sends its program a signal; SIGKILL ends all of its processes.
+    pub(super) fn signal(&self, number: u8) -> Result<(), ProcessError> {
+        if !self.is_container {
+            // Killing init kills its whole pid namespace.
+            return self.init.signal(number);
+        }
+        if let Some(words) = &self.words {
+            // One that does not hear it has ended, and the supervisor clears up after it.
+            words.send(&[number], &[]).ok();
+        }
+        Ok(())
+    }
+}
+
+/// Makes the pid namespace and its init, which starts the program; or what drives the container.
+pub(super) fn start(
+    definition: &Definition,
+    mount: &SecretsMount,
+    capture: &mut Capture,
+) -> Result<Task, Refusal> {
     let (stdio, pipes) = stdio(definition)?;
     let (words, inits) = socket::pair().map_err(refusal)?;
-    namespace::unshare_pids().map_err(refusal)?;
-    let keep = [inits.as_fd(), stdio.input.as_fd(), stdio.output.as_fd(), stdio.error.as_fd()];
-    let init = fork(&keep, || init::run(definition, &inits, &stdio)).map_err(refusal)?;
+    let mut keep = vec![inits.as_fd()];
+    keep.extend([&stdio.input, &stdio.output, &stdio.error].map(|file| file.as_fd()));
+    let init = if let Some(container) = &definition.container {
+        let files = mount.copy().map_err(refusal)?;
+        keep.push(files.as_fd());
+        fork(&keep, || container::run(definition, container, &files, &inits, &stdio))
+    } else {
+        namespace::unshare_pids().map_err(refusal)?;
+        fork(&keep, || init::run(definition, &inits, &stdio))
+    }
+    .map_err(refusal)?;
     if let Some((stdout, stderr)) = pipes {
         capture.connect(stdout, stderr);
     }
     // Tells init that its parent is there. Should it fail, init ends by itself.
     words.send(b".", &[]).and_then(|()| words.set_nonblocking(true)).map_err(refusal)?;
-    Ok(Task { init, words: Some(words), said: None })
+    let is_container = definition.container.is_some();
+    Ok(Task { init, is_container, words: Some(words), said: None })
 }
 
 /// The program's standard input, output and error, and our ends of the latter.
@@ -113,10 +153,14 @@ fn stdio(definition: &Definition) -> Result<(Stdio, Option<(File, File)>), Refus
 
 /// Overwrites the secrets and takes them away, if they were attached; returns what went wrong, if
 /// anything.
-pub(super) fn remove_secrets(mount: SecretsMount, is_attached: bool) -> Option<Refusal> {
+pub(super) fn remove_secrets(
+    mount: SecretsMount,
+    definition: &Definition,
+    is_attached: bool,
+) -> Option<Refusal> {
     let overwritten = mount.overwrite();
     // Also if they could not be overwritten: detached, they go with the last descriptor.
-    let detached = if is_attached { mount::detach(Path::new(SECRETS)) } else { Ok(()) };
+    let detached = if is_attached { mount::detach(place(definition)) } else { Ok(()) };
     drop(mount);
     overwritten.and(detached).err().map(refusal)
 }

@@ -111,8 +111,11 @@ impl<'a> Watch<'a> {
         self.hear();
         let said = self.task.take().and_then(|task| task.said);
         self.capture.finish();
-        // If it said nothing, it was killed, and the program with it.
-        Ok(said.unwrap_or_else(|| exit.into()))
+        // If it said nothing, it was killed, and the program with it; a container may still be there.
+        Ok(said.unwrap_or_else(|| match &self.definition.container {
+            Some(_) => Outcome::Lost("what drove its container was killed".into()),
+            None => exit.into(),
+        }))
     }
 
     /// Tells everybody of the end, and stays for readers of a ring in memory until released.
@@ -211,7 +214,7 @@ impl<'a> Watch<'a> {
         let (since, was_told) = self.history();
         if !was_told {
             let signal = self.definition.stop_signal;
-            task.init.signal(signal).map_err(WatchError::Process)?;
+            task.signal(signal).map_err(WatchError::Process)?;
             self.enter(Phase::Stopping { since });
         }
         let declared = self.definition.stop_grace_ms;
@@ -224,13 +227,12 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Killing init kills its whole pid namespace.
     fn kill_if_due(&mut self) -> Result<(), WatchError> {
         if let Some(task) = &self.task
             && self.kill_at.is_some_and(|at| at <= Instant::now())
         {
             self.kill_at = None;
-            task.init.signal(KILL).map_err(WatchError::Process)?;
+            task.signal(KILL).map_err(WatchError::Process)?;
         }
         Ok(())
     }

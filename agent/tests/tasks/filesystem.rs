@@ -28,6 +28,8 @@ fn launch(
         boot_id: sys::host::boot_id().unwrap(),
         core_limit: CoreLimit::current(),
         hide: Vec::new(),
+        tasks: dir.join("tasks"),
+        engine: None,
     };
     let mut definition = Process.define(&task(1, script), &node).unwrap();
     definition.mount_bytes_max = sys::host::page_bytes();

@@ -119,6 +119,7 @@ pub(crate) fn task(number: u8, script: &str) -> Assignment {
             ..TaskSpec::default()
         },
         secrets: Vec::new(),
+        declared: None,
     }
 }
 
@@ -152,6 +153,7 @@ impl Rig {
             launcher: Launcher::new(env!("CARGO_BIN_EXE_secret-agent").into(), Vec::new()),
             hide: Vec::new(),
             core_limit: CoreLimit::current(),
+            engine: None,
         };
         let source = Arc::clone(&vault);
         let (worker, handle) = Worker::open(config, source)?;

@@ -2600,6 +2600,10 @@ pub struct TaskAssignment {
     pub spec: ::core::option::Option<TaskSpec>,
     #[prost(message, repeated, tag = "8")]
     pub secrets: ::prost::alloc::vec::Vec<ResolvedReference>,
+    /// What the docker front kept of its container, JSON; empty if nothing. Absent where it is not known
+    /// any more, or the manager is an older one: a container is refused then, not made without.
+    #[prost(bytes="bytes", optional, tag="9")]
+    pub declared: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// A reference whose version was settled when the task was made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

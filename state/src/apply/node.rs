@@ -44,8 +44,10 @@ impl Context<'_> {
         for news in news {
             let Some(node) = self.state.nodes.get(&news.node_id) else { continue };
             let mut node = (**node).clone();
+            let mut has_news = false;
             if let Some(mut report) = news.report {
                 report.cut();
+                has_news |= report.has_engine != node.report.has_engine;
                 node.report = report;
             }
             let moved = news.state.filter(|state| *state != node.state);
@@ -55,7 +57,7 @@ impl Context<'_> {
             }
             self.state.put_node(news.node_id, node);
             self.updated(ObjectId::Node(news.node_id));
-            if moved.is_some() {
+            if moved.is_some() || has_news {
                 self.replan(None);
             }
         }

@@ -96,6 +96,16 @@ pub struct Service {
     pub previous_followed: Option<Followed>,
 }
 
+impl Service {
+    /// The declaration of a revision, if it is this one or the one before.
+    pub fn declared_at(&self, spec_revision: Revision) -> Option<&ServiceSpec> {
+        if spec_revision == self.spec_revision {
+            return Some(&self.spec);
+        }
+        self.previous_spec.as_ref().filter(|_| self.previous_spec_revision == Some(spec_revision))
+    }
+}
+
 /// A reference whose version was settled when its task was assigned.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct ResolvedReference {

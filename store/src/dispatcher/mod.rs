@@ -28,7 +28,7 @@ use tonic::{Status, Streaming};
 
 pub(crate) use self::output::Outputs;
 use self::session::Session;
-use crate::report::Outbox;
+use crate::report::{Outbox, has_engine};
 use crate::service::{Service, certified};
 
 /// Messages that wait for a slow agent: a handful of the largest payloads.
@@ -158,7 +158,8 @@ impl Dispatcher {
         self.outputs.session_closed(id);
     }
 
-    /// What an agent says of its machine, if it differs from the record: shown, never used.
+    /// What an agent says of its machine, if it differs from the record: shown. Whether it has a
+    /// container engine decides what it may be given.
     fn note_report(&self, node_id: NodeId, report: pb::Report) {
         let recorded = {
             let state = self.service.raft.machine.state();
@@ -171,7 +172,11 @@ impl Dispatcher {
         if !report.mount_kind.is_empty() && report.mount_kind != "tmpfs-noswap" {
             remarks.push(format!("mounts secrets as {}", report.mount_kind));
         }
-        let said = NodeReport { message: remarks.join("; "), agent_version: report.agent_version };
+        let said = NodeReport {
+            message: remarks.join("; "),
+            agent_version: report.agent_version,
+            has_engine: has_engine(&report.runtimes),
+        };
         self.outbox.node_says(node_id, said);
     }
 

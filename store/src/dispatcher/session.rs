@@ -15,6 +15,7 @@ use proto::id::{NodeId, Revision, SecretId, SessionId, TaskId, Version};
 use proto::identity::{Caller, Subject};
 use proto::limits::STATUSES_MAX;
 use proto::sealed::StoredPayload;
+use proto::spec::DOCKER_EXTENSION;
 use proto::task::TaskStatus;
 use proto::{Kind, pb};
 use seal::{Delivery, SessionBinding, SessionPublicKey, SessionSender};
@@ -281,7 +282,8 @@ impl Session {
         }
         for (id, task) in set.tasks {
             self.tasks.insert(id, task.revision);
-            self.send(Message::Task(assignment(id, &task))).await?;
+            let declared = self.declared(&task);
+            self.send(Message::Task(assignment(id, &task, declared))).await?;
         }
         for id in set.gone_tasks {
             self.tasks.remove(&id);
@@ -302,6 +304,15 @@ impl Session {
             self.send(Message::OutputWanted(wanted)).await?;
         }
         Ok(())
+    }
+
+    /// What the docker front kept with the declaration that a task was made from, if that is not known
+    /// to be another one by now.
+    fn declared(&self, task: &Task) -> Option<Vec<u8>> {
+        let state = self.dispatcher.service.raft.machine.state();
+        let service = state.services().get(&task.service_id)?;
+        let kept = service.declared_at(task.spec_revision)?.extensions.get(DOCKER_EXTENSION);
+        Some(kept.map(|kept| kept.0.clone()).unwrap_or_default())
     }
 
     fn difference(&mut self) -> Set {
@@ -420,7 +431,7 @@ fn held(dispatcher: &Dispatcher, node_id: NodeId, open: &pb::Open) -> BTreeSet<V
     said.collect()
 }
 
-fn assignment(id: TaskId, task: &Task) -> pb::TaskAssignment {
+fn assignment(id: TaskId, task: &Task, declared: Option<Vec<u8>>) -> pb::TaskAssignment {
     pb::TaskAssignment {
         task_id: id.to_string(),
         service_id: task.service_id.to_string(),
@@ -442,5 +453,6 @@ fn assignment(id: TaskId, task: &Task) -> pb::TaskAssignment {
                 mode: reference.mode.bits(),
             })
             .collect(),
+        declared: declared.map(Into::into),
     }
 }

@@ -12,6 +12,7 @@ mod backups;
 mod ca_rotation;
 mod calls;
 mod clear;
+mod containers;
 mod denials;
 mod enroll;
 mod figures;

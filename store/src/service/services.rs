@@ -5,11 +5,11 @@ use proto::id::{Revision, ServiceId};
 use proto::identity::Caller;
 use proto::spec::{RuntimeKind, ServiceSpec};
 use proto::{Kind, pb};
-use state::Outcome;
 use state::command::Command;
+use state::{Outcome, State};
 
 use super::secrets::unexpected;
-use super::{Service, lookup, mark, parse_failure, render};
+use super::{Service, containers, lookup, mark, parse_failure, render};
 
 /// What the native front refuses though state would take it.
 fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
@@ -17,6 +17,16 @@ fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
     if task.runtime == RuntimeKind::Process && task.command.is_empty() {
         return Err(Failure::new(Kind::Invalid, "a service needs a command to run")
             .hint("`secretctl service create --name NAME … -- COMMAND ARGS…`"));
+    }
+    if task.runtime == RuntimeKind::Docker {
+        let odd = task.secrets.iter().find(|reference| reference.mode.bits() & 0o7000 != 0);
+        return odd.map_or(Ok(()), |reference| {
+            let (mode, name) = (reference.mode, &reference.secret_name);
+            let message = format!("the mode {mode} of secret `{name}` has more than permissions");
+            Err(Failure::new(Kind::Invalid, message)
+                .because("a container gets its secrets without set-id bits")
+                .hint("give a mode of three digits"))
+        });
     }
     let absolute = task.secrets.iter().find(|reference| reference.target.is_absolute());
     if let Some(reference) = absolute {
@@ -59,7 +69,7 @@ impl Service {
         let spec = ServiceSpec::try_from(spec).map_err(|error| parse_failure(&error))?;
         check_native(&spec)?;
         check_kept(&caller, &spec, None)?;
-        let warnings = warnings(&spec);
+        let warnings = warnings(&spec, &self.raft.machine.state());
         let id = ServiceId::from_entropy(seal::random());
         let command = Command::CreateService { id, spec: Box::new(spec) };
         match self.propose(caller, Some(mark), command).await? {
@@ -179,15 +189,8 @@ impl Service {
 }
 
 /// What a deployer may not have meant.
-fn warnings(spec: &ServiceSpec) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if spec.task.runtime == RuntimeKind::Docker {
-        warnings.push("no node has a docker runtime yet: the tasks stay pending".to_owned());
-    }
-    if !spec.task.networks.is_empty() {
-        warnings
-            .push("networks do not span nodes: tasks of other nodes are not on them".to_owned());
-    }
+fn warnings(spec: &ServiceSpec, state: &State) -> Vec<String> {
+    let mut warnings = containers::warnings(spec, state);
     for reference in &spec.task.secrets {
         let bits = reference.mode.bits();
         if bits & 0o222 != 0 {

@@ -96,6 +96,7 @@ fn assignment(
         desired_state: pb::DesiredState::from(desired).into(),
         spec: Some(pb::TaskSpec::default()),
         secrets: refers_to.iter().map(reference).collect(),
+        declared: None,
     }
 }
 

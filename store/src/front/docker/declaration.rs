@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use proto::pb;
+use proto::spec::DOCKER_EXTENSION;
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,9 +20,6 @@ use super::answer::{Code, Problem};
 
 #[cfg(test)]
 mod tests;
-
-/// Under which name the rest is kept.
-const EXTENSION: &str = "docker";
 
 const NANOS_PER_MS: u64 = 1_000_000;
 
@@ -539,11 +537,11 @@ impl Declaration {
         let before_task = before.and_then(|before| before.task.as_ref());
         let task = self.task_template.read(before_task, &mut rests)?;
         let mut extensions = before.map(|before| before.extensions.clone()).unwrap_or_default();
-        extensions.remove(EXTENSION);
+        extensions.remove(DOCKER_EXTENSION);
         if rests != Kept::default() {
             let bytes = serde_json::to_vec(&rests)
                 .map_err(|_| Problem::invalid("what is declared cannot be kept"))?;
-            extensions.insert(EXTENSION.to_owned(), bytes.into());
+            extensions.insert(DOCKER_EXTENSION.to_owned(), bytes.into());
         }
         let update = before.and_then(|before| before.update.as_ref());
         let rollback = before.and_then(|before| before.rollback.as_ref());
@@ -560,7 +558,8 @@ impl Declaration {
 
     /// As Docker writes it.
     pub(super) fn of(spec: &pb::ServiceSpec) -> Self {
-        let rests = spec.extensions.get(EXTENSION).map(|bytes| serde_json::from_slice(bytes));
+        let rests =
+            spec.extensions.get(DOCKER_EXTENSION).map(|bytes| serde_json::from_slice(bytes));
         let mut rests: Kept = rests.and_then(Result::ok).unwrap_or_default();
         let task = spec.task.clone().unwrap_or_default();
         Self {

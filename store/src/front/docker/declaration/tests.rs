@@ -110,7 +110,7 @@ fn what_is_kept_does_not_speak_for_what_has_a_type() {
         name: "web".into(),
         task: Some(pb::TaskSpec { command: vec!["x".into()], ..Default::default() }),
         extensions: [(
-            EXTENSION.to_owned(),
+            DOCKER_EXTENSION.to_owned(),
             r#"{
                 "service": {"Name": "other", "name": "other"},
                 "task": {"forceUpdate": 7, "ContainerSpec": {"Image": "evil"}},
