@@ -15,7 +15,7 @@ pub(crate) enum ServiceCommand {
     /// Run a command on nodes, with secrets mounted
     ///
     /// The command runs as declared, in its own mount and pid namespace, with its secrets in
-    /// memory at /run/secrets. Prints the service's id and waits until every task runs, and stays
+    /// memory at /run/secrets; with --image, in a container of that image. Prints the service's id and waits until every task runs, and stays
     /// up for a moment; what it waits for is told on standard error. An interrupt ends the waiting,
     /// not the service.
     ///
@@ -123,14 +123,21 @@ pub(crate) struct ServiceCreateArgs {
     #[arg(long, short)]
     pub(crate) detach: bool,
 
-    /// The command and its arguments
-    #[arg(required = true, last = true, value_name = "COMMAND")]
+    /// The command and its arguments; with --image, the arguments of what the image runs
+    #[arg(required_unless_present = "image", last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 
 /// What `service create` declares and `service update` changes, as it is given.
 #[derive(Debug, Default, Args)]
 pub(crate) struct SpecArgs {
+    /// Run a container of this image, on nodes with a container engine
+    ///
+    /// The node's engine pulls it if it is not there. Files of secrets belong to the --user if that
+    /// is a number, else to root.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+
     /// How many tasks; 1 unless given
     #[arg(long, value_name = "NUMBER")]
     pub(crate) replicas: Option<u64>,

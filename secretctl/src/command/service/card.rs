@@ -55,6 +55,7 @@ pub(super) fn of(service: view::Service) -> String {
     card.line("id", service.id);
     card.line("labels", labels(&service.labels));
     card.line("mode", service.mode);
+    card.line("image", service.image);
     let command: Vec<String> = [service.command, service.args].concat();
     card.line("command", command.join(" "));
     card.line("user", service.user);

@@ -10,8 +10,8 @@ use proto::convert::EnumField as _;
 use proto::name::{ServiceName, Target};
 use proto::pb;
 use proto::spec::{
-    Constraint, FailureAction, LogPolicy, RestartCondition, RestartPolicy, ServiceSpec,
-    UpdateConfig, UpdateOrder, VersionChoice,
+    Constraint, FailureAction, LogPolicy, RestartCondition, RestartPolicy, RuntimeKind,
+    ServiceSpec, UpdateConfig, UpdateOrder, VersionChoice,
 };
 
 use super::{changed, wrong};
@@ -89,8 +89,15 @@ fn new_spec(
         spread_over: args.placement_pref,
         ..Default::default()
     };
+    // What an image runs takes arguments, as with docker.
+    let (runtime, command, arguments) = match args.spec.image {
+        Some(_) => (RuntimeKind::Docker, Vec::new(), args.command),
+        None => (RuntimeKind::Process, args.command, Vec::new()),
+    };
     let task = pb::TaskSpec {
-        command: args.command,
+        runtime: runtime.number(),
+        command,
+        args: arguments,
         env: args.env,
         secrets,
         placement: Some(placement),
@@ -153,6 +160,13 @@ impl SpecArgs {
             spec.mode = Some(pb::service_spec::Mode::Replicas(replicas));
         }
         let task = spec.task.get_or_insert_default();
+        if self.image.is_some() && task.runtime != RuntimeKind::Docker.number() {
+            return Err(wrong(
+                "a service that runs a command of its nodes has no image",
+                "declare another service: `secretctl service create --image IMAGE …`",
+            ));
+        }
+        set(&mut task.image, self.image.clone());
         set(&mut task.user, self.user.clone());
         set(&mut task.dir, self.workdir.clone());
         set(&mut task.stop_signal, self.stop_signal.clone());
@@ -334,12 +348,17 @@ fn change(
     }
     placement.spread_over.retain(|over| !args.placement_pref_rm.contains(over));
     placement.spread_over.extend(args.placement_pref_add.iter().cloned());
-    if !args.command.is_empty() {
+    let has_image = task.runtime == RuntimeKind::Docker.number();
+    if !args.command.is_empty() && has_image {
+        task.args.clone_from(&args.command);
+    } else if !args.command.is_empty() {
         task.command.clone_from(&args.command);
         task.args.clear();
     }
     if let Some(arguments) = arguments {
-        task.command.truncate(1);
+        if !has_image {
+            task.command.truncate(1);
+        }
         task.args = arguments.to_vec();
     }
     task.force_update += u64::from(args.force);
