@@ -40,6 +40,8 @@ pub struct Lab {
     pub log: String,
     /// That of the agents' logs.
     pub agents_log: String,
+    /// The container engine that agents are told of; none, whatever the machine has, unless set.
+    pub engine: Option<PathBuf>,
     /// Managers in the order they were started.
     pub managers: Vec<Manager>,
     /// Agents in the order they were started.
@@ -78,6 +80,7 @@ impl Lab {
             programs: programs.into(),
             log: "info,openraft=error".into(),
             agents_log: "info".into(),
+            engine: None,
             managers: Vec::new(),
             agents: Vec::new(),
         }
@@ -186,7 +189,14 @@ impl Lab {
             .chain(["--stop-tasks-on-exit", "--allow-unlocked-memory"])
             .map(Into::into)
             .collect();
-        for (name, path) in [("--data", &data), ("--tasks", &tasks), ("--join-file", &token)] {
+        let engine = self.engine.clone().unwrap_or_else(|| "none".into());
+        let places = [
+            ("--data", &data),
+            ("--tasks", &tasks),
+            ("--join-file", &token),
+            ("--docker-socket", &engine),
+        ];
+        for (name, path) in places {
             arguments.extend([name.to_owned(), path.display().to_string()]);
         }
         for address in self.addresses() {

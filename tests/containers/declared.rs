@@ -1,0 +1,142 @@
+//! What only the docker client can declare: it is honoured, or told.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use tests::{Lab, until};
+
+use crate::engine::{Engine, IMAGE};
+use crate::{PROGRAMS, Rig};
+
+/// A cluster with the Docker front, and what is typed at it.
+pub(crate) fn with_front(test: &str) -> Option<(Rig, impl Fn(&[&str]) -> String)> {
+    let engine = Engine::start(test)?;
+    let mut lab = Lab::new(PROGRAMS);
+    lab.engine = Some(engine.socket());
+    let socket = lab.path().join("docker/docker.sock").display().to_string();
+    lab.start_manager(&["--docker-socket", &socket]);
+    lab.ctl().ok(&["cluster", "init", "--hostname", "m1"]);
+    lab.agent("n1");
+    let docker = move |arguments: &[&str]| {
+        let host = format!("unix://{socket}");
+        let ran = Command::new("docker").args(arguments).env("DOCKER_HOST", host).output().unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+        String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap()
+    };
+    Some((Rig { lab, engine }, docker))
+}
+
+#[test]
+fn what_docker_declares_of_a_container_is_done() {
+    let Some((rig, docker)) = with_front("what_docker_declares_of_a_container_is_done") else {
+        return;
+    };
+    rig.lab.ctl().ok_with(&["create", "key", "-"], b"open sesame");
+    let create = ["service", "create", "--detach", "--name", "web"];
+    let said = docker(
+        &[
+            &create[..],
+            &["--secret", "source=key,target=/etc/app/key,mode=0400", "--secret", "key"],
+            &["--hostname", "box", "--read-only", "--container-label", "tier=front", "--init"],
+            &["--mount", "type=tmpfs,target=/scratch", "--mount", "type=volume,source=v,target=/v"],
+            &[
+                "--user",
+                "7:8",
+                "--workdir",
+                "/tmp",
+                "--cap-drop",
+                "ALL",
+                "--host",
+                "other:10.1.2.3",
+            ],
+            &["--limit-memory", "64m", "--publish", "8080:80"],
+            &["--log-driver", "syslog", "--env", "A=b", IMAGE, "sleep", "1000"],
+        ]
+        .concat(),
+    );
+    assert!(said.contains("port 8080 is published on the nodes that run a task"), "{said}");
+    assert!(said.contains("the log driver syslog is not used"), "{said}");
+    rig.lab.await_tasks("web", 1, "running");
+    let container = rig.engine.only();
+    let exec = |script: &str| rig.engine.exec(&container, &["sh", "-c", script]);
+    assert_eq!(exec("id -u; id -g; echo $PWD $A").trim(), "7\n8\n/tmp b");
+    assert_eq!(
+        exec("cat /proc/sys/kernel/hostname; cat /run/secrets/key").trim(),
+        "box\nopen sesame"
+    );
+    assert!(exec("ls -ln /etc/app/key").starts_with("-r--------    1 0        0 "));
+    assert_eq!(exec("ls /run/secrets").trim(), "key", "what is elsewhere is not there too");
+    let flags = exec("grep -E ' /(etc/app/key|run/secrets) ' /proc/self/mountinfo");
+    assert_eq!(
+        flags.matches(" ro,nosuid,nodev,noexec,relatime,nosymfollow ").count(),
+        2,
+        "{flags}"
+    );
+    assert!(exec("grep ' / ' /proc/self/mountinfo").contains(" / ro,"));
+    assert!(exec("grep 10.1.2.3 /etc/hosts").contains("other"));
+    assert!(exec("ls -d /scratch /v").contains("/v"));
+    assert!(exec("grep CapEff /proc/self/status").contains("0000000000000000"));
+    let record: serde_json::Value =
+        serde_json::from_str(&rig.engine.docker(&["inspect", &container])).unwrap();
+    let record = &record[0];
+    assert_eq!(record["Config"]["Labels"]["tier"], "front");
+    assert_eq!(record["HostConfig"]["Memory"], 64 << 20);
+    assert_eq!(record["HostConfig"]["Init"], true);
+    assert_eq!(record["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], "8080");
+}
+
+/// Docker's client looks a network up before it declares one; its body, as it would be sent.
+#[test]
+fn a_network_is_a_bridge_of_the_nodes_engine() {
+    let Some((rig, docker)) = with_front("a_network_is_a_bridge_of_the_nodes_engine") else {
+        return;
+    };
+    let body = serde_json::json!({
+        "Name": "web",
+        "TaskTemplate": {
+            "ContainerSpec": { "Image": IMAGE, "Args": ["sleep", "1000"] },
+            "Networks": [{ "Target": "back", "Aliases": ["db"] }],
+        },
+    });
+    let body = body.to_string();
+    let mut stream = UnixStream::connect(rig.lab.path().join("docker/docker.sock")).unwrap();
+    let head = "POST /v1.41/services/create HTTP/1.1\r\nHost: docker\r\nConnection: close";
+    let kind = "Content-Type: application/json";
+    write!(stream, "{head}\r\n{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("network back is a bridge on each node"), "{answer}");
+    rig.lab.await_tasks("web", 1, "running");
+    let record = rig.engine.docker(&["inspect", &rig.engine.only()]);
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let network = &record[0]["NetworkSettings"]["Networks"]["back"];
+    let aliases = network["Aliases"].as_array().unwrap();
+    assert!(aliases.contains(&"db".into()) && aliases.contains(&"web".into()), "{network}");
+
+    docker(&["service", "rm", "web"]);
+    until("the container is gone", || rig.engine.containers().is_empty().then_some(()));
+    until("and so is its network", || {
+        let networks = rig.engine.docker(&["network", "ls", "--format", "{{.Name}}"]);
+        (!networks.lines().any(|name| name == "back")).then_some(())
+    });
+}
+
+#[test]
+fn what_cannot_be_honoured_refuses_the_task() {
+    let Some((rig, docker)) = with_front("what_cannot_be_honoured_refuses_the_task") else {
+        return;
+    };
+    let data = rig.lab.agents[0].data.display().to_string();
+    let bind = format!("type=bind,source={data},target=/x");
+    for (name, options, why) in [
+        ("own", ["--mount", &*bind], "which is the agent's own"),
+        ("generic", ["--generic-resource", "gpu=1"], "GenericResources"),
+    ] {
+        let create = ["service", "create", "--detach", "--name", name];
+        docker(&[&create[..], &options, &[IMAGE, "sleep", "1000"]].concat());
+        let over = rig.ended(name);
+        assert_eq!(over["state"], "rejected", "{over}");
+        assert!(over["message"].as_str().unwrap().contains(why), "{over}");
+    }
+}

@@ -1,0 +1,144 @@
+//! How containers end, whoever is killed meanwhile: the status is true, and nothing is left.
+
+use std::fs;
+use std::process::Command;
+
+use tests::until;
+
+use crate::engine::IMAGE;
+use crate::{Rig, rig};
+
+/// The processes that keep a task: its supervisor, and what drives its container.
+fn keepers(task: &str) -> Vec<String> {
+    let mut keepers = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let arguments = String::from_utf8_lossy(&arguments);
+        if arguments.contains("supervise") && arguments.contains(task) {
+            keepers.push(entry.file_name().to_str().unwrap().to_owned());
+        }
+    }
+    keepers
+}
+
+fn kill(pids: &[String]) {
+    let killed = Command::new("kill").args(["-s", "KILL"]).args(pids).status().unwrap();
+    assert!(killed.success());
+}
+
+fn task_of(container: &str) -> &str {
+    container.rsplit('.').next().unwrap()
+}
+
+impl Rig {
+    fn restart_agent(&mut self) {
+        self.lab.agents[0].daemon.start_again();
+    }
+}
+
+#[test]
+fn an_exit_code_outlives_the_agent() {
+    let Some(mut rig) = rig("an_exit_code_outlives_the_agent") else { return };
+    let script = "until [ -e /tmp/go ]; do sleep 0.1; done; exit 7";
+    let options = ["--restart-condition", "none"];
+    let container = rig.run("web", &options, script);
+    rig.lab.agents[0].daemon.kill();
+    rig.engine.exec(&container, &["touch", "/tmp/go"]);
+    until("the container is removed", || rig.engine.containers().is_empty().then_some(()));
+    rig.restart_agent();
+    let over = rig.ended("web");
+    assert_eq!((&over["state"], &over["exit_code"]), (&"failed".into(), &7.into()), "{over}");
+}
+
+#[test]
+fn a_container_is_stopped_by_its_signal_and_after_its_grace() {
+    let Some(rig) = rig("a_container_is_stopped_by_its_signal_and_after_its_grace") else { return };
+    let ctl = rig.lab.ctl();
+    let polite = "trap 'echo asked; exit 5' USR1; while :; do sleep 0.1; done";
+    let first = rig.run("polite", &["--stop-signal", "USR1"], polite);
+    ctl.ok(&["service", "update", "--detach", "--force", "polite"]);
+    let over = rig.ended("polite");
+    assert_eq!((&over["state"], &over["exit_code"]), (&"shutdown".into(), &5.into()), "{over}");
+    until("it is removed", || (!rig.engine.containers().contains(&first)).then_some(()));
+    ctl.ok(&["service", "rm", "polite"]);
+    until("all is removed", || rig.engine.containers().is_empty().then_some(()));
+
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let first = rig.run("deaf", &["--stop-grace-period", "500ms"], deaf);
+    until("it is deaf", || {
+        ctl.ok(&["service", "logs", "deaf"]).contains("| ready\n").then_some(())
+    });
+    ctl.ok(&["service", "update", "--detach", "--force", "deaf"]);
+    let over = rig.ended("deaf");
+    assert_eq!((&over["state"], &over["exit_code"]), (&"shutdown".into(), &137.into()), "{over}");
+    until("it is removed", || (!rig.engine.containers().contains(&first)).then_some(()));
+}
+
+#[test]
+fn a_killed_supervisor_leaves_no_container() {
+    let Some(rig) = rig("a_killed_supervisor_leaves_no_container") else { return };
+    rig.lab.ctl().ok_with(&["create", "db", "-"], b"correct horse");
+    let options = ["--secret", "db", "--restart-delay", "0s"];
+    let mut container = rig.run("web", &options, "exec sleep 1000");
+    // The driver alone, the supervisor alone, both.
+    for killed in [&[1][..], &[0], &[0, 1]] {
+        let keepers = keepers(task_of(&container));
+        assert_eq!(keepers.len(), 2, "a supervisor and a driver: {keepers:?}");
+        kill(&killed.iter().map(|index| keepers[*index].clone()).collect::<Vec<_>>());
+        let next = until("another container runs, alone", || {
+            let names = rig.engine.containers();
+            let [name] = names.as_slice() else { return None };
+            (*name != container).then(|| name.clone())
+        });
+        let tasks = rig.lab.ctl().json(&["service", "ps", "--all", "web"]);
+        let mut tasks = tasks.as_array().unwrap().iter();
+        let over = tasks.find(|task| task["id"] == task_of(&container)).unwrap();
+        assert_eq!(over["state"], "failed", "{over}");
+        container = next;
+        rig.lab.await_tasks("web", 1, "running");
+        rig.assert_nothing_mounted();
+    }
+}
+
+#[test]
+fn what_a_crash_left_is_removed_and_nothing_else() {
+    let Some(mut rig) = rig("what_a_crash_left_is_removed_and_nothing_else") else { return };
+    rig.lab.ctl().ok_with(&["create", "db", "-"], b"correct horse");
+    let container = rig.run("web", &["--secret", "db", "--restart-delay", "0s"], "exec sleep 1000");
+    let labels = ["--label", "secretd.node=another", "--label", "com.docker.swarm.task.id=x"];
+    rig.engine.docker(
+        &[&["run", "-d", "--name", "foreign"], &labels[..], &[IMAGE, "sleep", "1000"]].concat(),
+    );
+    // The machine goes down: nobody is there, and the folder in memory is gone.
+    rig.lab.agents[0].daemon.kill();
+    let folder = rig.lab.agents[0].tasks.join("tasks").join(task_of(&container));
+    kill(&keepers(task_of(&container)));
+    until("they are dead", || keepers(task_of(&container)).is_empty().then_some(()));
+    assert!(rig.engine.containers().contains(&container), "it runs on");
+    // And it went down between mounting the secrets for the engine and unmounting them.
+    let place = folder.join("secrets");
+    fs::create_dir(&place).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "left"]).arg(&place).status().unwrap();
+    assert!(mounted.success());
+    rig.restart_agent();
+    until("the leftover is gone, and another is there", || {
+        let names = rig.engine.containers();
+        (names.len() == 2 && !names.contains(&container)).then_some(())
+    });
+    rig.lab.await_tasks("web", 1, "running");
+    until("the folder is gone", || (!folder.exists()).then_some(()));
+    rig.assert_nothing_mounted();
+    assert!(rig.engine.containers().contains(&"foreign".to_owned()));
+
+    // The same after a restart of the machine, which keeps no folder.
+    let container =
+        until("it runs", || rig.engine.containers().into_iter().find(|name| name != "foreign"));
+    rig.lab.agents[0].daemon.kill();
+    kill(&keepers(task_of(&container)));
+    until("they are dead", || keepers(task_of(&container)).is_empty().then_some(()));
+    fs::remove_dir_all(rig.lab.agents[0].tasks.join("tasks")).unwrap();
+    rig.restart_agent();
+    until("the leftover is gone", || (!rig.engine.containers().contains(&container)).then_some(()));
+    assert!(rig.engine.containers().contains(&"foreign".to_owned()));
+    rig.engine.docker(&["rm", "-f", "foreign"]);
+}
