@@ -2355,7 +2355,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service__subcmd__create)
-            opts="-e -l -u -w -d -q -h --name --secret --mode --constraint --placement-pref --env --label --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
+            opts="-e -l -u -w -d -q -h --name --secret --mode --constraint --placement-pref --env --label --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2394,6 +2394,10 @@ _secretctl() {
                     return 0
                     ;;
                 -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2719,7 +2723,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service__subcmd__update)
-            opts="-u -w -d -q -h --secret-add --secret-rm --env-add --env-rm --label-add --label-rm --constraint-add --constraint-rm --placement-pref-add --placement-pref-rm --args --force --rollback --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
+            opts="-u -w -d -q -h --secret-add --secret-rm --env-add --env-rm --label-add --label-rm --constraint-add --constraint-rm --placement-pref-add --placement-pref-rm --args --force --rollback --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2766,6 +2770,10 @@ _secretctl() {
                     return 0
                     ;;
                 --args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --image)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -164,6 +164,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l placement-pref -d 'Spread tasks over the values of a node label: spread=node.labels.KEY; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s e -l env -d 'An environment variable, KEY=VALUE; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l image -d 'Run a container of this image, on nodes with a container engine' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas -d 'How many tasks; 1 unless given' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l reserve-cpu -d 'Processors to keep free for each task, such as 0.5' -r
@@ -259,6 +260,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l placement-pref-add -d 'One more preference, spread=node.labels.KEY; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l placement-pref-rm -d 'Remove a preference; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l args -d 'The arguments after the program, in one text; quotes keep words together' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l image -d 'Run a container of this image, on nodes with a container engine' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l replicas -d 'How many tasks; 1 unless given' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l replicas-max-per-node -d 'At most so many tasks on one node; 0 is without bound' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l reserve-cpu -d 'Processors to keep free for each task, such as 0.5' -r

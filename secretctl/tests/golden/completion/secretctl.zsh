@@ -254,6 +254,7 @@ global\:"One on every node that fits, as nodes come and go"))' \
 '*--env=[An environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'--image=[Run a container of this image, on nodes with a container engine]:IMAGE:_default' \
 '--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
 '--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
 '--reserve-cpu=[Processors to keep free for each task, such as 0.5]:NUMBER:_default' \
@@ -300,7 +301,7 @@ continue\:"It goes on"))' \
 '--quiet[Print ids only, and no progress]' \
 '-h[Print help (see more with '\''--help'\'')]' \
 '--help[Print help (see more with '\''--help'\'')]' \
-'*::command -- The command and its arguments:_default' \
+'*::command -- The command and its arguments; with --image, the arguments of what the image runs:_default' \
 && ret=0
 ;;
 (ls)
@@ -405,6 +406,7 @@ _arguments "${_arguments_options[@]}" : \
 '*--placement-pref-add=[One more preference, spread=node.labels.KEY; may be repeated]:PREFERENCE:_default' \
 '*--placement-pref-rm=[Remove a preference; may be repeated]:PREFERENCE:_default' \
 '()--args=[The arguments after the program, in one text; quotes keep words together]:TEXT:_default' \
+'--image=[Run a container of this image, on nodes with a container engine]:IMAGE:_default' \
 '--replicas=[How many tasks; 1 unless given]:NUMBER:_default' \
 '--replicas-max-per-node=[At most so many tasks on one node; 0 is without bound]:NUMBER:_default' \
 '--reserve-cpu=[Processors to keep free for each task, such as 0.5]:NUMBER:_default' \
