@@ -163,7 +163,9 @@ const EXPOSED: &[(&str, &str)] = &[
     ("secretctl/src/context.rs", "the operator's own key goes to the context's file"),
     ("secretctl/src/enroll.rs", "the token's secret goes to the manager that was checked"),
     ("store/src/front/docker/body.rs", "its tests: what was decoded is what was sent"),
+    ("store/src/front/docker/swarm.rs", "what was typed opens the manager"),
     ("store/src/manager/join.rs", "the token's secret goes to the manager that was checked"),
+    ("store/src/service/made_keys.rs", "an unlock key that was made here is shown"),
 ];
 
 /// Who holds or asks the keyring, where the root keys are open.

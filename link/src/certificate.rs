@@ -110,6 +110,17 @@ pub fn public_key_of(certificate: &[u8]) -> Result<Vec<u8>, CertificateError> {
     Ok(certificate.public_key().raw.to_vec())
 }
 
+/// The subject of a certificate (Name, DER).
+///
+/// # Errors
+///
+/// If the certificate does not parse.
+pub fn subject_of(certificate: &[u8]) -> Result<Vec<u8>, CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(certificate).map_err(|_| CertificateError::Foreign)?;
+    Ok(certificate.subject().as_raw().to_vec())
+}
+
 /// A key pair for a certificate: the private key, and the public one (SubjectPublicKeyInfo, DER).
 pub struct KeyPairDer {
     /// PKCS#8.

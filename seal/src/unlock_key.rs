@@ -1,9 +1,10 @@
 //! The unlock key: a slot's seed that an operator keeps, as one word.
 //!
 //! secretctl makes it, prints it once and sends only its slot's public half; managers never see
-//! it but when an operator unlocks one, or wants it kept (`read_back`). Its key id is that of the slot's public half, which stands
-//! in every key file and in the state: so it can be said which key was typed and which is needed.
-//! How it is spelled, and why, stands in `spelling.rs`.
+//! it but when an operator unlocks one, wants it kept (`read_back`), or has one make it for the docker
+//! client. Its key id is that of the slot's public half, which stands in every key file and in the
+//! state: so it can be said which key was typed and which is needed. How it is spelled, and why, stands
+//! in `spelling.rs`.
 //!
 //! Not here: asking for it and printing it (secretctl), keeping it (nobody; `read_back`).
 //! Invariant: the seed is wiped on drop, has no `Debug`, `Clone` or `Display`, and leaves as text

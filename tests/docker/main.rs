@@ -154,6 +154,46 @@ fn the_docker_client_deploys_stacks() {
     });
 }
 
+/// Join tokens, locking and unlocking, and another CA, as docker has them typed.
+#[test]
+fn the_docker_client_looks_after_the_swarm() {
+    const TEST: &str = "the_docker_client_looks_after_the_swarm";
+    let Some((mut lab, socket)) = with_node(TEST) else { return };
+    Transcript::new("tests/docker/swarm.txt", &lab, &socket).check(|what| match what {
+        "tokens" => {
+            let alive = lab.ctl().json(&["cluster", "token", "ls"]);
+            let alive = alive.as_array().unwrap().iter();
+            let mut roles: Vec<_> = alive.map(|token| token["role"].as_str().unwrap()).collect();
+            roles.sort_unstable();
+            assert_eq!(roles, ["agent", "manager"], "those before a rotation are ended");
+        }
+        _ => {
+            lab.managers[0].daemon.kill();
+            lab.managers[0].daemon.start_again();
+            await_docker(&socket);
+            until("it serves, or waits for a key", || {
+                let ping = raw::ask(&socket, "HEAD", "/_ping");
+                let stands = ["swarm: active/manager", "swarm: locked"];
+                stands.iter().any(|standing| ping.head.contains(standing)).then_some(())
+            });
+        }
+    });
+    let log = lab.managers[0].daemon.log();
+    assert!(log.contains("unlock_key_made_here") && log.contains("unlock_key_shown"), "{log}");
+    assert!(!log.contains("SECKEY-1-") && !log.contains("SECTKN-1-"), "and never the key itself");
+}
+
+/// What may open something is in an answer: nothing of it stays in a buffer for the next one.
+#[test]
+fn an_answer_with_a_key_or_tokens_ends_its_connection() {
+    let (_lab, socket) = founded();
+    for path in ["/swarm", "/swarm/unlockkey"] {
+        let answer = raw::ask_open(&socket, path);
+        assert_eq!((answer.status, answer.is_closed), (200, true), "{path}: {}", answer.body);
+        assert!(answer.head.contains("cache-control: no-cache, no-store"), "{}", answer.head);
+    }
+}
+
 /// Who follows the output of a service reads what comes, and does not keep a manager from stopping.
 #[test]
 fn a_docker_client_follows_output_until_the_manager_stops() {
@@ -356,9 +396,18 @@ fn a_manager_of_no_cluster_and_a_locked_one_say_so() {
         let swarm = ping.head.lines().find_map(|line| line.strip_prefix("swarm: "));
         (swarm.unwrap_or_default().to_owned(), raw::ask(&socket, "GET", "/secrets"))
     };
+    let unlock = |key: &str| {
+        let body = serde_json::json!({ "UnlockKey": key }).to_string();
+        let answer = raw::post(&socket, "/swarm/unlock", body.as_bytes());
+        (answer.status, answer.body)
+    };
     let (swarm, list) = standing();
     assert_eq!((swarm.as_str(), list.status), ("inactive", 503));
     assert!(list.body.contains("This node is not a swarm manager."), "{}", list.body);
+    let made = raw::post(&socket, "/swarm/init", b"{}");
+    assert_eq!(made.status, 501, "{}", made.body);
+    assert!(made.body.contains("secretctl cluster init"), "{}", made.body);
+    assert_eq!(unlock("x").0, 503);
     lab.ctl_of(0).ok(&["cluster", "init", "--hostname", "m1", "--autolock"]);
     let (swarm, list) = standing();
     assert_eq!((swarm.as_str(), list.status, list.body.as_str()), ("active/manager", 200, "[]"));
@@ -371,8 +420,14 @@ fn a_manager_of_no_cluster_and_a_locked_one_say_so() {
     });
     assert_eq!((swarm.as_str(), list.status), ("locked", 503));
     assert!(list.body.contains("Swarm is encrypted and needs to be unlocked"), "{}", list.body);
+    let (status, body) = unlock("SWMKEY-1-abc");
+    assert_eq!(status, 400, "{body}");
+    assert!(body.contains("invalid key string: not an unlock key"), "{body}");
+    let (status, body) = unlock(&seal::UnlockKey::make().expose());
+    assert_eq!(status, 401, "{body}");
+    assert!(body.contains("swarm could not be unlocked: invalid key provided"), "{body}");
     // Bodies are not looked at, nor are versions.
-    for path in ["/secrets/create", "/secrets/a/update", "/nodes/a/update"] {
+    for path in ["/secrets/create", "/secrets/a/update", "/nodes/a/update", "/swarm/update"] {
         let answer = raw::post(&socket, path, b"{");
         assert_eq!(answer.status, 503, "{path}: {}", answer.body);
         assert!(answer.body.contains("Swarm is encrypted"), "{path}: {}", answer.body);

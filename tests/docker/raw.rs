@@ -21,6 +21,13 @@ pub(crate) fn ask(socket: &Path, method: &str, path: &str) -> Answer {
     answered(stream)
 }
 
+/// A request that leaves it to the server to go on with its connection.
+pub(crate) fn ask_open(socket: &Path, path: &str) -> Answer {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: d\r\n\r\n").unwrap();
+    answered(stream)
+}
+
 /// A request with a body of JSON.
 pub(crate) fn post(socket: &Path, path: &str, body: &[u8]) -> Answer {
     let mut stream = UnixStream::connect(socket).unwrap();

@@ -70,6 +70,13 @@ impl Stage {
         self.0.borrow().clone()
     }
 
+    /// Waits for a phase.
+    pub(crate) async fn until(&self, is_it: impl Fn(&Phase) -> bool) -> Phase {
+        let mut seen = self.0.clone();
+        let found = seen.wait_for(is_it).await;
+        found.map_or(Phase::Stopping, |phase| phase.clone())
+    }
+
     /// What a serving manager offers.
     ///
     /// # Errors

@@ -272,7 +272,12 @@ impl Doors {
         })];
         if let Some(path) = &options.docker_socket {
             let accepted = accept_unix(listen_unix(path).await?, Connections::new(), stop.clone());
-            servers.push(tokio::spawn(docker::serve(stage.clone(), accepted, stop.clone())));
+            servers.push(tokio::spawn(docker::serve(
+                stage.clone(),
+                manager.clone(),
+                accepted,
+                stop.clone(),
+            )));
             sockets.push(path.clone());
             tracing::info!(socket = %path.display(), "docker_front_listening");
         }

@@ -47,7 +47,31 @@ impl Moves {
     }
 }
 
+/// What everybody's certificates come from.
+pub(crate) struct TlsAnchor {
+    /// The CA's certificate, DER.
+    pub(crate) certificate: bytes::Bytes,
+    /// Its subject, DER.
+    pub(crate) subject: Vec<u8>,
+    /// Its public key, DER.
+    pub(crate) public_key: Vec<u8>,
+    /// Whether no other one is about to take its place.
+    pub(crate) is_settled: bool,
+}
+
 impl Service {
+    /// The CA, as this manager knows it.
+    pub(crate) fn tls_anchor(&self) -> Result<TlsAnchor, Failure> {
+        let certificate = self.cluster()?.authority.certificate.0.clone();
+        let is_settled = self.raft.machine.state().ca_rotations().rotation.is_none();
+        Ok(TlsAnchor {
+            subject: link::certificate::subject_of(&certificate).map_err(|e| internal(&e))?,
+            public_key: link::certificate::public_key_of(&certificate).map_err(|e| internal(&e))?,
+            certificate,
+            is_settled,
+        })
+    }
+
     /// Somebody was authenticated by a certificate, or this manager presents it.
     pub(crate) fn note_use(&self, certificate: &PeerCertificate) {
         let is_news = {

@@ -117,7 +117,7 @@ impl Service {
     }
 
     /// A connection to the transit key of this moment, as a client of this caller's name would set it up.
-    fn sender(&self, caller: Caller) -> Result<TransitSender, Failure> {
+    pub(super) fn sender(&self, caller: Caller) -> Result<TransitSender, Failure> {
         let cluster = self.cluster()?;
         let key = cluster.transit_keys.get(&cluster.current_transit).ok_or_else(|| {
             Failure::new(Kind::Unavailable, "the cluster has no transit key right now")
@@ -160,11 +160,15 @@ mod tests {
     use std::cell::RefCell;
     use std::future::ready;
 
-    use proto::id::{KeyId, Realm};
+    use std::sync::Arc;
+
+    use proto::id::{KeyId, Realm, SecretId, Version};
     use proto::identity::Principal;
-    use seal::TransitSecretKey;
+    use proto::sealed::StoredPayload;
+    use seal::{RootKey, StoredAt, TransitReceiver, TransitSecretKey};
 
     use super::*;
+    use crate::keys::Keyring;
 
     fn connection(key: &TransitPublicKey) -> TransitSender {
         let (realm, root) = (Realm::from_bytes([1; 16]), Principal::Local { uid: 0 });
@@ -187,6 +191,35 @@ mod tests {
         let name = "db".parse::<SecretName>().unwrap().folded();
         let taken = until_taken(first, &encrypted, &name, send, anew).await;
         (taken.map_err(|failure| failure.kind), tried.into_inner())
+    }
+
+    #[test]
+    fn a_value_is_told_from_another_without_being_opened() {
+        let value = |byte| Plaintext::born(3, |value| value.fill(byte)).unwrap();
+        let (realm, root) = (Realm::from_bytes([1; 16]), Arc::new(RootKey::make()));
+        let transit = TransitSecretKey::make();
+        let sender = connection(transit.public());
+        let name = "db".parse::<SecretName>().unwrap().folded();
+        let payload = sender.seal_key(&sender.encrypt(value(7)), Operation::Create, &name);
+        let by = Principal::Local { uid: 0 };
+        let receiver = TransitReceiver::set_up(&transit, realm, by, sender.encapsulation());
+        let digest = seal::ciphertext_digest(&payload.ciphertext);
+        let receiver = receiver.unwrap();
+        let bundle = receiver.open_dek(&payload, &digest, Operation::Create, &name).unwrap();
+        let (id, version) = (SecretId::from_entropy([1; 17]), Version(1));
+        let at = StoredAt { realm, secret_id: id, version, payload_id: payload.payload_id };
+        let stored = StoredPayload {
+            payload_id: payload.payload_id,
+            wrapped_dek: root.wrap_dek(&at, &digest, &bundle),
+            ciphertext: payload.ciphertext,
+        };
+        let keyring = Keyring::new(realm, vec![root]);
+        let is = |place, byte| keyring.is_value(&stored, place, &value(byte)).ok();
+        assert_eq!(is((id, version), 7), Some(true));
+        assert_eq!(is((id, version), 8), Some(false));
+        assert_eq!(is((id, Version(2)), 7), None, "it is of its own place only");
+        let longer = Plaintext::born(4, |value| value.fill(7)).unwrap();
+        assert_eq!(keyring.is_value(&stored, (id, version), &longer).ok(), Some(false));
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 //! Locking: whom all key files are sealed to, as operators change it.
 //!
-//! Unlock keys are made by secretctl; only public halves come here, so nothing in this file could
-//! open anything. A change is one entry of the log; each manager follows it by itself
-//! (`manager::reseal`) and says when it has. Where a slot is taken away, the same entry wants new log
-//! keys of all (`state`). Not here: the list's form (`keys::recipients`).
+//! Unlock keys are made by secretctl, or for the docker client in `made_keys`; only public halves come
+//! here, so nothing in this file could open anything. A change is one entry of the log; each manager
+//! follows it by itself (`manager::reseal`) and says when it has. Where a slot is taken away, the same
+//! entry wants new log keys of all (`state`). Not here: the list's form (`keys::recipients`).
 //!
 //! Invariant: a change begins only when every manager that answers has followed the last one.
 

@@ -19,6 +19,7 @@ mod figures;
 mod keys;
 mod locking;
 mod lookup;
+mod made_keys;
 mod members;
 mod networks;
 mod nodes;
@@ -54,13 +55,14 @@ use state::{Outcome, Refusal, Standing, State};
 
 pub(crate) use self::authorise::CallName;
 pub(crate) use self::backups::{BACKUP_FORMAT, BackupDesk};
-pub(crate) use self::ca_rotation::Moves;
+pub(crate) use self::ca_rotation::{Moves, TlsAnchor};
 pub(crate) use self::calls::{Call, forwarded};
 pub(crate) use self::clear::{Comparing, NewValue};
 pub(crate) use self::denials::Denials;
 pub(crate) use self::figures::Figures;
 pub(crate) use self::keys::KeyDesk;
 pub(crate) use self::locking::unlock_key;
+pub(crate) use self::made_keys::MadeKeys;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
 pub(crate) use self::releases::Releases;
 use crate::keys::{HeldKeys, Keyring};
@@ -245,12 +247,18 @@ impl Service {
         C::run(self, caller, request).await
     }
 
+    /// Whether a caller may, of which nothing is counted.
+    pub(crate) fn may(&self, caller: Caller, call: CallName) -> bool {
+        let role = self.raft.machine.state().operator_role(caller.principal());
+        authorise::is_allowed(role, call)
+    }
+
     /// Looks the call up in the table.
     pub(crate) fn authorise(&self, caller: Caller, call: CallName) -> Result<(), Failure> {
-        let role = self.raft.machine.state().operator_role(caller.principal());
-        if authorise::is_allowed(role, call) {
+        if self.may(caller, call) {
             return Ok(());
         }
+        let role = self.raft.machine.state().operator_role(caller.principal());
         self.denials.count(caller, call.as_str());
         let failure = match role {
             Some(role) => Failure::new(

@@ -65,6 +65,18 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, message)
     }
 
+    /// What cannot be done as this manager stands.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    /// What was typed does not open this manager.
+    pub(super) fn wrong_key(failure: Failure) -> Self {
+        let why = Self::from(failure).message;
+        let message = format!("swarm could not be unlocked: invalid key provided: {why}");
+        Self::new(StatusCode::UNAUTHORIZED, message)
+    }
+
     /// What nobody may.
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
@@ -103,7 +115,7 @@ impl Problem {
             }
             Phase::Locked(_) => {
                 "Swarm is encrypted and needs to be unlocked before it can be used. Please use \
-                 \"secretctl cluster unlock\" to unlock it."
+                 \"docker swarm unlock\" to unlock it."
             }
             Phase::Starting | Phase::Serving(_) | Phase::Stopping => {
                 "This node is not a swarm manager. Manager is being prepared or has trouble \

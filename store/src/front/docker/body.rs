@@ -22,6 +22,9 @@ pub(super) const DECLARATION_BYTES_MAX: usize = 512 << 10;
 /// Bytes of what is declared of a network: what may be kept of it, with what is not.
 pub(super) const NETWORK_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes of what is asked of the swarm: its configuration, as it is shown.
+pub(super) const SWARM_BYTES_MAX: usize = 64 << 10;
+
 /// Reads a body whole, and what it says.
 pub(super) async fn read<T: DeserializeOwned>(
     headers: &HeaderMap,

@@ -1,5 +1,5 @@
 //! The subset of the Docker Engine's HTTP API that the docker client needs for secrets, services, the
-//! tasks of these, and nodes.
+//! tasks and networks of these, nodes, and the swarm as a whole.
 //!
 //! For people whose fingers know `docker secret create`: the unmodified client, with `DOCKER_HOST`
 //! at the socket that `--docker-socket` names. Versions 1.24 to 1.50 of the API
@@ -22,6 +22,7 @@ mod nodes;
 mod parameters;
 mod secrets;
 mod services;
+mod swarm;
 mod system;
 mod tasks;
 #[cfg(test)]
@@ -55,7 +56,9 @@ use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use self::answer::Problem;
+use self::swarm::Desk;
 use self::written::WrittenWithin;
+use super::grpc::LocalCalls;
 use super::{Serving, Stage};
 use crate::service::Call;
 
@@ -93,6 +96,7 @@ impl Times {
 struct Front {
     stage: Stage,
     peer: Peer,
+    desk: Desk,
     /// What ends what would not end by itself.
     stop: CancellationToken,
 }
@@ -161,6 +165,9 @@ fn routes(front: Front) -> Router {
             "/networks/{id}",
             get(networks::inspect).delete(networks::remove).post(networks::post),
         )
+        .route("/swarm", get(swarm::inspect))
+        .route("/swarm/unlockkey", get(swarm::unlock_key))
+        .route("/swarm/{route}", post(swarm::post))
         .route("/tasks", get(tasks::list))
         .route("/tasks/{id}", get(tasks::inspect))
         .route("/tasks/{id}/logs", get(logs::of_task))
@@ -185,7 +192,6 @@ const NOT_SERVED: &[&str] = &[
     "images",
     "plugins",
     "session",
-    "swarm",
     "system",
     "volumes",
 ];
@@ -204,7 +210,13 @@ async fn unknown(request: Request) -> Problem {
 }
 
 /// Serves a socket until `stop`.
-pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: CancellationToken) {
+pub(crate) async fn serve(
+    stage: Stage,
+    calls: impl LocalCalls,
+    mut accepted: Accepted,
+    stop: CancellationToken,
+) {
+    let desk = Desk::new(calls);
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -218,7 +230,7 @@ pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: Cancellati
             connection = accepted.next() => connection,
         };
         let Some(Ok(connection)) = connection else { break };
-        let served = serve_one(stage.clone(), connection, stop.clone());
+        let served = serve_one((stage.clone(), desk.clone()), connection, stop.clone());
         connections.spawn(async move {
             served.await;
             drop(permit);
@@ -228,9 +240,9 @@ pub(crate) async fn serve(stage: Stage, mut accepted: Accepted, stop: Cancellati
     connections.wait().await;
 }
 
-async fn serve_one(stage: Stage, connection: Connection, stop: CancellationToken) {
+async fn serve_one((stage, desk): (Stage, Desk), connection: Connection, stop: CancellationToken) {
     let (stage_of_front, peer) = (stage.clone(), connection.peer().clone());
-    let front = Front { stage: stage_of_front, peer, stop: stop.clone() };
+    let front = Front { stage: stage_of_front, peer, desk, stop: stop.clone() };
     converse(routes(front), stage, connection, Times::USUAL, stop).await;
 }
 

@@ -17,7 +17,7 @@ use super::answer::{Code, Problem, empty, json as answered};
 use super::filters::{self, Filters};
 use super::parameters::{Path, Query};
 use super::system::host_of;
-use super::{Front, body, is_true, time};
+use super::{Front, body, is_true, swarm, time};
 
 /// Swarm's keys of filters.
 const FILTERS: &[&str] = &["id", "label", "membership", "name", "node.label", "role"];
@@ -92,7 +92,7 @@ fn state_of(node: &pb::NodeInfo) -> &'static str {
     }
 }
 
-fn shown(node: &pb::NodeInfo) -> Value {
+fn shown(node: &pb::NodeInfo, tls: &Value) -> Value {
     let machine = node.machine.clone().unwrap_or_default();
     let version = match &node.member {
         Some(member) if node.agent_version.is_empty() => &member.version,
@@ -110,7 +110,7 @@ fn shown(node: &pb::NodeInfo) -> Value {
             "Platform": { "Architecture": machine.architecture, "OS": machine.os },
             "Resources": { "NanoCPUs": machine.nano_cpus, "MemoryBytes": machine.memory_bytes },
             "Engine": { "EngineVersion": version },
-            "TLSInfo": {},
+            "TLSInfo": tls,
         },
         "Status": {
             "State": state_of(node),
@@ -150,8 +150,9 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let filters = query.filters(FILTERS)?;
     let list = front.call(pb::ListNodesRequest {}).await?;
+    let tls = tls_info(&front).await?;
     let found = list.nodes.iter().filter(|node| fits(node, &filters));
-    Ok(answered(StatusCode::OK, &found.map(shown).collect::<Vec<_>>()))
+    Ok(answered(StatusCode::OK, &found.map(|node| shown(node, &tls)).collect::<Vec<_>>()))
 }
 
 /// `GET /nodes/{id}`: an id, a hostname, or the beginning of an id.
@@ -159,7 +160,15 @@ pub(super) async fn inspect(
     State(front): State<Front>,
     Path(node): Path<String>,
 ) -> Result<Response, Problem> {
-    Ok(answered(StatusCode::OK, &shown(&get(&front, node).await?)))
+    let found = get(&front, node).await?;
+    Ok(answered(StatusCode::OK, &shown(&found, &tls_info(&front).await?)))
+}
+
+/// By which CA nodes are known. While another one is about to take its place, it is not said who has moved.
+async fn tls_info(front: &Front) -> Result<Value, Problem> {
+    let (serving, _) = front.serving().await?;
+    let anchor = serving.service.tls_anchor()?;
+    Ok(if anchor.is_settled { swarm::tls_info(&anchor) } else { json!({}) })
 }
 
 async fn get(front: &Front, node: String) -> Result<pb::NodeInfo, Problem> {
@@ -279,15 +288,15 @@ mod tests {
 
     #[test]
     fn a_manager_without_an_agent_is_ready_while_it_answers() {
-        let mut node = node(true);
+        let (mut node, tls) = (node(true), json!({}));
         assert_eq!(
-            (state_of(&node), shown(&node)["Spec"]["Role"].as_str()),
+            (state_of(&node), shown(&node, &tls)["Spec"]["Role"].as_str()),
             ("down", Some("manager"))
         );
         node.member.as_mut().unwrap().reachable = true;
         assert_eq!(state_of(&node), "ready");
-        assert_eq!(shown(&node)["ManagerStatus"]["Reachability"], "reachable");
+        assert_eq!(shown(&node, &tls)["ManagerStatus"]["Reachability"], "reachable");
         let worker = self::node(false);
-        assert_eq!((state_of(&worker), shown(&worker).get("ManagerStatus")), ("ready", None));
+        assert_eq!((state_of(&worker), shown(&worker, &tls).get("ManagerStatus")), ("ready", None));
     }
 }

@@ -4,15 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
-use proto::hex::encode;
 use proto::pb;
 use serde_json::{Value, json};
 
 use super::answer::{Problem, state_of, uncached};
 use super::version::{API, API_MIN};
-use super::{Front, time};
+use super::{Front, swarm};
 use crate::front::Phase;
-use crate::service::CallName;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -67,16 +65,15 @@ pub(super) async fn info(State(front): State<Front>) -> Result<Json<Value>, Prob
         return Ok(Json(info));
     }
     let (serving, caller) = front.serving().await?;
-    let service = &serving.service;
-    service.authorise(caller, CallName::GetClusterStatus)?;
-    let status = service.get_cluster_status(caller, pb::GetClusterStatusRequest {}).await?;
+    let status = swarm::status_of(&serving, caller).await?;
+    let cluster = swarm::cluster(&status, &serving.service.tls_anchor()?);
     if let Some(known) = info.get_mut("Swarm") {
-        *known = swarm(&status);
+        *known = standing(&status, &cluster);
     }
     Ok(Json(info))
 }
 
-fn swarm(status: &pb::ClusterStatus) -> Value {
+fn standing(status: &pb::ClusterStatus, cluster: &Value) -> Value {
     let own = status.members.iter().find(|member| member.id == status.answered_by);
     let remote =
         |member: &pb::MemberInfo| json!({ "NodeID": member.node_id, "Addr": member.address });
@@ -89,18 +86,7 @@ fn swarm(status: &pb::ClusterStatus) -> Value {
         "RemoteManagers": status.members.iter().map(remote).collect::<Vec<_>>(),
         "Nodes": status.nodes,
         "Managers": status.members.len(),
-        "Cluster": {
-            "ID": encode(&status.realm),
-            "Version": { "Index": status.applied_index },
-            "CreatedAt": time(status.created_at),
-            "UpdatedAt": time(status.created_at),
-            "Spec": {
-                "Name": "default",
-                "Labels": {},
-                "EncryptionConfig": { "AutoLockManagers": status.autolock },
-            },
-            "RootRotationInProgress": status.ca_rotation.is_some(),
-        },
+        "Cluster": cluster,
     })
 }
 
