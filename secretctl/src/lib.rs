@@ -13,6 +13,7 @@ mod age_file;
 mod backup_file;
 mod cli;
 mod command;
+mod compose;
 mod connection;
 mod context;
 mod enroll;
@@ -28,6 +29,7 @@ mod throwaway;
 mod transit;
 mod value;
 mod view;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

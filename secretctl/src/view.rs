@@ -15,6 +15,7 @@ mod peers;
 mod removed;
 mod root_keys;
 mod rotated;
+mod stack;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ pub(crate) use self::peers::{PeerPolicy, Peers, PendingRelease, ReleaseAlarm, po
 pub(crate) use self::removed::{RemovedSecret, StillNeeded};
 pub(crate) use self::root_keys::{RootRotation, Unproved};
 pub(crate) use self::rotated::RotatedSecret;
+pub(crate) use self::stack::{Stack, StackChange};
 
 pub(crate) fn at(ms: u64) -> Option<String> {
     (ms > 0).then(|| Timestamp(ms).to_rfc3339())

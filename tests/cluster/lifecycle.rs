@@ -249,3 +249,24 @@ fn an_evicted_node_stops_its_tasks_and_they_move() {
     let moved = lab.await_tasks("web", 1, "running").remove(0);
     assert_eq!(moved["node"], "n2");
 }
+
+#[test]
+fn promoting_and_demoting_say_what_to_type_and_change_nothing() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.agent("n1");
+    let before = lab.ctl().json(&["node", "ls"]);
+    let manager = before.as_array().unwrap().iter().find(|node| !node["member"].is_null()).unwrap();
+    let name = manager["hostname"].as_str().unwrap();
+    let address = manager["member"]["address"].as_str().unwrap();
+    let said = lab.ctl().refused(1, &["node", "promote", "n1"], b"");
+    assert!(said.contains(&format!("secretctl cluster join {address} --token -")), "{said}");
+    let said = lab.ctl().ok(&["node", "promote", name]);
+    assert_eq!(said, format!("node {name} is a manager already\n"));
+    let said = lab.ctl().refused(1, &["node", "demote", name], b"");
+    assert!(said.contains(&format!("on {name}: `secretctl cluster leave`")), "{said}");
+    assert_eq!(lab.ctl().ok(&["node", "demote", "n1"]), "node n1 is no manager\n");
+    let roles = |nodes: &serde_json::Value| -> Vec<bool> {
+        nodes.as_array().unwrap().iter().map(|node| node["member"].is_null()).collect()
+    };
+    assert_eq!(roles(&lab.ctl().json(&["node", "ls"])), roles(&before));
+}

@@ -25,6 +25,7 @@ mod rotate_secret;
 mod rotation;
 mod shredding;
 mod slots;
+mod stacks;
 mod swarm_locking;
 mod unlock_kills;
 mod updates;

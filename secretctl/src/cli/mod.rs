@@ -11,10 +11,11 @@ mod cluster;
 mod demo;
 mod node;
 mod operator;
-mod quantity;
+pub(crate) mod quantity;
 mod secret;
 pub(crate) mod sections;
 mod service;
+mod stack;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) use service::{
     FailureArg, LogsArg, LogsArgs, ModeArg, OrderArg, PsArgs, RestartArg, RollbackArgs,
     RollbackFailureArg, ScaleArgs, ServiceCommand, ServiceCreateArgs, ServiceUpdateArgs, SpecArgs,
 };
+pub(crate) use stack::{StackCommand, StackDeployArgs};
 
 use crate::instant;
 
@@ -112,6 +114,13 @@ pub(crate) enum Command {
     /// keeps that many running, on the nodes that fit.
     #[command(subcommand)]
     Service(ServiceCommand),
+
+    /// Run what compose files declare, without docker
+    ///
+    /// A stack is the secrets and services of compose files, under one name. Names and labels are
+    /// those of `docker stack`.
+    #[command(subcommand)]
+    Stack(StackCommand),
 
     /// See and change the machines that run tasks
     ///

@@ -28,6 +28,25 @@ pub(crate) enum NodeCommand {
     /// is the rule. Labels are what `--constraint node.labels.KEY==VALUE` compares with.
     Update(UpdateArgs),
 
+    /// Say how a node becomes a manager
+    ///
+    /// Whether a machine is a manager is for that machine to say: a manager makes its own keys, and a
+    /// token that admits one is good for one use and one hour. So nothing is changed from here; what is
+    /// to be typed, and where, is told. A node that is a manager already is said to be.
+    Promote {
+        /// Hostname or id
+        node: String,
+    },
+
+    /// Say how a manager stops being one
+    ///
+    /// A manager leaves by itself, destroys its keys and gives word of that; so it is told to, on its
+    /// own machine. What is to be typed is told; nothing is changed from here.
+    Demote {
+        /// Hostname or id
+        node: String,
+    },
+
     /// Evict nodes
     ///
     /// A node that is up is refused without `--force`: drain it, stop its agent, then remove it.

@@ -24,12 +24,12 @@ fn parts(text: &str, (of_one, digits): (u64, usize)) -> Option<u64> {
 }
 
 /// Billionths of a processor.
-pub(super) fn parse_cpus(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_cpus(text: &str) -> Result<u64, String> {
     parts(text, NANO).ok_or_else(|| format!("expected a number such as 0.5 or 2, not `{text}`"))
 }
 
 /// Millionths of all.
-pub(super) fn parse_ratio(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_ratio(text: &str) -> Result<u32, String> {
     let millionths = parts(text, MILLIONTH).and_then(|parts| u32::try_from(parts).ok());
     millionths
         .filter(|millionths| *millionths <= 1_000_000)
@@ -37,7 +37,7 @@ pub(super) fn parse_ratio(text: &str) -> Result<u32, String> {
 }
 
 /// Bytes; `k`, `m`, `g` and `t` are powers of 1024, as in Docker.
-pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
     let number = lower.strip_suffix('b').unwrap_or(&lower);
     let units = [("k", 10), ("m", 20), ("g", 30), ("t", 40)];
@@ -51,7 +51,7 @@ pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
 }
 
 /// What to spread over, as specs have it.
-pub(super) fn parse_preference(text: &str) -> Result<String, String> {
+pub(crate) fn parse_preference(text: &str) -> Result<String, String> {
     let over = text.strip_prefix("spread=").map(str::trim);
     let labelled =
         |over: &&str| over.strip_prefix("node.labels.").is_some_and(|key| !key.is_empty());

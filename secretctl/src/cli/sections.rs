@@ -175,6 +175,21 @@ secretctl service scale web=3 proxy=2
 # Stop all tasks and keep the service
 secretctl service scale web=0",
     ),
+    ("secretctl stack", "secretctl stack deploy -c docker-compose.yml mydb"),
+    (
+        "secretctl stack deploy",
+        "\
+secretctl stack deploy -c docker-compose.yml mydb
+# With what is particular to one place, and without services that are no longer in the files
+secretctl stack deploy -c docker-compose.yml -c production.yml --prune mydb
+# With the values that the files of its secrets have now
+secretctl stack deploy -c docker-compose.yml --rotate-secrets --wait mydb",
+    ),
+    ("secretctl stack ls", "secretctl stack ls"),
+    ("secretctl stack ps", "secretctl stack ps mydb\nsecretctl stack ps --all mydb"),
+    ("secretctl stack services", "secretctl stack services mydb"),
+    ("secretctl stack rm", "secretctl stack rm mydb"),
+    ("secretctl stack config", "secretctl stack config -c docker-compose.yml -c production.yml"),
     ("secretctl node", "secretctl node ls"),
     ("secretctl node ls", "secretctl node ls\nsecretctl node ls -q"),
     ("secretctl node inspect", "secretctl node inspect n1"),
@@ -187,6 +202,8 @@ secretctl node update n1 --availability active
 # For constraints
 secretctl node update n1 --label-add zone=eu --label-rm old",
     ),
+    ("secretctl node promote", "# Says what to type, and where\nsecretctl node promote n1"),
+    ("secretctl node demote", "# Says what to type, and where\nsecretctl node demote n1"),
     (
         "secretctl node rm",
         "\

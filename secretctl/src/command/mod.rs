@@ -15,6 +15,7 @@ mod operator;
 mod removed;
 mod secret;
 mod service;
+mod stack;
 
 use std::io::Read as _;
 
@@ -58,6 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
             secret::run(&session, command).await
         }
         Command::Service(command) => service::run(&session, command).await,
+        Command::Stack(command) => stack::run(&session, command).await,
         Command::Node(command) => node::run(&session, command).await,
         Command::Cluster(command) => cluster::run(&session, command).await,
         Command::Operator(command) => operator::run(&session, command).await,

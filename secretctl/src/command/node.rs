@@ -1,5 +1,6 @@
-//! `node`: ls, inspect, update, rm.
+//! `node`: ls, inspect, update, promote, demote, rm.
 
+use proto::Kind;
 use proto::pb;
 
 use super::{Session, Tally, counted, labels, listed, secret};
@@ -14,8 +15,52 @@ pub(super) async fn run(session: &Session, command: NodeCommand) -> Result<(), E
         NodeCommand::Ls => ls(session).await,
         NodeCommand::Inspect { nodes } => inspect(session, &nodes).await,
         NodeCommand::Update(args) => update(session, args).await,
+        NodeCommand::Promote { node } => promote(session, node).await,
+        NodeCommand::Demote { node } => demote(session, node).await,
         NodeCommand::Rm { nodes, force } => rm(session, nodes, force).await,
     }
+}
+
+async fn promote(session: &Session, node: String) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let nodes = ask!(connection, control.list_nodes(pb::ListNodesRequest {}))?.nodes;
+    let info = ask!(connection, control.get_node(pb::GetNodeRequest { node }))?;
+    let hostname = &info.hostname;
+    if info.member.is_some() {
+        return session.printer.data(&format!("node {hostname} is a manager already"));
+    }
+    let members = nodes.iter().filter_map(|node| node.member.as_ref());
+    let leader = members.max_by_key(|member| member.leader);
+    let address = leader.map_or("ADDRESS", |member| member.address.as_str());
+    Err(Error::failed(Kind::Precondition, format!("{hostname} is not made a manager from here"))
+        .because("a manager makes its own keys: it joins from its own machine, with a token")
+        .hint("make the token: `secretctl cluster join-token --quiet manager`")
+        .hint(format!(
+            "start secretd on {hostname}, and there: `secretctl cluster join {address} --token - \
+             --hostname {hostname}-manager`, with the token on standard input"
+        ))
+        .hint(
+            "the agent stays a node of its own, under its own hostname; docs/operations/install.md",
+        )
+        .into())
+}
+
+async fn demote(session: &Session, node: String) -> Result<(), Error> {
+    let connection = session.connect().await?;
+    let info = ask!(connection, control.get_node(pb::GetNodeRequest { node }))?;
+    let hostname = &info.hostname;
+    let Some(member) = info.member else {
+        return session.printer.data(&format!("node {hostname} is no manager"));
+    };
+    Err(Error::failed(Kind::Precondition, format!("{hostname} is not demoted from here"))
+        .because("a manager that leaves destroys its keys and gives word of it: only it can")
+        .hint(format!("on {hostname}: `secretctl cluster leave`"))
+        .hint(format!(
+            "if it is gone for good: `secretctl cluster member rm {} --lost`; \
+             docs/operations/replace-manager.md",
+            member.id
+        ))
+        .into())
 }
 
 /// What a member is, in a table of nodes.

@@ -43,7 +43,11 @@ fn replicas(service: &view::Service) -> String {
 
 async fn ls(session: &Session) -> Result<(), Error> {
     let connection = session.connect().await?;
-    let services = ask!(connection, control.list_services(pb::ListServicesRequest {}))?.services;
+    list(session, ask!(connection, control.list_services(pb::ListServicesRequest {}))?.services)
+}
+
+/// Shows services, in the order of their names.
+pub(super) fn list(session: &Session, services: Vec<pb::ServiceInfo>) -> Result<(), Error> {
     let mut services: Vec<view::Service> = services.into_iter().map(Into::into).collect();
     services.sort_by(|one, other| natural_order(&one.name, &other.name));
     if session.printer.json {
@@ -81,7 +85,7 @@ fn shortened(text: &str) -> String {
     short
 }
 
-async fn ps(session: &Session, args: PsArgs) -> Result<(), Error> {
+pub(super) async fn ps(session: &Session, args: PsArgs) -> Result<(), Error> {
     let connection = session.connect().await?;
     let mut tally = Tally::default();
     let mut tasks = Vec::new();
@@ -251,7 +255,7 @@ async fn scale_one(
 
 /// Declares a service anew, from what it is now; `change` makes the spec, or none to roll back. If
 /// somebody else changed it meanwhile it counts on what it is then.
-async fn changed(
+pub(super) async fn changed(
     connection: &Connection,
     name: &str,
     change: impl Fn(&pb::ServiceInfo) -> Result<Option<pb::ServiceSpec>, Error>,

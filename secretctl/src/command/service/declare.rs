@@ -26,6 +26,7 @@ use crate::instant::millis;
 use crate::progress::{self, Goal};
 use crate::reference::SecretOption;
 use crate::view;
+use crate::words::split;
 
 const SEE_HELP: &str = "see `secretctl service create --help`";
 const SEE_UPDATE_HELP: &str = "see `secretctl service update --help`";
@@ -228,7 +229,8 @@ pub(super) async fn update(session: &Session, args: ServiceUpdateArgs) -> Result
     for text in args.constraint_add.iter().chain(&args.constraint_rm) {
         check_constraint(text)?;
     }
-    let arguments = args.args.as_deref().map(split).transpose()?;
+    let arguments = args.args.as_deref().map(split).transpose();
+    let arguments = arguments.map_err(|error| wrong(error.to_string(), SEE_UPDATE_HELP))?;
     let connection = session.connect().await?;
     let detach = args.detach;
     if args.rollback {
@@ -365,32 +367,6 @@ fn change(
     Ok(())
 }
 
-/// Splits a text into words as a shell does; quotes keep words together, a backslash takes the next
-/// character as it is.
-fn split(text: &str) -> Result<Vec<String>, Error> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote: Option<char> = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (character, quote) {
-            (_, Some(open)) if character == open => quote = None,
-            ('\'' | '"', None) => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            ('\\', None | Some('"')) => word.get_or_insert_default().extend(characters.next()),
-            (_, None) if character.is_whitespace() => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(character),
-        }
-    }
-    if quote.is_some() {
-        return Err(wrong(format!("a quote is not closed in `{text}`"), SEE_UPDATE_HELP));
-    }
-    words.extend(word);
-    Ok(words)
-}
-
 /// Finds the secrets that are referred to, by full id or exact name: one call for all of them.
 async fn resolve(
     connection: &Connection,
@@ -455,20 +431,5 @@ async fn resolve(
             .hint("`secretctl ls` shows those there are")
             .into())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_split_as_a_shell_does() {
-        let words = |text| split(text).ok();
-        assert_eq!(words("--port 80  -v").unwrap(), ["--port", "80", "-v"]);
-        assert_eq!(words(r#"a "b c" 'd "e' f\ g"#).unwrap(), ["a", "b c", "d \"e", "f g"]);
-        assert_eq!(words("a '' b").unwrap(), ["a", "", "b"]);
-        assert_eq!(words("").unwrap(), [""; 0]);
-        assert_eq!(words("a 'b"), None);
     }
 }

@@ -61,6 +61,9 @@ _secretctl() {
             secretctl,service)
                 cmd="secretctl__subcmd__service"
                 ;;
+            secretctl,stack)
+                cmd="secretctl__subcmd__stack"
+                ;;
             secretctl__subcmd__cluster,alarm)
                 cmd="secretctl__subcmd__cluster__subcmd__alarm"
                 ;;
@@ -193,11 +196,17 @@ _secretctl() {
             secretctl__subcmd__context,use)
                 cmd="secretctl__subcmd__context__subcmd__use"
                 ;;
+            secretctl__subcmd__node,demote)
+                cmd="secretctl__subcmd__node__subcmd__demote"
+                ;;
             secretctl__subcmd__node,inspect)
                 cmd="secretctl__subcmd__node__subcmd__inspect"
                 ;;
             secretctl__subcmd__node,ls)
                 cmd="secretctl__subcmd__node__subcmd__ls"
+                ;;
+            secretctl__subcmd__node,promote)
+                cmd="secretctl__subcmd__node__subcmd__promote"
                 ;;
             secretctl__subcmd__node,rm)
                 cmd="secretctl__subcmd__node__subcmd__rm"
@@ -256,6 +265,24 @@ _secretctl() {
             secretctl__subcmd__service,update)
                 cmd="secretctl__subcmd__service__subcmd__update"
                 ;;
+            secretctl__subcmd__stack,config)
+                cmd="secretctl__subcmd__stack__subcmd__config"
+                ;;
+            secretctl__subcmd__stack,deploy)
+                cmd="secretctl__subcmd__stack__subcmd__deploy"
+                ;;
+            secretctl__subcmd__stack,ls)
+                cmd="secretctl__subcmd__stack__subcmd__ls"
+                ;;
+            secretctl__subcmd__stack,ps)
+                cmd="secretctl__subcmd__stack__subcmd__ps"
+                ;;
+            secretctl__subcmd__stack,rm)
+                cmd="secretctl__subcmd__stack__subcmd__rm"
+                ;;
+            secretctl__subcmd__stack,services)
+                cmd="secretctl__subcmd__stack__subcmd__services"
+                ;;
             *)
                 ;;
         esac
@@ -263,7 +290,7 @@ _secretctl() {
 
     case "${cmd}" in
         secretctl)
-            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret service node cluster operator context demo dev completion man"
+            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret service stack node cluster operator context demo dev completion man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1835,8 +1862,34 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__node)
-            opts="-q -h --context --socket --timeout --json --quiet --help ls inspect update rm"
+            opts="-q -h --context --socket --timeout --json --quiet --help ls inspect update promote demote rm"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__node__subcmd__demote)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -1887,6 +1940,32 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__node__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__node__subcmd__promote)
             opts="-q -h --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2885,6 +2964,204 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack)
+            opts="-q -h --context --socket --timeout --json --quiet --help deploy ls ps services rm config"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__config)
+            opts="-c -q -h --compose-file --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --compose-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__deploy)
+            opts="-c -q -h --compose-file --prune --rotate-secrets --wait --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --compose-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__ps)
+            opts="-a -q -h --all --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__rm)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__stack__subcmd__services)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

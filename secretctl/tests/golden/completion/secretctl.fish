@@ -38,6 +38,7 @@ complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "inspect" -d 'Sh
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rm" -d 'Remove secrets'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "secret" -d 'The same commands, as `docker secret` spells them'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "service" -d 'Run commands on nodes, with their secrets mounted'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "stack" -d 'Run what compose files declare, without docker'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "node" -d 'See and change the machines that run tasks'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "cluster" -d 'Make a cluster, join it, see what is wrong with it'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "operator" -d 'Say who may administer the cluster'
@@ -311,16 +312,72 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l timeout -d 'How long to go on trying when no manager answers' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -l json -d 'Print JSON, errors too'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -s q -l quiet -d 'Print ids only, and no progress'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "ls" -d 'List nodes'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "inspect" -d 'Show what is known of nodes'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "update" -d 'Change a node\'s labels or availability'
-complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update rm" -f -a "rm" -d 'Evict nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "deploy" -d 'Create what compose files declare, or change what is there'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "ls" -d 'List stacks'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "ps" -d 'List the tasks of a stack'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "services" -d 'List the services of a stack'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "rm" -d 'Remove stacks'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -f -a "config" -d 'Show what compose files say together'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -s c -l compose-file -d 'A compose file, or `-` for standard input; may be repeated' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l prune -d 'Remove services of the stack that the files do not declare any more'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l rotate-secrets -d 'Give each secret that is there the value of its file, as a new version'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l wait -d 'Wait until what was changed runs'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -s a -l all -d 'Tasks that are over, too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from ps" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from services" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -s c -l compose-file -d 'A compose file, or `-` for standard input; may be repeated' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "ls" -d 'List nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "inspect" -d 'Show what is known of nodes'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "update" -d 'Change a node\'s labels or availability'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "promote" -d 'Say how a node becomes a manager'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "demote" -d 'Say how a manager stops being one'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and not __fish_seen_subcommand_from ls inspect update promote demote rm" -f -a "rm" -d 'Evict nodes'
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
@@ -344,6 +401,18 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_see
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from update" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from promote" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from demote" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand node; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r

@@ -478,6 +478,115 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(stack)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__stack_commands" \
+"*::: :->stack" \
+&& ret=0
+
+    case $state in
+    (stack)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-stack-command-$line[1]:"
+        case $line[1] in
+            (deploy)
+_arguments "${_arguments_options[@]}" : \
+'*-c+[A compose file, or \`-\` for standard input; may be repeated]:FILE:_files' \
+'*--compose-file=[A compose file, or \`-\` for standard input; may be repeated]:FILE:_files' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--prune[Remove services of the stack that the files do not declare any more]' \
+'--rotate-secrets[Give each secret that is there the value of its file, as a new version]' \
+'--wait[Wait until what was changed runs]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The stack'\''s name:_default' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(ps)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-a[Tasks that are over, too]' \
+'--all[Tasks that are over, too]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The stack:_default' \
+&& ret=0
+;;
+(services)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The stack:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::names -- The stacks:_default' \
+&& ret=0
+;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+'*-c+[A compose file, or \`-\` for standard input; may be repeated]:FILE:_files' \
+'*--compose-file=[A compose file, or \`-\` for standard input; may be repeated]:FILE:_files' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (node)
 _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
@@ -530,6 +639,32 @@ _arguments "${_arguments_options[@]}" : \
 '--availability=[Whether it takes tasks]:AVAILABILITY:((active\:"It takes tasks"
 pause\:"It keeps its tasks and takes no new ones"
 drain\:"Its tasks move elsewhere"))' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':node -- Hostname or id:_default' \
+&& ret=0
+;;
+(promote)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':node -- Hostname or id:_default' \
+&& ret=0
+;;
+(demote)
+_arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
@@ -1437,6 +1572,7 @@ _secretctl_commands() {
 'rm:Remove secrets' \
 'secret:The same commands, as \`docker secret\` spells them' \
 'service:Run commands on nodes, with their secrets mounted' \
+'stack:Run what compose files declare, without docker' \
 'node:See and change the machines that run tasks' \
 'cluster:Make a cluster, join it, see what is wrong with it' \
 'operator:Say who may administer the cluster' \
@@ -1772,9 +1908,16 @@ _secretctl__subcmd__node_commands() {
 'ls:List nodes' \
 'inspect:Show what is known of nodes' \
 'update:Change a node'\''s labels or availability' \
+'promote:Say how a node becomes a manager' \
+'demote:Say how a manager stops being one' \
 'rm:Evict nodes' \
     )
     _describe -t commands 'secretctl node commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__demote_commands] )) ||
+_secretctl__subcmd__node__subcmd__demote_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node demote commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__node__subcmd__inspect_commands] )) ||
 _secretctl__subcmd__node__subcmd__inspect_commands() {
@@ -1785,6 +1928,11 @@ _secretctl__subcmd__node__subcmd__inspect_commands() {
 _secretctl__subcmd__node__subcmd__ls_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl node ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__node__subcmd__promote_commands] )) ||
+_secretctl__subcmd__node__subcmd__promote_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl node promote commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__node__subcmd__rm_commands] )) ||
 _secretctl__subcmd__node__subcmd__rm_commands() {
@@ -1925,6 +2073,48 @@ _secretctl__subcmd__service__subcmd__scale_commands() {
 _secretctl__subcmd__service__subcmd__update_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl service update commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack_commands] )) ||
+_secretctl__subcmd__stack_commands() {
+    local commands; commands=(
+'deploy:Create what compose files declare, or change what is there' \
+'ls:List stacks' \
+'ps:List the tasks of a stack' \
+'services:List the services of a stack' \
+'rm:Remove stacks' \
+'config:Show what compose files say together' \
+    )
+    _describe -t commands 'secretctl stack commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__config_commands] )) ||
+_secretctl__subcmd__stack__subcmd__config_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack config commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__deploy_commands] )) ||
+_secretctl__subcmd__stack__subcmd__deploy_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack deploy commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__ls_commands] )) ||
+_secretctl__subcmd__stack__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__ps_commands] )) ||
+_secretctl__subcmd__stack__subcmd__ps_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack ps commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__rm_commands] )) ||
+_secretctl__subcmd__stack__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack rm commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__stack__subcmd__services_commands] )) ||
+_secretctl__subcmd__stack__subcmd__services_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl stack services commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_secretctl" ]; then

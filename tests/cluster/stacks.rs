@@ -1,0 +1,101 @@
+//! A compose file without docker, on a real manager and agent.
+//!
+//! What compose files mean is tested in secretctl; here the stack runs.
+
+use std::path::Path;
+
+use tests::Lab;
+
+use crate::PROGRAMS;
+
+/// The file of a Swarm course's chapter on secrets, as a process: it reads both secrets, and runs.
+const FILE: &str = r#"version: "3.1"
+
+services:
+  psql:
+    x-secretd: {runtime: process}
+    command:
+      - /bin/sh
+      - -c
+      - 'echo "$$(cat "$$USER_FILE") $$(cat "$$PASSWORD_FILE") ${GREETING:-hello}"; exec sleep 1000'
+    secrets:
+      - psql_user
+      - source: psql_password
+        mode: 0440
+    environment:
+      PASSWORD_FILE: /run/secrets/psql_password
+      USER_FILE: /run/secrets/psql_user
+    deploy:
+      replicas: 2
+      update_config: {monitor: 1s, failure_action: rollback}
+
+secrets:
+  psql_user:
+    file: ./psql_user.txt
+  psql_password:
+    file: ./psql_password.txt
+"#;
+
+/// How many lines of the service say this.
+fn said(lab: &Lab, line: &str) -> usize {
+    let output = lab.ctl().ok(&["service", "logs", "--no-prefix", "mydb_psql"]);
+    output.lines().filter(|it| *it == line).count()
+}
+
+#[test]
+fn a_compose_file_runs_is_changed_and_is_gone() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.agent("n1");
+    let write = |name: &str, text: &str| lab.file(name, text.as_bytes());
+    write("psql_user.txt", "admin");
+    write("psql_password.txt", "first");
+    let compose = write("docker-compose.yml", FILE);
+    let compose: &Path = compose.as_ref();
+    let compose = compose.to_str().unwrap();
+    let deploy = ["stack", "deploy", "-c", compose, "--wait"];
+    let deploy = |options: &[&str]| lab.ctl().ok(&[&deploy[..], options, &["mydb"]].concat());
+
+    let made = deploy(&[]);
+    assert_eq!(
+        made,
+        "Creating secret mydb_psql_password\nCreating secret mydb_psql_user\n\
+         Creating service mydb_psql\n"
+    );
+    assert_eq!(said(&lab, "admin first hello"), 2);
+    let task = lab.await_tasks("mydb_psql", 2, "running").remove(0);
+    assert_eq!(task["secrets"][1]["mode"], "0440", "{task}");
+    let ids = |lab: &Lab| {
+        let tasks = lab.await_tasks("mydb_psql", 2, "running");
+        let mut ids: Vec<_> = tasks.iter().map(|task| task["id"].to_string()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let before = ids(&lab);
+
+    // Again: nothing is to be done, whatever a file of a secret holds now.
+    write("psql_password.txt", "second");
+    assert_eq!(deploy(&["--prune"]), "");
+    assert_eq!(ids(&lab), before);
+    // Unless it is said.
+    let rotated = deploy(&["--rotate-secrets"]);
+    assert_eq!(rotated, "Rotating secret mydb_psql_password\nRotating secret mydb_psql_user\n");
+    assert_eq!(said(&lab, "admin second hello"), 2);
+
+    let changed = write("over.yml", "services: {psql: {command: [/bin/sleep, '1000']}}");
+    let changed = ["-c", changed.to_str().unwrap()];
+    let updated = deploy(&changed);
+    assert!(updated.starts_with("Updating service mydb_psql (id: "), "{updated}");
+    assert_eq!(lab.ctl().json(&["service", "inspect", "mydb_psql"])[0]["command"][0], "/bin/sleep");
+
+    assert_eq!(lab.ctl().json(&["stack", "ls"])[0]["name"], "mydb");
+    assert_eq!(lab.ctl().json(&["stack", "services", "mydb"])[0]["name"], "mydb_psql");
+    let removed = lab.ctl().ok(&["stack", "rm", "mydb"]);
+    assert_eq!(
+        removed,
+        "Removing service mydb_psql\nRemoving secret mydb_psql_password\n\
+         Removing secret mydb_psql_user\n"
+    );
+    let gone = lab.ctl().refused(1, &["stack", "ps", "mydb"], b"");
+    assert!(gone.contains("nothing found in stack: mydb"), "{gone}");
+    assert_eq!(lab.ctl().json(&["ls"]).as_array().unwrap().len(), 0);
+}
