@@ -83,6 +83,8 @@ impl Cluster {
                 not_after: Timestamp(u64::MAX),
                 revoked: false,
                 authority: None,
+                rotation: None,
+                superseded_at: None,
             },
             level_max: LEVEL,
         };

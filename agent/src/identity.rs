@@ -234,11 +234,6 @@ impl Identity {
         })
     }
 
-    /// Whether the certificate is of the same CA as another's.
-    pub(crate) fn is_of_same_ca(&self, other: &Self) -> bool {
-        self.ca == other.ca
-    }
-
     /// Whether the certificate has ended.
     pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
         self.says.not_after <= now

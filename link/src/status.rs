@@ -7,6 +7,9 @@ use prost::Message as _;
 use proto::{Kind, pb};
 use tonic::{Code, Status};
 
+/// The name of an answer's metadata that asks an operator's tool to renew its certificate now.
+pub const RENEW_NOW: &str = "secretd-renew-now";
+
 /// A failed call, as either end sees it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -6,11 +6,13 @@
 //! ([`crate::certificate`]).
 //!
 //! Invariant: a certificate passes only if one of the CAs that are trusted at that moment signed it,
-//! or signed the CA that did.
+//! or signed the CA that did, and if it is not refused by its number.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use proto::id::Serial;
 use proto::pb;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -21,13 +23,17 @@ use crate::tls::TlsError;
 /// Certificates looked at beside the leaf in what a peer shows: a bridge and the CA it begins at.
 const SHOWN_MAX: usize = 4;
 
-/// The CAs that a side goes by: swapped while it serves, and shared by all that look at them.
+/// The CAs that a side goes by, and certificates of theirs that it refuses all the same: swapped while
+/// it serves, and shared by all that look at them.
 #[derive(Clone)]
-pub struct Trust(Arc<ArcSwap<Vec<TrustAnchor<'static>>>>);
+pub struct Trust {
+    anchors: Arc<ArcSwap<Vec<TrustAnchor<'static>>>>,
+    refused: Arc<ArcSwap<BTreeSet<Serial>>>,
+}
 
 impl std::fmt::Debug for Trust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Trust({} CAs)", self.0.load().len())
+        write!(f, "Trust({} CAs)", self.anchors.load().len())
     }
 }
 
@@ -50,7 +56,8 @@ impl Trust {
     pub fn new<'a>(
         cas: impl IntoIterator<Item = &'a CertificateDer<'a>>,
     ) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(anchors(cas)?))))
+        let anchors = Arc::new(ArcSwap::from_pointee(anchors(cas)?));
+        Ok(Self { anchors, refused: Arc::default() })
     }
 
     /// Trusts these from the next handshake on, and no others.
@@ -62,11 +69,22 @@ impl Trust {
         &self,
         cas: impl IntoIterator<Item = &'a CertificateDer<'a>>,
     ) -> Result<(), TlsError> {
-        self.0.store(Arc::new(anchors(cas)?));
+        self.anchors.store(Arc::new(anchors(cas)?));
         Ok(())
     }
 
-    /// Checks that a leaf was signed by a CA that is trusted, or over a bridge from one.
+    /// Refuses these from the next handshake on, and no others. Says whether they are others than
+    /// before.
+    pub fn refuse(&self, serials: BTreeSet<Serial>) -> bool {
+        let are_others = **self.refused.load() != serials;
+        if are_others {
+            self.refused.store(Arc::new(serials));
+        }
+        are_others
+    }
+
+    /// Checks that a leaf was signed by a CA that is trusted, or over a bridge from one, and is none
+    /// that is refused.
     pub(crate) fn check(
         &self,
         algorithms: &WebPkiSupportedAlgorithms,
@@ -75,7 +93,11 @@ impl Trust {
         usage: webpki::KeyUsage,
         now: UnixTime,
     ) -> Result<Checked, rustls::Error> {
-        check_chain(algorithms, &self.0.load(), leaf, shown, usage, now)
+        let checked = check_chain(algorithms, &self.anchors.load(), leaf, shown, usage, now)?;
+        if self.refused.load().contains(&checked.says.serial) {
+            return Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Revoked));
+        }
+        Ok(checked)
     }
 }
 

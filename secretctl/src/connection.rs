@@ -4,7 +4,8 @@
 //! the context over TLS, the first that answers. A request without an answer is sent to the next
 //! manager under the same request key until the deadline; whoever answers stays first. A manager of
 //! a CA that takes the place of the context's is noticed in the handshake; the context follows, in
-//! the same command. Not here: what the calls mean.
+//! the same command, and renews its certificate in it when an answer asks for that. Not here: what the
+//! calls mean.
 //!
 //! Invariant: a request is built once, so every attempt carries the same request key.
 
@@ -19,13 +20,14 @@ use link::dial::{self, Patience};
 use link::rpc::control_client::ControlClient;
 use link::rpc::enroll_client::EnrollClient;
 use link::rpc::local_client::LocalClient;
+use link::status::RENEW_NOW;
 use link::tls::{self, Cluster, OwnCertificate};
 use proto::Kind;
-use proto::id::Incarnation;
+use proto::id::{Incarnation, Serial};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use crate::cli::GlobalArgs;
 use crate::context::{Contexts, Stored};
@@ -52,7 +54,7 @@ pub(crate) struct Manager {
     pub(crate) channel: Channel,
 }
 
-/// At least so far apart: looks at whether the context is to follow to another CA.
+/// At least so far apart: looks at whether the context is to follow to another CA, or to renew.
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Managers, and what is known of their cluster.
@@ -181,15 +183,9 @@ impl Connection {
     /// connection may be from before.
     pub(crate) fn follow_ca(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async {
-            let is_recent = self.followed_at.get().is_some_and(|at| at.elapsed() < FOLLOW_EVERY);
-            let known =
-                self.context.borrow().as_ref().map(|one| (one.name.clone(), one.ca.clone()));
-            let Some((name, ca)) = known.filter(|_| !is_recent) else { return };
-            self.followed_at.set(Some(Instant::now()));
-            let kept = Contexts::of_user().and_then(|contexts| contexts.read(&name));
-            let Ok(mut kept) = kept else { return };
+            let Some((mut kept, serial)) = self.kept() else { return };
             // Another process may have done it.
-            let has_moved = kept.ca != ca
+            let has_moved = kept.says.serial != serial
                 || enroll::follow_ca(&mut kept, self.timeout)
                     .await
                     .is_ok_and(|has_moved| has_moved);
@@ -197,6 +193,42 @@ impl Connection {
                 drop(self.go_by(kept));
             }
         })
+    }
+
+    /// Renews the context's certificate, since a manager asked for it. What fails is tried again by the
+    /// next call, or the next command.
+    fn renew_now(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            let Some((mut kept, serial)) = self.kept() else { return };
+            let has_renewed = kept.says.serial != serial
+                || enroll::renew_now(&mut kept, self.timeout)
+                    .await
+                    .is_ok_and(|has_renewed| has_renewed);
+            if has_renewed {
+                drop(self.go_by(kept));
+            }
+        })
+    }
+
+    /// Whether another process renewed the context's certificate meanwhile, so that this one's is refused:
+    /// it is gone by from now on.
+    fn takes_over(&self, status: &Status) -> bool {
+        let is_refused = status.code() == Code::Unauthenticated;
+        let known = self.context.borrow().as_ref().map(|one| (one.name.clone(), one.says.serial));
+        let Some((name, serial)) = known.filter(|_| is_refused) else { return false };
+        let kept = Contexts::of_user().and_then(|contexts| contexts.read(&name));
+        kept.is_ok_and(|kept| kept.says.serial != serial && self.go_by(kept).is_ok())
+    }
+
+    /// The context as it is kept now, and the serial number of the certificate that is in use; not
+    /// again and again.
+    fn kept(&self) -> Option<(Stored, Serial)> {
+        let is_recent = self.followed_at.get().is_some_and(|at| at.elapsed() < FOLLOW_EVERY);
+        let known = self.context.borrow().as_ref().map(|one| (one.name.clone(), one.says.serial));
+        let (name, serial) = known.filter(|_| !is_recent)?;
+        self.followed_at.set(Some(Instant::now()));
+        let kept = Contexts::of_user().and_then(|contexts| contexts.read(&name)).ok()?;
+        Some((kept, serial))
     }
 
     /// Only these managers: for enrolment, which has no context yet.
@@ -258,9 +290,13 @@ impl Connection {
                 match tokio::time::timeout(limit, call(manager.channel.clone())).await {
                     Ok(Ok(answer)) => {
                         self.first.set(index);
+                        if answer.metadata().contains_key(RENEW_NOW) {
+                            self.renew_now().await;
+                        }
                         self.follow_ca_if_met().await;
                         return Ok(answer.into_inner());
                     }
+                    Ok(Err(status)) if self.takes_over(&status) => break,
                     Ok(Err(status)) => round.push(Attempt::failed(&manager, status)?),
                     Err(_) => round.push(Attempt::silent(&manager, limit)),
                 }

@@ -169,6 +169,23 @@ pub(crate) async fn follow_ca(stored: &mut Stored, timeout: Duration) -> Result<
     Ok(true)
 }
 
+/// Renews a context's certificate and uses it, since certificates are rotated. Says whether it has
+/// another one.
+///
+/// # Errors
+///
+/// If no manager renews it, or it cannot be kept.
+pub(crate) async fn renew_now(stored: &mut Stored, timeout: Duration) -> Result<bool, Error> {
+    // Another process that has the context does it.
+    let Some(_lock) = stored.lock() else { return Ok(false) };
+    let patience = timeout.min(PATIENCE_EARLY);
+    renew(stored, patience).await?;
+    // What was kept counts, though the cluster takes an operator for renewed once it is used.
+    let connection = Connection::bare(channels(stored)?.0, patience);
+    drop(ask!(connection, control.get_cluster_status(pb::GetClusterStatusRequest {})));
+    Ok(true)
+}
+
 fn checked(
     enrolled: &pb::Enrolled,
     pair: &KeyPairDer,

@@ -29,7 +29,7 @@ use serde::Serialize;
 pub(crate) use self::backup::{
     Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut, Restored,
 };
-pub(crate) use self::ca_rotation::CaRotation;
+pub(crate) use self::ca_rotation::{CaRotation, CertificateRotation, Renewing};
 #[cfg(feature = "cluster")]
 pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
@@ -588,6 +588,7 @@ pub(crate) struct Cluster {
     pub(crate) peers: Option<Peers>,
     pub(crate) unlock_key_readable: bool,
     pub(crate) ca_rotation: Option<CaRotation>,
+    pub(crate) certificate_rotation: Option<CertificateRotation>,
 }
 
 impl From<pb::ClusterStatus> for Cluster {
@@ -626,6 +627,7 @@ impl From<pb::ClusterStatus> for Cluster {
             peers: status.peers.as_ref().map(Into::into),
             unlock_key_readable: status.unlock_key_readable,
             ca_rotation: status.ca_rotation.map(Into::into),
+            certificate_rotation: status.certificate_rotation.map(Into::into),
         }
     }
 }

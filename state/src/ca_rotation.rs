@@ -131,14 +131,14 @@ pub struct BeginCaRotation {
     pub signatures: BTreeMap<KeyId, Blob>,
 }
 
-/// Whom a rotation waits for.
+/// Whom a rotation of the CA, or of certificates, waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaPending {
     /// Managers.
     pub members: Vec<MemberId>,
     /// Nodes with an agent; looked at once the managers have moved.
     pub nodes: Vec<NodeId>,
-    /// Operators that have a certificate of the present CA; looked at with the nodes.
+    /// Operators that have a certificate of before; looked at with the nodes.
     pub operators: Vec<OperatorId>,
 }
 
@@ -207,42 +207,57 @@ impl State {
         rotation.is_some_and(|rotation| certificate.authority == Some(rotation.authority.digest))
     }
 
-    /// Whether that a certificate is in use is news.
+    /// Whether that a certificate is in use is news: for a rotation of the CA, or of certificates.
     pub fn is_move(&self, certificate: &Certificate) -> bool {
-        self.is_of_next_ca(certificate)
-            && !certificate.revoked
-            && !self.has_moved(certificate.subject)
+        !certificate.revoked && (self.moves_to_next_ca(certificate) || self.is_renewal(certificate))
+    }
+
+    pub(crate) fn moves_to_next_ca(&self, certificate: &Certificate) -> bool {
+        self.is_of_next_ca(certificate) && !self.has_moved(certificate.subject)
     }
 
     /// Whom the rotation under way waits for; nobody if none is.
     pub fn ca_rotation_pending(&self) -> CaPending {
         let Some(rotation) = &self.ca_rotations.rotation else { return CaPending::default() };
-        let moved = |subject| rotation.moved.contains(&subject);
-        let members = self.members.iter();
-        let members = members.filter(|(id, member)| {
-            !moved(Subject::Manager(member.node_id, **id)) || self.asks_by_former_ca(**id)
-        });
-        let members = members.map(|(id, _)| *id).collect();
-        if rotation.phase == CaPhase::Managers {
-            return CaPending { members, ..CaPending::default() };
+        let pending = self.awaited(
+            &rotation.moved,
+            |id| self.asks_by_former_ca(id),
+            |certificate| !certificate.revoked && !self.is_of_next_ca(certificate),
+        );
+        match rotation.phase {
+            CaPhase::Managers => CaPending { members: pending.members, ..CaPending::default() },
+            CaPhase::Clients => pending,
         }
-        let nodes = self.nodes.iter();
-        let nodes = nodes.filter(|(id, node)| node.has_agent && !moved(Subject::Agent(**id)));
-        // A certificate that has ended stands for nobody who would be missed.
-        let of_before = self.certificates.values().filter(|certificate| {
-            !certificate.revoked
-                && certificate.not_after > self.now
-                && !self.is_of_next_ca(certificate)
+    }
+
+    /// Who is not done with a rotation: managers that are not, or are to turn; agents; operators with
+    /// a certificate of before.
+    pub(crate) fn awaited(
+        &self,
+        done: &BTreeSet<Subject>,
+        is_to_turn: impl Fn(MemberId) -> bool,
+        is_of_before: impl Fn(&Certificate) -> bool,
+    ) -> CaPending {
+        let members = self.members.iter().filter(|(id, member)| {
+            !done.contains(&Subject::Manager(member.node_id, **id)) || is_to_turn(**id)
         });
+        let nodes = self.nodes.iter();
+        let nodes =
+            nodes.filter(|(id, node)| node.has_agent && !done.contains(&Subject::Agent(**id)));
+        // A certificate that has ended stands for nobody who would be missed.
+        let of_before = self
+            .certificates
+            .values()
+            .filter(|certificate| certificate.not_after > self.now && is_of_before(certificate));
         let operators: BTreeSet<_> = of_before
             .filter_map(|certificate| match certificate.subject {
                 Subject::Operator(id) if self.operators.contains_key(&id) => Some(id),
                 _ => None,
             })
-            .filter(|id| !moved(Subject::Operator(*id)))
+            .filter(|id| !done.contains(&Subject::Operator(*id)))
             .collect();
         CaPending {
-            members,
+            members: members.map(|(id, _)| *id).collect(),
             nodes: nodes.map(|(id, _)| *id).collect(),
             operators: operators.into_iter().collect(),
         }
@@ -254,8 +269,13 @@ impl State {
         let rotations = &self.ca_rotations;
         let under_way = rotations.rotation.as_ref().map(|rotation| rotation.began);
         let began = under_way.or_else(|| rotations.former.as_ref().map(|former| former.began));
+        began.is_some_and(|began| self.turned_before(id, began))
+    }
+
+    /// Whether a member turned last before an entry.
+    pub(crate) fn turned_before(&self, id: MemberId, began: Revision) -> bool {
         let mut generations = self.boot.member(id).into_iter().flat_map(MemberBoot::generations);
         // By the log and not by its clock, which may stand still: who turns has turned.
-        began.is_some_and(|began| generations.any(|one| Revision(one.number) < began))
+        generations.any(|one| Revision(one.number) < began)
     }
 }

@@ -420,6 +420,12 @@ pub enum Command {
     /// The CA of before is dropped, though agents or operators are left behind.
     #[n(82)]
     DropFormerCa,
+    /// Everybody is to get a certificate for another key.
+    #[n(83)]
+    BeginCertificateRotation,
+    /// Certificates of before are refused, though agents or operators are left behind.
+    #[n(84)]
+    CutFormerCertificates,
     /// A new network.
     #[n(110)]
     CreateNetwork(#[n(0)] CreateNetwork),

@@ -19,6 +19,7 @@ mod audit;
 mod backup;
 mod boot;
 mod ca_rotation;
+mod certificate_rotation;
 mod incarnation;
 mod liveness;
 mod log_keys;
@@ -44,6 +45,9 @@ pub use crate::boot::{
 };
 pub use crate::ca_rotation::{
     BeginCaRotation, CaPending, CaPhase, CaRotation, CaRotations, FormerCa,
+};
+pub use crate::certificate_rotation::{
+    CertificateRotation, CertificateRotations, CompleteCertificateRotation,
 };
 pub use crate::incarnation::BeginIncarnation;
 pub use crate::liveness::{GRACE_MS, Observed, liveness};

@@ -482,6 +482,12 @@ pub struct Certificate {
     /// SHA-256 of the public key of the CA that signed it; those of the first need not say so.
     #[n(5)]
     pub authority: Option<Digest>,
+    /// Which rotation of certificates was begun last when it was put down; kept by `apply` alone.
+    #[n(6)]
+    pub rotation: Option<u64>,
+    /// Since when another one is its holder's in its place: it is refused.
+    #[n(7)]
+    pub superseded_at: Option<Timestamp>,
 }
 
 impl Certificate {

@@ -131,6 +131,7 @@ impl State {
                 && not_after <= restored.at.after_ms(life_ms)
                 && former.is_none_or(|former| former.dropped_at < restored.at)
                 && self.ca_rotations.made_anew.is_none_or(|made| made.at < restored.at)
+                && !self.has_renewed_since(restored.at, subject)
         });
         let stands = match subject {
             Subject::Agent(node) => self.nodes.get(&node).is_some_and(|node| node.has_agent),
@@ -138,6 +139,14 @@ impl State {
             Subject::Manager(..) | Subject::Boot(_) => false,
         };
         if lost_it && stands { Standing::Good } else { Standing::Unknown }
+    }
+
+    /// Whether a rotation of certificates left somebody one, with a record, or none.
+    fn has_renewed_since(&self, at: Timestamp, subject: Subject) -> bool {
+        let rotations = &self.certificate_rotations;
+        let under_way = rotations.rotation.as_ref();
+        rotations.last.is_some_and(|last| last.ended_at > at)
+            || under_way.is_some_and(|rotation| rotation.renewed.contains(&subject))
     }
 
     /// The node that an agent of this hostname joins as, if there is one that waits for its agent:

@@ -23,6 +23,7 @@ use crate::audit::{AuditLog, AuditRecord};
 use crate::backup::Backup;
 use crate::boot::Boot;
 use crate::ca_rotation::CaRotations;
+use crate::certificate_rotation::CertificateRotations;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, Secret, Service, Task,
@@ -93,6 +94,7 @@ mod kind {
     pub(super) const FORGOTTEN_BACKUPS: u8 = 74;
     pub(super) const RESTORED: u8 = 75;
     pub(super) const CA_ROTATIONS: u8 = 80;
+    pub(super) const CERTIFICATE_ROTATIONS: u8 = 81;
     pub(super) const END: u8 = 255;
 }
 
@@ -193,6 +195,9 @@ impl State {
         }
         if self.ca_rotations != CaRotations::default() {
             out.item(kind::CA_ROTATIONS, &self.ca_rotations)?;
+        }
+        if self.certificate_rotations != CertificateRotations::default() {
+            out.item(kind::CERTIFICATE_ROTATIONS, &self.certificate_rotations)?;
         }
         out.item(kind::END, ())
     }
@@ -326,6 +331,7 @@ impl SnapshotReader {
             kind::FORGOTTEN_BACKUPS => state.backups_mut().forgotten = Some(decode(item)?),
             kind::RESTORED => state.restored = Some(decode(item)?),
             kind::CA_ROTATIONS => state.ca_rotations = decode(item)?,
+            kind::CERTIFICATE_ROTATIONS => state.certificate_rotations = decode(item)?,
             kind::END => self.ended = true,
             _ => return Err(SnapshotError::Malformed("an item is of an unknown kind")),
         }

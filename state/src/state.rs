@@ -21,6 +21,7 @@ use crate::audit::AuditLog;
 use crate::backup::Backups;
 use crate::boot::Boot;
 use crate::ca_rotation::CaRotations;
+use crate::certificate_rotation::CertificateRotations;
 use crate::log_keys::LogKeys;
 use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Place,
@@ -64,6 +65,7 @@ pub struct State {
     pub(crate) backups: Arc<Backups>,
     pub(crate) restored: Option<Restored>,
     pub(crate) ca_rotations: CaRotations,
+    pub(crate) certificate_rotations: CertificateRotations,
 
     // Derived from here on.
     pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
@@ -204,6 +206,9 @@ impl State {
         }
         if certificate.revoked {
             return Standing::Revoked;
+        }
+        if certificate.superseded_at.is_some() {
+            return Standing::Superseded;
         }
         let stands = match subject {
             Subject::Manager(_, member) => self.members.contains_key(&member),
@@ -449,6 +454,9 @@ pub enum Standing {
     Unknown,
     /// It was taken back, or its subject is gone.
     Revoked,
+    /// Certificates were rotated, and another one is its subject's in its place; or none, if it was
+    /// left behind.
+    Superseded,
 }
 
 fn payload_bytes(secret: &Secret) -> u64 {

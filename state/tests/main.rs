@@ -10,6 +10,7 @@ mod backup;
 mod boot;
 mod bounds;
 mod ca_rotation;
+mod certificate_rotation;
 mod examples;
 mod fixtures;
 mod global;

@@ -69,7 +69,7 @@ fn restore_with_ca(copy: &State, incarnation: u64, ca: u8) -> RestoreCluster {
     RestoreCluster { certificate: of_it, authority: Some(authority), ..restore }
 }
 
-fn restored(world: &World, copy: State, restore: RestoreCluster) -> State {
+pub(crate) fn restored(world: &World, copy: State, restore: RestoreCluster) -> State {
     let (mut state, mut envelopes) = (copy, World::founded());
     envelopes.now = world.now;
     let envelope = envelopes.envelope(Command::RestoreCluster(Box::new(restore)));

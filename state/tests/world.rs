@@ -64,6 +64,8 @@ pub(crate) fn certificate(subject: Subject) -> Certificate {
         not_after: Timestamp(1_000_000_000),
         revoked: false,
         authority: None,
+        rotation: None,
+        superseded_at: None,
     }
 }
 

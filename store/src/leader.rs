@@ -285,7 +285,7 @@ fn used_certificates(report: &pb::ReportRequest) -> Result<Vec<Serial>, Failure>
     serials.map(serial).collect()
 }
 
-/// Certificates of the CA that is rotated in are in use.
+/// Certificates of the CA that is rotated in, or of the rotation of certificates, are in use.
 async fn commit_moves(service: &Service, mut used: Vec<Serial>) -> Result<(), Failure> {
     {
         let state = service.raft.machine.state();
@@ -429,7 +429,7 @@ impl Duty {
                     self.follow_up_members().await;
                     self.rotate_transit_key().await;
                     self.shred().await;
-                    self.finish_ca_rotation().await;
+                    self.finish_rotations().await;
                     self.raise_level().await;
                     self.propose_digest().await;
                 }
@@ -577,10 +577,13 @@ impl Duty {
     }
 
     /// Nobody is waited for any more, and no entry has said so: time went by.
-    async fn finish_ca_rotation(&self) {
+    async fn finish_rotations(&self) {
         let is_over = {
             let state = self.service.raft.machine.state();
-            state.ca_rotations().rotation.is_some() && state.ca_rotation_pending().is_empty()
+            let (ca, certificates) = (state.ca_rotations(), state.certificate_rotations());
+            ca.rotation.is_some() && state.ca_rotation_pending().is_empty()
+                || certificates.rotation.is_some()
+                    && state.certificate_rotation_pending().is_empty()
         };
         if is_over {
             self.propose(Command::NoteMoves(Vec::new())).await;

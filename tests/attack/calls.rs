@@ -232,8 +232,10 @@ pub(crate) async fn ask_as_an_admin(client: &Client, address: &str, refusals: &m
         "Control.ListAudit": list_audit(pb::ListAuditRequest { after: 0, limit: 0 });
         "Control.RotateLogKeys": rotate_log_keys(pb::RotateLogKeysRequest { request_key: key() });
         "Control.RotateRootKey": rotate_root_key(pb::RotateRootKeyRequest { request_key: key() });
-        "Control.RotateCa": rotate_ca(pb::RotateCaRequest {
-            request_key: key(), drop_missing: false
+        "Control.RotateCa":
+            rotate_ca(pb::RotateCaRequest { request_key: key(), drop_missing: false });
+        "Control.RotateCertificates": rotate_certificates(pb::RotateCertificatesRequest {
+            request_key: key(), cut_missing: false
         });
         "Control.GetClusterKeys": get_cluster_keys(pb::GetClusterKeysRequest { verify: true });
         "Control.BackUp": back_up(pb::BackUpRequest { public_key: own_key });

@@ -21,6 +21,7 @@ mod expired;
 mod former_ca;
 mod neighbours;
 mod new_ca;
+mod old_certificate;
 mod partition;
 mod read_back;
 mod renewal;

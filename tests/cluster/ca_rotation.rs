@@ -24,7 +24,7 @@ fn rotation(lab: &Lab) -> Value {
 }
 
 /// Who is waited for, by name: managers, nodes, operators.
-fn waits_for(rotation: &Value) -> [Vec<String>; 3] {
+pub(crate) fn waits_for(rotation: &Value) -> [Vec<String>; 3] {
     ["managers", "nodes", "operators"].map(|kind| {
         let all = rotation["waits_for"][kind].as_array().unwrap().iter();
         all.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
@@ -47,7 +47,7 @@ fn await_complete(lab: &Lab, number: u64) -> Value {
 }
 
 /// An operator with a context of its own.
-fn operator(lab: &Lab, name: &str, role: &str) -> Ctl {
+pub(crate) fn operator(lab: &Lab, name: &str, role: &str) -> Ctl {
     let token = invite(lab, name, role);
     let ctl = lab.ctl().at_home(&home(lab, name));
     let arguments = add_context(lab, "-");
@@ -152,7 +152,7 @@ fn managers_move_first(lab: &mut Lab, before: &Before) {
     lab.await_socket(down);
 }
 
-fn restart(lab: &mut Lab, index: usize) {
+pub(crate) fn restart(lab: &mut Lab, index: usize) {
     lab.managers[index].daemon.kill();
     lab.managers[index].daemon.start_again();
     lab.await_socket(index);

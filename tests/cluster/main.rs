@@ -9,6 +9,7 @@ const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 
 mod backup;
 mod ca_rotation;
+mod certificate_rotation;
 mod disk;
 mod expiry;
 mod faults;

@@ -164,9 +164,9 @@ fn another_ca_is_taken_by_the_word_of_the_one_that_is_kept() {
         }
     };
     let same = next(&old, None).unwrap();
-    assert!(same.is_of_same_ca(&identity));
+    assert_eq!(same.ca, identity.ca);
     let moved = next(&new, Some(over(&old, &new))).unwrap();
-    assert!(!moved.is_of_same_ca(&identity));
+    assert_ne!(moved.ca, identity.ca);
     assert_eq!(moved.ca, new.certificate);
     let other = Ca::new();
     for (ca, authorities) in [

@@ -2,8 +2,8 @@
 //! so.
 //!
 //! The next certificate is kept before it is used, and is used from the next connection on; the
-//! session that is open goes on with the one it was opened with. An agent whose certificate has
-//! ended can do nothing but renew it. Not here: what the certificate is for ([`super`]).
+//! session that is open is opened anew with it. An agent whose certificate has ended can do nothing
+//! but renew it. Not here: what the certificate is for ([`super`]).
 //!
 //! Invariant: each renewal has a key pair of its own.
 

@@ -70,8 +70,8 @@ pub(crate) enum SessionError {
     /// The manager ended it.
     #[error("the manager closed the session")]
     Closed,
-    /// Another CA takes the place of the one that it was opened by.
-    #[error("this agent has a certificate of another CA by now")]
+    /// The certificate that it was opened by was renewed.
+    #[error("this agent has another certificate by now")]
     Moved,
     /// What it said of itself when it was opened holds no more.
     #[error("this agent has another thing to say of its machine by now")]
@@ -165,10 +165,10 @@ pub(crate) struct Session {
     report: watch::Receiver<pb::Report>,
 }
 
-/// Ends once this agent has a certificate of another CA than that of `before`.
+/// Ends once this agent has another certificate than `before`.
 async fn moved(identities: &mut watch::Receiver<Arc<Identity>>, before: &Identity) {
     // The sender is in `Local`.
-    drop(identities.wait_for(|now| !now.is_of_same_ca(before)).await);
+    drop(identities.wait_for(|now| now.says.serial != before.says.serial).await);
 }
 
 fn up(message: Up) -> pb::AgentMessage {

@@ -1117,6 +1117,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateCa"));
             self.inner.unary(req, path, codec).await
         }
+        /// Everybody gets a certificate for another key; or those of before are refused now.
+        pub async fn rotate_certificates(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::RotateCertificatesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateCertificatesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/RotateCertificates",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "RotateCertificates"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Which keys every manager holds, and what on its disk is under which.
         pub async fn get_cluster_keys(
             &mut self,
@@ -1543,6 +1568,14 @@ pub mod control_server {
             request: tonic::Request<::proto::pb::RotateCaRequest>,
         ) -> std::result::Result<
             tonic::Response<::proto::pb::RotateCaResponse>,
+            tonic::Status,
+        >;
+        /// Everybody gets a certificate for another key; or those of before are refused now.
+        async fn rotate_certificates(
+            &self,
+            request: tonic::Request<::proto::pb::RotateCertificatesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::RotateCertificatesResponse>,
             tonic::Status,
         >;
         /// Which keys every manager holds, and what on its disk is under which.
@@ -3581,6 +3614,53 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateCaSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/RotateCertificates" => {
+                    #[allow(non_camel_case_types)]
+                    struct RotateCertificatesSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::RotateCertificatesRequest>
+                    for RotateCertificatesSvc<T> {
+                        type Response = ::proto::pb::RotateCertificatesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                ::proto::pb::RotateCertificatesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::rotate_certificates(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RotateCertificatesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

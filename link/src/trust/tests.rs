@@ -264,3 +264,27 @@ fn a_pin_is_met_by_its_ca_or_by_the_one_that_succeeds_it() {
     assert!(!is_pinned(new, Some(&forged), &turn.old.digest()), "another signed it");
     assert!(!is_pinned(other.certificate(), Some(&over), &turn.old.digest()), "another CA");
 }
+
+/// Which one is refused is exchanged while it serves; others of its CA go on.
+#[test]
+fn a_certificate_that_is_refused_by_its_number_is_refused_both_ways() {
+    let ca = Ca::new();
+    let trust = Trust::new([ca.certificate()]).unwrap();
+    let (leaked, fresh) = (ca.own(manager()), ca.own(manager()));
+    let number = leaked.says().unwrap().serial;
+    let [by_leaked, by_fresh] = [&leaked, &fresh].map(|own| calls(own.clone(), &trust));
+    let [of_leaked, of_fresh] = [&leaked, &fresh].map(|own| serves(own.clone(), &trust));
+    for (client, server) in [(&by_leaked, &of_fresh), (&by_fresh, &of_leaked)] {
+        shake(client, server).agreed();
+    }
+    assert!(trust.refuse([number].into()));
+    assert!(!trust.refuse([number].into()), "it is known");
+    client_refused(&by_leaked, &of_fresh, CertificateError::Revoked);
+    server_refused(&by_fresh, &of_leaked, CertificateError::Revoked);
+    shake(&by_fresh, &of_fresh).agreed();
+    // It is refused though what is trusted changes.
+    trust.replace([ca.certificate()]).unwrap();
+    client_refused(&by_leaked, &of_fresh, CertificateError::Revoked);
+    assert!(trust.refuse(BTreeSet::new()));
+    shake(&by_leaked, &of_fresh).agreed();
+}

@@ -1433,6 +1433,9 @@ pub struct ClusterStatus {
     /// absent: none was asked for
     #[prost(message, optional, tag = "80")]
     pub ca_rotation: ::core::option::Option<CaRotation>,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "83")]
+    pub certificate_rotation: ::core::option::Option<CertificateRotation>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateLockingRequest {
@@ -1919,6 +1922,53 @@ pub struct ClusterKeys {
     /// absent: none was asked for
     #[prost(message, optional, tag = "80")]
     pub ca_rotation: ::core::option::Option<CaRotation>,
+    /// absent: none was asked for
+    #[prost(message, optional, tag = "83")]
+    pub certificate_rotation: ::core::option::Option<CertificateRotation>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateCertificatesRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// not another rotation: the one in progress ends, whoever has not renewed
+    #[prost(bool, tag = "2")]
+    pub cut_missing: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RotateCertificatesResponse {
+    /// which rotation it is, counted from 1
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+/// The rotation of certificates that was asked for last.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CertificateRotation {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(uint64, tag = "2")]
+    pub began_at: u64,
+    /// 0: it is in progress
+    #[prost(uint64, tag = "3")]
+    pub ended_at: u64,
+    /// nodes and operators that had not renewed when it ended
+    #[prost(uint64, tag = "4")]
+    pub left_behind: u64,
+    /// managers, nodes and operators that have
+    #[prost(uint64, tag = "5")]
+    pub renewed: u64,
+    /// that have not renewed
+    #[prost(message, repeated, tag = "6")]
+    pub managers: ::prost::alloc::vec::Vec<CaStraggler>,
+    /// the first hundred
+    #[prost(message, repeated, tag = "7")]
+    pub nodes: ::prost::alloc::vec::Vec<CaStraggler>,
+    #[prost(message, repeated, tag = "8")]
+    pub operators: ::prost::alloc::vec::Vec<CaStraggler>,
+    /// how many there are
+    #[prost(uint64, tag = "9")]
+    pub nodes_left: u64,
+    #[prost(uint64, tag = "10")]
+    pub operators_left: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RotateCaRequest {

@@ -364,6 +364,34 @@ pub(crate) enum RotateCommand {
     /// Heals a CA key that leaked. Does not heal what was read or changed with a certificate that
     /// was made with it.
     Ca(RotateCaArgs),
+
+    /// Replace every manager's, agent's and operator's certificate, and its key
+    ///
+    /// Managers renew at once, agents as they are told over their sessions, operators' contexts with
+    /// the next command that they are used for. Each makes another key. Once a holder was seen to use
+    /// its new certificate every other that it had is refused, and what began with one is cut. Tasks go
+    /// on. It waits for managers, nodes and operators that are away, and names them; until then another
+    /// one is refused. Remove who is gone for good, or leave agents and operators behind with
+    /// `--cut-missing`. Not while the CA is rotated, which replaces all certificates, too.
+    ///
+    /// Heals a holder's key that leaked, as far as managers look at it. Does not heal a leaked CA key;
+    /// and to agents and operators who has a manager's old key can pose as that manager until its
+    /// certificate ends.
+    #[command(visible_alias = "certs")]
+    Certificates(RotateCertificatesArgs),
+}
+
+/// `cluster rotate certificates`
+#[derive(Debug, Args)]
+pub(crate) struct RotateCertificatesArgs {
+    #[command(flatten)]
+    pub(crate) rotation: RotateArgs,
+
+    /// Do not begin one: end the one in progress, whoever has not renewed
+    ///
+    /// Nodes are removed and join anew then, operators enrol anew. Managers are never left behind.
+    #[arg(long)]
+    pub(crate) cut_missing: bool,
 }
 
 /// `cluster rotate ca`

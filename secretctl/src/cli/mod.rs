@@ -25,8 +25,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 pub(crate) use backup::{BackupArgs, BackupCheckArgs, BackupCommand, RestoreArgs};
 pub(crate) use cluster::{
     AddSlotCommand, AlarmCommand, ClusterCommand, ClusterUpdateArgs, InitArgs, JoinArgs,
-    JoinRoleArg, JoinTokenArgs, MemberCommand, PeersArg, RotateArgs, RotateCaArgs, RotateCommand,
-    SwitchArg, TokenCommand, UnlockKeyArgs, UnlockSlotCommand,
+    JoinRoleArg, JoinTokenArgs, MemberCommand, PeersArg, RotateArgs, RotateCaArgs,
+    RotateCertificatesArgs, RotateCommand, SwitchArg, TokenCommand, UnlockKeyArgs,
+    UnlockSlotCommand,
 };
 #[cfg(feature = "cluster")]
 pub(crate) use demo::{DemoArgs, DevArgs};

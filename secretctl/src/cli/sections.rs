@@ -428,6 +428,14 @@ secretctl cluster rotate ca
 secretctl cluster rotate ca --drop-missing",
     ),
     (
+        "secretctl cluster rotate certificates",
+        "\
+# Another key and certificate for everybody; wait until the last one uses it
+secretctl cluster rotate certificates
+# End it, though some nodes or operators are away
+secretctl cluster rotate certificates --cut-missing",
+    ),
+    (
         "secretctl cluster keys",
         "\
 # Which keys there are, and whether anything is under an old one

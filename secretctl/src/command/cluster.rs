@@ -3,6 +3,7 @@
 
 pub(super) mod backup;
 mod ca;
+mod certificates;
 mod compromised;
 mod keys;
 mod locking;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proto::{hex, pb};
 use serde::Serialize;
 
-use super::{CaRotation, RootRotation, Unproved, at};
+use super::{CaRotation, CertificateRotation, RootRotation, Unproved, at};
 
 /// What the managers say of their keys, beside what the cluster recorded.
 #[derive(Serialize)]
@@ -17,6 +17,7 @@ pub(crate) struct ClusterKeys {
     pub(crate) shredding: u64,
     pub(crate) root_key_rotation: Option<RootRotation>,
     pub(crate) ca_rotation: Option<CaRotation>,
+    pub(crate) certificate_rotation: Option<CertificateRotation>,
     pub(crate) members: Vec<MemberKeys>,
     /// Managers whose disks are to be treated as stolen.
     pub(crate) removed_without_proof: Vec<Unproved>,
@@ -184,6 +185,7 @@ impl From<pb::ClusterKeys> for ClusterKeys {
             shredding: keys.shredding,
             root_key_rotation: keys.root_rotation.map(Into::into),
             ca_rotation: keys.ca_rotation.map(Into::into),
+            certificate_rotation: keys.certificate_rotation.map(Into::into),
             members,
             removed_without_proof: keys.removed_without_proof.into_iter().map(Into::into).collect(),
         }

@@ -5,7 +5,7 @@ use proto::{Kind, pb};
 
 use crate::world::{World, refused};
 
-fn straggler(id: &str, name: &str, down: bool) -> pb::CaStraggler {
+pub(crate) fn straggler(id: &str, name: &str, down: bool) -> pb::CaStraggler {
     pb::CaStraggler { id: id.into(), name: name.into(), down }
 }
 

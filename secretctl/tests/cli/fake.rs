@@ -652,6 +652,13 @@ impl Control for Fake {
         self.answer(request, |world, _, request| world.rotate_ca(request.drop_missing))
     }
 
+    async fn rotate_certificates(
+        &self,
+        request: Request<pb::RotateCertificatesRequest>,
+    ) -> Answer<pb::RotateCertificatesResponse> {
+        self.answer(request, |world, _, request| world.rotate_certificates(request.cut_missing))
+    }
+
     /// At each look one more member has finished.
     async fn get_cluster_keys(
         &self,
@@ -671,8 +678,10 @@ impl Control for Fake {
                 root_rotation: world.root_rotation.clone(),
                 removed_without_proof: world.unproved.clone(),
                 ca_rotation: world.ca_rotation.clone(),
+                certificate_rotation: world.certificate_rotation.clone(),
             };
             world.go_on_with_the_ca();
+            world.go_on_with_certificates();
             world.rotate_one();
             world.go_on_with_the_root();
             Ok(keys)

@@ -79,8 +79,8 @@ fn shapes_are_stable() {
     let status = json(&place, &["cluster", "status"], b"");
     assert_eq!(
         fields(&status),
-        "answered_by applied_index autolock ca_digest ca_rotation created_at incarnation leader level \
-         members \
+        "answered_by applied_index autolock ca_digest ca_rotation certificate_rotation created_at \
+         incarnation leader level members \
          nodes payload_bytes payload_quota_bytes peers phase problems realm recipients_generation \
          root_key_id root_key_rotation secrets services slots tasks term transit_key_id unlock_key_id \
          unlock_key_readable"
@@ -131,8 +131,8 @@ fn shapes_of_keys_are_stable() {
     let keys = json(&place, &["cluster", "keys", "--verify"], b"");
     assert_eq!(
         fields(&keys),
-        "ca_rotation log_key_rotation members removed_without_proof root_key root_key_rotation \
-         shredding transit_key"
+        "ca_rotation certificate_rotation log_key_rotation members removed_without_proof root_key \
+         root_key_rotation shredding transit_key"
     );
     assert_eq!(fields(&keys["log_key_rotation"]), "complete next number wanted_at");
     assert_eq!(

@@ -11,6 +11,7 @@
 
 mod backups;
 mod ca_rotation;
+mod certificate_rotation;
 #[cfg(feature = "cluster")]
 mod demo;
 mod failover;

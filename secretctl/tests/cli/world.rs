@@ -88,6 +88,7 @@ pub(crate) struct World {
     /// The root key rotation that was asked for last, and who was removed without proof.
     pub(crate) root_rotation: Option<pb::RootRotation>,
     pub(crate) ca_rotation: Option<pb::CaRotation>,
+    pub(crate) certificate_rotation: Option<pb::CertificateRotation>,
     /// Nodes that do not follow to another CA.
     pub(crate) away: Vec<String>,
     pub(crate) unproved: Vec<pb::UnprovedMember>,
@@ -287,6 +288,7 @@ impl World {
             peers_refusal: String::new(),
             kept_unlock_key: None,
             ca_rotation: None,
+            certificate_rotation: None,
             away: Vec::new(),
             unproved: Vec::new(),
             silent: Vec::new(),
@@ -451,6 +453,7 @@ impl World {
             term: 3,
             root_rotation: self.root_rotation.clone(),
             ca_rotation: self.ca_rotation.clone(),
+            certificate_rotation: self.certificate_rotation.clone(),
             applied_index: 41,
             answered_by: 1,
             members: self.members.clone(),

@@ -31,7 +31,7 @@ fn listed(what: &str, names: &[String]) -> Option<String> {
 
 impl Context<'_> {
     /// Whom a rotation waits for, for people.
-    fn ca_waits_for(&self, pending: &CaPending) -> String {
+    pub(super) fn waits_for(&self, pending: &CaPending) -> String {
         let members: Vec<_> = pending.members.iter().map(ToString::to_string).collect();
         let hostname = |id| self.state.nodes.get(id).map(|node| node.hostname.to_string());
         let nodes: Vec<_> = pending.nodes.iter().filter_map(hostname).collect();
@@ -52,7 +52,7 @@ impl Context<'_> {
             return Err(Refusal::precondition(format!(
                 "CA rotation {} is in progress: it waits for {}",
                 self.state.ca_rotations.number,
-                self.ca_waits_for(&self.state.ca_rotation_pending())
+                self.waits_for(&self.state.ca_rotation_pending())
             )));
         }
         let BeginCaRotation { from, authority, bridge, mut signatures } = begin;
@@ -97,14 +97,23 @@ impl Context<'_> {
                 MOVES_MAX,
             ));
         }
-        let moves = serials.iter().filter_map(|serial| self.state.certificates.get(serial));
-        let moves = moves.filter(|certificate| self.state.is_move(certificate));
-        let moved: Vec<_> = moves.map(|certificate| certificate.subject).collect();
-        let (applied, stale) = (moved.len() as u64, (serials.len() - moved.len()) as u64);
-        if let Some(rotation) = &mut self.state.ca_rotations.rotation {
-            rotation.moved.extend(moved);
+        let mut applied = 0;
+        for serial in serials {
+            let known = self.state.certificates.get(serial);
+            let Some(certificate) = known.filter(|one| self.state.is_move(one)) else { continue };
+            let subject = certificate.subject;
+            let moves = self.state.moves_to_next_ca(certificate);
+            let renews = self.state.is_renewal(certificate);
+            applied += 1;
+            if let Some(rotation) = self.state.ca_rotations.rotation.as_mut().filter(|_| moves) {
+                rotation.moved.insert(subject);
+            }
+            if renews {
+                self.has_renewed(*serial, subject);
+            }
         }
-        self.follow_ca_rotation();
+        let stale = serials.len() as u64 - applied;
+        self.follow_rotations();
         Ok((Outcome::Steps { applied, stale }, ObjectId::Cluster))
     }
 
@@ -118,15 +127,21 @@ impl Context<'_> {
             return Err(Refusal::precondition(format!(
                 "CA rotation {} waits for {}: managers are never left behind",
                 self.state.ca_rotations.number,
-                self.ca_waits_for(&pending)
+                self.waits_for(&pending)
             )));
         }
         self.finish_ca_rotation();
         Ok((Outcome::Done, ObjectId::Cluster))
     }
 
+    /// Who is waited for may be somebody else.
+    pub(super) fn follow_rotations(&mut self) {
+        self.follow_ca_rotation();
+        self.follow_certificate_rotation();
+    }
+
     /// Goes on once nobody is waited for.
-    pub(super) fn follow_ca_rotation(&mut self) {
+    fn follow_ca_rotation(&mut self) {
         let pending = self.state.ca_rotation_pending();
         let none_left = !self.state.members.is_empty() && pending.is_empty();
         let rotation = self.state.ca_rotations.rotation.as_mut().filter(|_| none_left);

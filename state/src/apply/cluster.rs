@@ -172,7 +172,7 @@ impl Context<'_> {
         self.settle_tombstones();
         self.begin_next_log_keys();
         self.follow_root_rotation();
-        self.follow_ca_rotation();
+        self.follow_rotations();
         Ok((Outcome::Done, ObjectId::Member(id)))
     }
 

@@ -250,7 +250,7 @@ impl Context<'_> {
         self.now.ms_since(certificate.not_after) > EXPIRED_KNOWN_MS
     }
 
-    pub(super) fn put_certificate(&mut self, serial: Serial, certificate: Certificate) {
+    pub(super) fn put_certificate(&mut self, serial: Serial, mut certificate: Certificate) {
         // Of one subject, only certificates that have not ended and the newest are kept: an older
         // one that ended has been replaced. But not yet the one that this is the renewal of: the
         // answer may be lost, and then there is nothing else to renew with.
@@ -263,10 +263,15 @@ impl Context<'_> {
         let mut certificates = std::mem::take(&mut self.state.certificates);
         certificates.retain(|serial, old| {
             let ended = old.subject == subject && old.not_after <= now && !old.revoked;
-            let replaced = ended && renewed != Some(*serial);
+            // Raft takes a manager's that nobody knows.
+            let is_kept = old.superseded_at.is_some() && subject.role() == Role::Manager;
+            let replaced = ended && renewed != Some(*serial) && !is_kept;
             !replaced && !self.is_forgotten(old)
         });
         self.state.certificates = certificates;
+        let number = self.state.certificate_rotations.number;
+        certificate.rotation = (number > 0).then_some(number);
+        certificate.superseded_at = None;
         self.state.certificates.insert(serial, Arc::new(certificate));
         self.created(ObjectId::Certificate(serial));
     }
@@ -327,7 +332,7 @@ impl Context<'_> {
         self.state.tokens.retain(|_, token| token.operator != Some(id));
         self.revoke_certificates(|subject| subject == Subject::Operator(id));
         self.removed(ObjectId::Operator(id));
-        self.follow_ca_rotation();
+        self.follow_rotations();
         Ok((Outcome::Done, ObjectId::Operator(id)))
     }
 }

@@ -9,6 +9,7 @@
 mod backup;
 mod boot;
 mod ca_rotation;
+mod certificate_rotation;
 mod cluster;
 mod identity;
 mod incarnation;
@@ -271,6 +272,8 @@ impl Context<'_> {
             Command::BeginCaRotation(begin) => self.begin_ca_rotation(*begin),
             Command::NoteMoves(serials) => self.note_moves(&serials),
             Command::DropFormerCa => self.drop_former_ca(),
+            Command::BeginCertificateRotation => self.begin_certificate_rotation(),
+            Command::CutFormerCertificates => self.cut_former_certificates(),
             Command::CreateNetwork(create) => self.create_network(create),
             Command::RemoveNetwork { id } => self.remove_network(id),
         }

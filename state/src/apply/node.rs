@@ -85,7 +85,7 @@ impl Context<'_> {
         self.revoke_certificates(|subject| subject == Subject::Agent(id));
         self.removed(ObjectId::Node(id));
         self.assignments(Some(id));
-        self.follow_ca_rotation();
+        self.follow_rotations();
         self.orphan_tasks(id, "its node was removed");
         self.replan(None);
         Ok((Outcome::Node { id }, ObjectId::Node(id)))

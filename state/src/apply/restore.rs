@@ -70,6 +70,7 @@ impl Context<'_> {
         let RestoreCluster { incarnation, backup, node_id, taken_at, .. } = restore;
         self.state.root_keys.rotation = None;
         self.state.log_keys.next_since = None;
+        self.state.certificate_rotations.rotation = None;
         let node_before = self.state.nodes.get(&node_id).cloned();
         let others: Vec<_> = self.state.members.keys().copied().collect();
         for other in &others {

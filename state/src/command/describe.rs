@@ -60,6 +60,8 @@ impl Command {
             Self::BeginCaRotation(_) => "begin_ca_rotation",
             Self::NoteMoves(_) => "note_moves",
             Self::DropFormerCa => "drop_former_ca",
+            Self::BeginCertificateRotation => "begin_certificate_rotation",
+            Self::CutFormerCertificates => "cut_former_certificates",
             Self::CreateNetwork(_) => "create_network",
             Self::RemoveNetwork { .. } => "remove_network",
         }
@@ -119,7 +121,9 @@ impl Command {
             | Self::RestoreCluster(_)
             | Self::BeginCaRotation(_)
             | Self::NoteMoves(_)
-            | Self::DropFormerCa => ObjectId::Cluster,
+            | Self::DropFormerCa
+            | Self::BeginCertificateRotation
+            | Self::CutFormerCertificates => ObjectId::Cluster,
         }
     }
 

@@ -97,6 +97,8 @@ pub(crate) fn sign(
         not_after,
         revoked: false,
         authority: Some(Digest(ca_key_digest)),
+        rotation: None,
+        superseded_at: None,
     };
     Ok(Issued { der, serial, record })
 }

@@ -43,6 +43,8 @@ const MOVE_EVERY: Duration = Duration::from_millis(5);
 type Outgoing = mpsc::Sender<Result<pb::ManagerMessage, Status>>;
 type Message = pb::manager_message::Message;
 type Value = (SecretId, Version);
+/// How many rotations were begun, of the CA and of certificates.
+type Rotations = [u64; 2];
 
 pub(super) struct Session {
     dispatcher: Arc<Dispatcher>,
@@ -60,8 +62,9 @@ pub(super) struct Session {
     results_in: u64,
     deliveries: u64,
     complete_next: bool,
-    /// The CA rotation for which the agent was last told to get another certificate.
-    told_to_move: u64,
+    /// The rotations of the CA and of certificates for which the agent was last told to get another
+    /// certificate.
+    told_to_move: Rotations,
 }
 
 /// A set of changes that is about to be sent.
@@ -130,7 +133,7 @@ impl Session {
             results_in: 0,
             deliveries: 0,
             complete_next: true,
-            told_to_move: 0,
+            told_to_move: Rotations::default(),
         })
     }
 
@@ -174,8 +177,8 @@ impl Session {
                 }
                 () = wait_until(moves_at), if moves_at.is_some() => {
                     moves_at = None;
-                    if let Some(number) = self.is_to_move() {
-                        self.told_to_move = number;
+                    if let Some(numbers) = self.is_to_move() {
+                        self.told_to_move = numbers;
                         self.send(Message::RenewNow(pb::RenewNow {})).await?;
                     }
                 }
@@ -197,16 +200,19 @@ impl Session {
         }
     }
 
-    /// The CA rotation in which agents move while this one's session is by a certificate of the CA
-    /// before, and it was not told yet.
-    fn is_to_move(&self) -> Option<u64> {
+    /// The rotations there were, if one of them wants another certificate of this agent than the one
+    /// that its session is by, and it was not told yet.
+    fn is_to_move(&self) -> Option<Rotations> {
         let state = self.dispatcher.service.raft.machine.state();
-        let rotations = state.ca_rotations();
-        let rotation = rotations.rotation.as_ref()?;
+        let (cas, certificates) = (state.ca_rotations(), state.certificate_rotations());
         let Caller::Certified { serial, .. } = self.caller else { return None };
         let has_moved = state.certificate(serial).is_some_and(|kept| state.is_of_next_ca(kept));
-        let is_wanted = rotation.phase == CaPhase::Clients && !has_moved;
-        (is_wanted && self.told_to_move < rotations.number).then_some(rotations.number)
+        let phase = cas.rotation.as_ref().map(|rotation| rotation.phase);
+        let moves = phase == Some(CaPhase::Clients) && !has_moved;
+        let [of_ca, of_certificates] = self.told_to_move;
+        let is_wanted = moves && of_ca < cas.number
+            || state.owes_renewal(serial) && of_certificates < certificates.number;
+        is_wanted.then_some([cas.number, certificates.number])
     }
 
     /// When this agent is told to get another certificate: not all of them at once.

@@ -164,6 +164,35 @@ pub(crate) mod tests {
         }
     }
 
+    /// Every durable step of a renewal under the same CA, cut off after each: what starts has a
+    /// certificate that goes with the key in its key file, the one before or the next.
+    #[test]
+    fn a_renewal_that_is_cut_short_leaves_a_pair_that_fits() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let ca = Ca::new();
+        let ((first, first_key), (second, second_key)) = (ca.issue(), ca.issue());
+        let authorities = Authorities::first(ca.certificate.clone());
+        Chain { leaf: first.clone(), authorities }.write(&folder).unwrap();
+        let starts = |key: &KeyPairDer, leaf: &CertificateDer<'_>| {
+            let (chain, own) = Chain::read(&folder, &key.private).unwrap();
+            assert_eq!((chain.leaf.as_ref(), own.certificate().as_ref()), (&**leaf, Some(leaf)));
+        };
+        starts(&first_key, &first);
+        stage(&folder, &second).unwrap();
+        starts(&first_key, &first);
+        // One that was staged by an earlier try, whose key was lost, is none.
+        stage(&folder, &ca.issue().0).unwrap();
+        starts(&first_key, &first);
+        stage(&folder, &second).unwrap();
+        // The key file has the new key now.
+        starts(&second_key, &second);
+        starts(&second_key, &second);
+        stage(&folder, &second).unwrap();
+        settle(&folder).unwrap();
+        starts(&second_key, &second);
+    }
+
     /// Every durable step of a manager that moves to another CA, cut off after each: what starts has
     /// a certificate that goes with its key, and a way to show where it comes from.
     #[test]

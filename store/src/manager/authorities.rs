@@ -3,12 +3,14 @@
 //! The state says which there are; they are kept beside the certificate, since a manager that starts
 //! has to talk to the others before it has the state. While the CA rotates, a manager whose
 //! certificate is of the one before renews it at once, and says which one it presents. When a CA is
-//! dropped, connections that began with its certificates are cut, whoever opened them. Not here:
-//! renewing (`renew`).
+//! dropped, connections that began with its certificates are cut, whoever opened them. A rotation of
+//! certificates asks this manager to renew, too, and cuts what began with those that it superseded.
+//! Not here: renewing (`renew`).
 //!
 //! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
 //! out a certificate; what is trusted is durable before it is gone by.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use link::certificate::PeerCertificate;
 use link::tls::OwnCertificate;
 use link::trust::{Authorities, Trust};
+use proto::identity::Subject;
 use state::Change;
 use state::object::ObjectId;
 use sys::file::Folder;
@@ -120,9 +123,13 @@ pub(super) async fn follow(
     }
 }
 
-/// Whether the CAs may be others now: the cluster changed, or a snapshot was installed.
+/// Whether the CAs may be others now, or certificates superseded: the cluster or a certificate changed,
+/// or a snapshot was installed.
 const fn is_of_cluster(change: &Change) -> bool {
-    matches!(change, Change::Updated(ObjectId::Cluster) | Change::Replan(None))
+    matches!(
+        change,
+        Change::Updated(ObjectId::Cluster | ObjectId::Certificate(_)) | Change::Replan(None)
+    )
 }
 
 async fn look(manager: &Manager, service: &Service, known: &Known) {
@@ -144,10 +151,29 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
             cut_former(service);
         }
     }
-    if !known.is_of_newest() {
+    cut_superseded(service, known);
+    let says = known.own.says();
+    if !known.is_of_newest() || says.is_some_and(|says| service.is_to_renew(says.serial)) {
         known.is_due.notify_one();
-    } else if let Some(says) = known.own.says() {
+    } else if let Some(says) = says {
         service.note_use(&says);
+    }
+}
+
+/// Cuts what began with certificates that were superseded. Managers' are refused in the handshake from
+/// now on: Raft takes a manager that its state does not know, and whoever dials looks at no state. A
+/// state that lags has fewer of them: they are refused once it has caught up.
+fn cut_superseded(service: &Service, known: &Known) {
+    let superseded: BTreeMap<_, _> = service.raft.machine.state().superseded().collect();
+    if superseded.is_empty() {
+        return;
+    }
+    let of_managers = superseded.iter().filter(|(_, of)| matches!(of, Subject::Manager(..)));
+    let are_more = known.trust.refuse(of_managers.map(|(serial, _)| *serial).collect());
+    service.connections.cut_certified(|shown| superseded.contains_key(&shown.serial));
+    if are_more {
+        // The other end may have shown one.
+        service.raft.pool.cut();
     }
 }
 

@@ -1,4 +1,5 @@
-//! Renewing this manager's own certificate, at a random point in 50 to 80 % of its life.
+//! Renewing this manager's own certificate, at a random point in 50 to 80 % of its life, or when the
+//! CA or certificates are rotated.
 //!
 //! A cluster that was off for longer than that has managers whose certificates have ended. They carry
 //! Raft all the same; each renews as soon as there is a leader, and agents come after them.
@@ -84,8 +85,8 @@ impl Renewal<'_> {
             state.certificate(says.serial).map(|kept| kept.issued_at)
         };
         let has_ended = says.not_after <= now();
-        // Another CA takes the place of the one that signed it.
-        let must_move = !self.known.is_of_newest();
+        // Another CA takes the place of the one that signed it, or certificates are rotated.
+        let must_move = !self.known.is_of_newest() || self.service.is_to_renew(says.serial);
         // The record may not be there yet: the log is read again at start, and in a moment at
         // founding.
         let is_due = issued_at.is_some_and(|at| due(at, says.not_after, random) <= now());

@@ -238,7 +238,7 @@ impl Turning {
         state.member(me)?;
         let locks = recipients::locks(&state.cluster()?.recipients);
         let boot = state.boot();
-        let is_of_former_ca = state.asks_by_former_ca(me);
+        let is_of_former_ca = state.owes_turn(me);
         let own = Own {
             held,
             turned: done.turned,

@@ -78,6 +78,7 @@ table! {
     RotateLogKeys, "rotate_log_keys": Admin;
     RotateRootKey, "rotate_root_key": Admin;
     RotateCa, "rotate_ca": Admin;
+    RotateCertificates, "rotate_certificates": Admin;
     GetClusterKeys, "get_cluster_keys": Admin Auditor;
     BackUp, "back_up": Admin;
     ListBackups, "list_backups": Admin Auditor;

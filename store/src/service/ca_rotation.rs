@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use link::Failure;
 use link::certificate::PeerCertificate;
-use proto::id::{MemberId, Serial};
+use proto::id::{MemberId, NodeId, OperatorId, Serial};
 use proto::identity::Caller;
 use proto::limits::MOVES_MAX;
 use proto::{Kind, pb};
@@ -29,8 +29,8 @@ const TRIES_MAX: usize = 3;
 /// How many nodes and operators are named in an answer.
 const NAMED_MAX: usize = 100;
 
-/// Certificates of the CA that is rotated in that were seen in use at this manager, until the state
-/// has it.
+/// Certificates of the CA that is rotated in, or that were renewed for a rotation, and were seen in use
+/// at this manager, until the state has it.
 #[derive(Default)]
 pub(crate) struct Moves {
     seen: Mutex<BTreeSet<Serial>>,
@@ -76,7 +76,8 @@ impl Service {
     pub(crate) fn note_use(&self, certificate: &PeerCertificate) {
         let is_news = {
             let state = self.raft.machine.state();
-            let under_way = state.ca_rotations().rotation.is_some();
+            let under_way = state.ca_rotations().rotation.is_some()
+                || state.certificate_rotations().rotation.is_some();
             let kept = state.certificate(certificate.serial).filter(|_| under_way);
             kept.is_some_and(|kept| state.is_move(kept))
         };
@@ -182,7 +183,7 @@ pub(super) fn rotation(state: &State) -> Option<pb::CaRotation> {
         CaPhase::Managers => pb::CaPhase::Managers,
         CaPhase::Clients => pb::CaPhase::Clients,
     };
-    let CaPending { members, nodes, operators } = state.ca_rotation_pending();
+    let stragglers = Stragglers::of(state, &state.ca_rotation_pending());
     Some(pb::CaRotation {
         number,
         phase: phase.into(),
@@ -191,31 +192,48 @@ pub(super) fn rotation(state: &State) -> Option<pb::CaRotation> {
         began_at: rotation.began_at.0,
         ended_at: 0,
         left_behind: 0,
-        managers: members.iter().map(|id| manager(state, *id)).collect(),
-        nodes_left: nodes.len() as u64,
-        operators_left: operators.len() as u64,
-        nodes: nodes
-            .iter()
-            .take(NAMED_MAX)
-            .map(|id| {
-                let node = state.node(*id);
-                pb::CaStraggler {
-                    id: id.to_string(),
-                    name: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
-                    down: node.is_some_and(|node| node.state != NodeState::Ready),
-                }
-            })
-            .collect(),
-        operators: operators
-            .iter()
-            .take(NAMED_MAX)
-            .map(|id| pb::CaStraggler {
-                id: id.to_string(),
-                name: state.operator(*id).map(|one| one.name.to_string()).unwrap_or_default(),
-                down: false,
-            })
-            .collect(),
+        managers: stragglers.managers,
+        nodes_left: stragglers.nodes_left,
+        operators_left: stragglers.operators_left,
+        nodes: stragglers.nodes,
+        operators: stragglers.operators,
     })
+}
+
+/// Whom a rotation waits for, as it is told.
+pub(super) struct Stragglers {
+    pub(super) managers: Vec<pb::CaStraggler>,
+    /// The first of them, and how many there are.
+    pub(super) nodes: Vec<pb::CaStraggler>,
+    pub(super) nodes_left: u64,
+    pub(super) operators: Vec<pb::CaStraggler>,
+    pub(super) operators_left: u64,
+}
+
+impl Stragglers {
+    pub(super) fn of(state: &State, pending: &CaPending) -> Self {
+        let CaPending { members, nodes, operators } = pending;
+        let node = |id: &NodeId| {
+            let node = state.node(*id);
+            pb::CaStraggler {
+                id: id.to_string(),
+                name: node.map(|node| node.hostname.to_string()).unwrap_or_default(),
+                down: node.is_some_and(|node| node.state != NodeState::Ready),
+            }
+        };
+        let operator = |id: &OperatorId| pb::CaStraggler {
+            id: id.to_string(),
+            name: state.operator(*id).map(|one| one.name.to_string()).unwrap_or_default(),
+            down: false,
+        };
+        Self {
+            managers: members.iter().map(|id| manager(state, *id)).collect(),
+            nodes: nodes.iter().take(NAMED_MAX).map(node).collect(),
+            nodes_left: nodes.len() as u64,
+            operators: operators.iter().take(NAMED_MAX).map(operator).collect(),
+            operators_left: operators.len() as u64,
+        }
+    }
 }
 
 fn manager(state: &State, id: MemberId) -> pb::CaStraggler {
@@ -229,8 +247,6 @@ fn manager(state: &State, id: MemberId) -> pb::CaStraggler {
 
 #[cfg(test)]
 mod tests {
-    use proto::id::NodeId;
-
     use super::*;
 
     fn hints(pending: Option<&CaPending>) -> String {

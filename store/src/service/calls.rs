@@ -139,6 +139,8 @@ calls! {
         RotateLogKeysRequest => RotateLogKeysResponse, RotateLogKeys, rotate_log_keys;
         RotateRootKeyRequest => RotateRootKeyResponse, RotateRootKey, rotate_root_key;
         RotateCaRequest => RotateCaResponse, RotateCa, rotate_ca;
+        RotateCertificatesRequest => RotateCertificatesResponse,
+            RotateCertificates, rotate_certificates;
         GetClusterKeysRequest => ClusterKeys, GetClusterKeys, get_cluster_keys;
         RecordBackupRequest => RecordBackupResponse, BackUp, record_backup;
         ListBackupsRequest => ListBackupsResponse, ListBackups, list_backups;

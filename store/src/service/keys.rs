@@ -18,7 +18,7 @@ use state::MemberLogKey;
 use state::command::Command;
 
 use super::trials::Trial;
-use super::{Service, ca_rotation, internal, mark, root_keys, shredding};
+use super::{Service, ca_rotation, certificate_rotation, internal, mark, root_keys, shredding};
 use crate::keys::HeldKeys;
 use crate::raft::{LogChecker, Position, Purpose, Raft, Rotation};
 use crate::roots::RootKeeper as _;
@@ -167,10 +167,11 @@ impl Service {
     ) -> Result<pb::ClusterKeys, Failure> {
         self.barrier().await?;
         let cluster = self.cluster()?;
-        let (root_rotation, removed_without_proof, ca_rotation) = {
+        let (root_rotation, removed_without_proof, ca_rotation, certificate_rotation) = {
             let state = self.raft.machine.state();
-            let ca_rotation = ca_rotation::rotation(&state);
-            (root_keys::rotation(&state), root_keys::unproved(&state), ca_rotation)
+            let unproved = root_keys::unproved(&state);
+            let certificates = certificate_rotation::rotation(&state);
+            (root_keys::rotation(&state), unproved, ca_rotation::rotation(&state), certificates)
         };
         let (wanted, wanted_at, last, mut members, shredding) = {
             let state = self.raft.machine.state();
@@ -217,6 +218,7 @@ impl Service {
             root_rotation,
             removed_without_proof,
             ca_rotation,
+            certificate_rotation,
         })
     }
 

@@ -11,6 +11,7 @@ mod authorise;
 mod backups;
 mod ca_rotation;
 mod calls;
+mod certificate_rotation;
 mod clear;
 mod containers;
 mod denials;
@@ -193,6 +194,15 @@ impl Service {
                     Kind::Unauthenticated,
                     "the certificate is not one that the cluster stands by",
                 ))
+            }
+            Standing::Superseded => {
+                self.denials.count(caller, "superseded_certificate");
+                Err(Failure::new(Kind::Unauthenticated, "the certificate is not in force any more")
+                    .because(
+                        "certificates were rotated: another one took its place, or the rotation ended \
+                         without it",
+                    )
+                    .hint("docs/operations/rotate-certificates.md"))
             }
             Standing::Revoked => {
                 self.denials.count(caller, "revoked_certificate");

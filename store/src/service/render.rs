@@ -127,7 +127,8 @@ pub(super) fn node(state: &State, id: NodeId, node: &Node) -> pb::NodeInfo {
     };
     let certificates = state.certificates().values();
     let newest = certificates
-        .filter(|c| !c.revoked && c.subject == proto::identity::Subject::Agent(id))
+        .filter(|c| !c.revoked && c.superseded_at.is_none())
+        .filter(|c| c.subject == proto::identity::Subject::Agent(id))
         .map(|c| c.not_after.0)
         .max();
     let member = node.member.and_then(|member_id| {

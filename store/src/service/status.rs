@@ -11,7 +11,7 @@ use state::object::{Cluster, NodeState};
 
 use super::members::Found;
 use super::slots::in_status;
-use super::{Service, ca_rotation, now, releases, root_keys, shredding};
+use super::{Service, ca_rotation, certificate_rotation, now, releases, root_keys, shredding};
 use crate::keys::recipients;
 
 /// A disk with less room is a problem.
@@ -70,6 +70,7 @@ impl Service {
                 unlock_key_readable: cluster.kept_unlock_key.is_some(),
                 peers: Some(releases::in_status(&state, pending_releases)),
                 ca_rotation: ca_rotation::rotation(&state),
+                certificate_rotation: certificate_rotation::rotation(&state),
             }
         };
         let mut members = members;
@@ -113,17 +114,24 @@ impl Service {
     }
 }
 
-/// A rotation of the CA that waits for somebody for long.
-fn ca_problem(state: &state::State, at: Timestamp) -> Option<pb::Problem> {
-    let rotation = state.ca_rotations().rotation.as_ref()?;
-    let pending = state.ca_rotation_pending();
-    if at.ms_since(rotation.began_at) <= ROTATION_LONG_MS || pending.is_empty() {
-        return None;
-    }
-    let count = pending.members.len() + pending.nodes.len() + pending.operators.len();
-    let text = format!("a CA rotation waits for {count} managers, nodes and operators");
-    let hint = "`secretctl cluster keys` names them";
-    Some(problem("warning", text, &[hint]))
+/// Rotations of the CA, or of certificates, that wait for somebody for long.
+fn holders_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
+    let ca = state.ca_rotations().rotation.as_ref().map(|one| one.began_at);
+    let certificates = state.certificate_rotations().rotation.as_ref().map(|one| one.began_at);
+    let rotations = [
+        ("CA", ca, state.ca_rotation_pending()),
+        ("certificate", certificates, state.certificate_rotation_pending()),
+    ];
+    let is_long = |began: Timestamp| at.ms_since(began) > ROTATION_LONG_MS;
+    let wait = rotations
+        .into_iter()
+        .filter(|(_, began, pending)| began.is_some_and(is_long) && !pending.is_empty());
+    wait.map(|(what, _, pending)| {
+        let count = pending.members.len() + pending.nodes.len() + pending.operators.len();
+        let text = format!("a {what} rotation waits for {count} managers, nodes and operators");
+        problem("warning", text, &["`secretctl cluster keys` names them"])
+    })
+    .collect()
 }
 
 /// Who has not followed the last change of the locking, and what that means.
@@ -261,9 +269,11 @@ fn object_problems(state: &state::State, at: Timestamp) -> Vec<pb::Problem> {
         let hint = "`secretctl cluster keys` says what for";
         problems.push(problem("warning", text, &[hint]));
     }
-    problems.extend(ca_problem(state, at));
+    problems.extend(holders_problems(state, at));
     let lapsing = state.certificates().values().filter(|certificate| {
-        !certificate.revoked && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
+        !certificate.revoked
+            && certificate.superseded_at.is_none()
+            && certificate.not_after.ms_since(at) < EXPIRY_NEAR_MS
     });
     for certificate in lapsing.take(10) {
         let newer = state.certificates().values().any(|other| {

@@ -13,7 +13,7 @@ use super::keys::fetch;
 use crate::cli::RotateCaArgs;
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
-use crate::view::CaRotation;
+use crate::view::{CaRotation, Renewing};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -86,24 +86,39 @@ async fn until_complete(
     connection: &Connection,
     number: u64,
 ) -> Result<Option<CaRotation>, Error> {
+    watch(session, number, async || {
+        let rotation = last(connection).await?;
+        if rotation.as_ref().is_some_and(|one| !one.waits_for.operators.is_empty()) {
+            // This operator may be one of them.
+            connection.follow_ca().await;
+        }
+        Ok(rotation)
+    })
+    .await
+}
+
+/// Watches a rotation for which managers, agents and operators get other certificates, until it is
+/// complete; what changes is told once.
+pub(super) async fn watch<T: Renewing>(
+    session: &Session,
+    number: u64,
+    look: impl AsyncFn() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
     let mut told = BTreeSet::new();
     loop {
-        let rotation = last(connection).await?;
-        let Some(one) = rotation.as_ref().filter(|one| one.number == number && !one.complete)
+        let rotation = look().await?;
+        let Some(one) =
+            rotation.as_ref().filter(|one| one.number() == number && !one.is_complete())
         else {
             return Ok(rotation);
         };
-        let stragglers = one.stragglers();
+        let stragglers = one.waits_for().named();
         let waits =
             (!stragglers.is_empty()).then(|| format!("waiting for {}", listed(&stragglers)));
         for text in [Some(one.standing()), waits].into_iter().flatten() {
             if told.insert(text.clone()) {
                 session.printer.progress(&text);
             }
-        }
-        if !one.waits_for.operators.is_empty() {
-            // This operator may be one of them.
-            connection.follow_ca().await;
         }
         tokio::time::sleep(PAUSE).await;
     }

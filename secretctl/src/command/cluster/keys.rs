@@ -12,12 +12,13 @@ use proto::pb;
 
 use super::super::{Session, counted};
 use super::ca;
+use super::certificates;
 use super::root_key;
 use crate::cli::{RotateArgs, RotateCommand};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::table::{Card, Table};
-use crate::view::{CaRotation, Check, ClusterKeys, Held, MemberKeys, RootRotation};
+use crate::view::{Check, ClusterKeys, Held, MemberKeys, Renewing, RootRotation};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -30,6 +31,7 @@ pub(super) async fn rotate(session: &Session, command: RotateCommand) -> Result<
         RotateCommand::LogKey(args) => rotate_log_key(session, &args).await,
         RotateCommand::RootKey(args) => root_key::rotate(session, &args).await,
         RotateCommand::Ca(args) => ca::rotate(session, &args).await,
+        RotateCommand::Certificates(args) => certificates::rotate(session, &args).await,
     }
 }
 
@@ -183,8 +185,11 @@ fn receipt(keys: &ClusterKeys) -> String {
             writeln!(text, "waiting for {}: {waits_for}", named(member)).ok();
         }
     }
-    for who in keys.ca_rotation.iter().flat_map(CaRotation::stragglers) {
+    for who in keys.ca_rotation.iter().flat_map(|one| one.waits_for.named()) {
         writeln!(text, "waiting for {who}: a certificate of the next CA, in use").ok();
+    }
+    for who in keys.certificate_rotation.iter().flat_map(|one| one.waits_for.named()) {
+        writeln!(text, "waiting for {who}: a certificate for another key, in use").ok();
     }
     for member in &keys.removed_without_proof {
         let place = format!("manager {} ({}, {})", member.member, member.hostname, member.address);
@@ -232,7 +237,8 @@ fn receipt(keys: &ClusterKeys) -> String {
     }
     let rotation = keys.root_key_rotation.as_ref();
     card.line("root key rotation", root_rotation(rotation));
-    card.line("CA rotation", ca_rotation(keys.ca_rotation.as_ref()));
+    card.line("CA rotation", renewing(keys.ca_rotation.as_ref()));
+    card.line("certificates", renewing(keys.certificate_rotation.as_ref()));
     card.line("root key", keys.root_key.clone());
     card.line("transit key", keys.transit_key.clone());
     text.push_str(&card.render());
@@ -252,12 +258,12 @@ pub(super) fn root_rotation(rotation: Option<&RootRotation>) -> String {
     }
 }
 
-/// How far the CA's rotation is.
-pub(super) fn ca_rotation(rotation: Option<&CaRotation>) -> String {
+/// How far the CA's rotation, or that of certificates, is.
+pub(super) fn renewing(rotation: Option<&impl Renewing>) -> String {
     match rotation {
         None => "none was asked for".to_owned(),
-        Some(one) if one.complete => format!("{}, complete", one.number),
-        Some(one) => format!("{}, in progress: {}", one.number, one.standing()),
+        Some(one) if one.is_complete() => format!("{}, complete", one.number()),
+        Some(one) => format!("{}, in progress: {}", one.number(), one.standing()),
     }
 }
 

@@ -186,8 +186,13 @@ fn text(cluster: &view::Cluster, session: &Session) -> String {
             card.line("root key rotation", keys::root_rotation(Some(rotation)));
         }
         if let Some(rotation) = cluster.ca_rotation.as_ref().filter(|one| !one.complete) {
-            card.line("CA rotation", keys::ca_rotation(Some(rotation)));
-            card.line("CA waits for", listed(&rotation.stragglers()));
+            card.line("CA rotation", keys::renewing(Some(rotation)));
+            card.line("CA waits for", listed(&rotation.waits_for.named()));
+        }
+        let certificates = cluster.certificate_rotation.as_ref();
+        if let Some(rotation) = certificates.filter(|one| !one.complete) {
+            card.line("certificates", keys::renewing(Some(rotation)));
+            card.line("they wait for", listed(&rotation.waits_for.named()));
         }
         card.line("transit key", cluster.transit_key_id.clone());
     }

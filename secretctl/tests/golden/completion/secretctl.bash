@@ -148,6 +148,12 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__rotate,ca)
                 cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__ca"
                 ;;
+            secretctl__subcmd__cluster__subcmd__rotate,certificates)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__certificates"
+                ;;
+            secretctl__subcmd__cluster__subcmd__rotate,certs)
+                cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__certificates"
+                ;;
             secretctl__subcmd__cluster__subcmd__rotate,log-key)
                 cmd="secretctl__subcmd__cluster__subcmd__rotate__subcmd__log__subcmd__key"
                 ;;
@@ -938,7 +944,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__cluster__subcmd__rotate)
-            opts="-q -h --context --socket --timeout --json --quiet --help log-key root-key ca"
+            opts="-q -h --context --socket --timeout --json --quiet --help log-key root-key ca certificates certs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -965,6 +971,32 @@ _secretctl() {
             ;;
         secretctl__subcmd__cluster__subcmd__rotate__subcmd__ca)
             opts="-q -h --wait --no-wait --drop-missing --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__cluster__subcmd__rotate__subcmd__certificates)
+            opts="-q -h --wait --no-wait --cut-missing --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -604,6 +604,8 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from rotate" -f -a "log-key" -d 'Replace the key that each manager\'s disk is encrypted under'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from rotate" -f -a "root-key" -d 'Replace the key that all data keys, the CA\'s key and transit keys are wrapped under'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from rotate" -f -a "ca" -d 'Replace the CA, and every certificate with it'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from rotate" -f -a "certificates" -d 'Replace every manager\'s, agent\'s and operator\'s certificate, and its key'
+complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from rotate" -f -a "certs" -d 'Replace every manager\'s, agent\'s and operator\'s certificate, and its key'
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from keys" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from keys" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand cluster; and __fish_seen_subcommand_from keys" -l timeout -d 'How long to go on trying when no manager answers' -r

@@ -1324,6 +1324,36 @@ _arguments "${_arguments_options[@]}" : \
 '--help[Print help (see more with '\''--help'\'')]' \
 && ret=0
 ;;
+(certificates)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(--no-wait)--wait[Wait until every manager has finished; so it is unless told otherwise]' \
+'--no-wait[Return once the rotation has begun]' \
+'--cut-missing[Do not begin one\: end the one in progress, whoever has not renewed]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(certs)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'(--no-wait)--wait[Wait until every manager has finished; so it is unless told otherwise]' \
+'--no-wait[Return once the rotation has begun]' \
+'--cut-missing[Do not begin one\: end the one in progress, whoever has not renewed]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -1726,6 +1756,8 @@ _secretctl__subcmd__cluster__subcmd__rotate_commands() {
 'log-key:Replace the key that each manager'\''s disk is encrypted under' \
 'root-key:Replace the key that all data keys, the CA'\''s key and transit keys are wrapped under' \
 'ca:Replace the CA, and every certificate with it' \
+'certificates:Replace every manager'\''s, agent'\''s and operator'\''s certificate, and its key' \
+'certs:Replace every manager'\''s, agent'\''s and operator'\''s certificate, and its key' \
     )
     _describe -t commands 'secretctl cluster rotate commands' commands "$@"
 }
@@ -1733,6 +1765,11 @@ _secretctl__subcmd__cluster__subcmd__rotate_commands() {
 _secretctl__subcmd__cluster__subcmd__rotate__subcmd__ca_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl cluster rotate ca commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__cluster__subcmd__rotate__subcmd__certificates_commands] )) ||
+_secretctl__subcmd__cluster__subcmd__rotate__subcmd__certificates_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl cluster rotate certificates commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__cluster__subcmd__rotate__subcmd__log-key_commands] )) ||
 _secretctl__subcmd__cluster__subcmd__rotate__subcmd__log-key_commands() {

@@ -1,13 +1,16 @@
 //! What operators ask.
 
 use link::rpc::control_server::Control;
+use link::status::RENEW_NOW;
+use proto::identity::Caller;
 use proto::pb;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use super::peer_of;
 use crate::front::Stage;
-use crate::service::{Call, CallName};
+use crate::service::{Call, CallName, Service};
 
 pub(super) struct Front(pub(super) Stage);
 
@@ -19,8 +22,19 @@ impl Front {
         let peer = peer_of(&request)?;
         let serving = self.0.serving()?;
         let caller = serving.service.authenticate(&peer).await?;
-        Ok(Response::new(serving.service.route(caller, request.into_inner()).await?))
+        let answer = serving.service.route(caller, request.into_inner()).await?;
+        Ok(answered(&serving.service, caller, answer))
     }
+}
+
+/// An answer, which says so if whoever asked is to renew its certificate: tools have no session in which
+/// they could be told.
+fn answered<T>(service: &Service, caller: Caller, answer: T) -> Response<T> {
+    let mut response = Response::new(answer);
+    if service.asks_to_renew(caller) {
+        response.metadata_mut().insert(RENEW_NOW, MetadataValue::from_static("1"));
+    }
+    response
 }
 
 macro_rules! control {
@@ -47,7 +61,7 @@ macro_rules! control {
                 let caller = service.authenticate(&peer).await?;
                 service.authorise(caller, CallName::GetClusterStatus)?;
                 let status = service.get_cluster_status(caller, request.into_inner()).await?;
-                Ok(Response::new(status))
+                Ok(answered(service, caller, status))
             }
 
             type BackUpStream = ReceiverStream<Result<pb::BackupPiece, Status>>;
@@ -124,6 +138,7 @@ control! {
     rotate_log_keys(RotateLogKeysRequest) -> RotateLogKeysResponse;
     rotate_root_key(RotateRootKeyRequest) -> RotateRootKeyResponse;
     rotate_ca(RotateCaRequest) -> RotateCaResponse;
+    rotate_certificates(RotateCertificatesRequest) -> RotateCertificatesResponse;
     get_cluster_keys(GetClusterKeysRequest) -> ClusterKeys;
     list_backups(ListBackupsRequest) -> ListBackupsResponse;
     forget_backup(ForgetBackupRequest) -> BackupInfo;

@@ -34,6 +34,8 @@ fn certificate() -> Certificate {
         not_after: Timestamp(1_000_000_000),
         revoked: false,
         authority: None,
+        rotation: None,
+        superseded_at: None,
     }
 }
 
