@@ -217,10 +217,11 @@ fn a_paused_update_stays_paused_and_what_starts_gets_the_new_version() {
     let (mut world, id) = running(2, |_| ());
     world.update_service(id, bad);
     world.go_on();
-    assert_eq!(update(&world, id).state, UpdateState::Paused);
+    let paused = update(&world, id);
+    assert_eq!(paused.state, UpdateState::Paused);
     rotate(&mut world, 1);
     world.go_on();
-    assert_eq!(update(&world, id).state, UpdateState::Paused);
+    assert_eq!(update(&world, id), paused, "it did not go on and fail once more");
     assert!(mounted(&world, id).contains(&1), "{:?}", mounted(&world, id));
     // The operator declares something better, which goes on with the new version.
     world.update_service(id, |spec| spec.task.command = vec!["sleep".into(), "2000".into()]);
