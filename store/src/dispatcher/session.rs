@@ -27,6 +27,7 @@ use tonic::{Status, Streaming};
 
 use super::Dispatcher;
 use crate::keys::KeyringError;
+use crate::service::networks;
 
 /// How often an agent says that it is there.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -288,8 +289,9 @@ impl Session {
         }
         for (id, task) in set.tasks {
             self.tasks.insert(id, task.revision);
-            let declared = self.declared(&task);
-            self.send(Message::Task(assignment(id, &task, declared))).await?;
+            let mut assignment = assignment(id, &task);
+            self.complete_for_containers(&mut assignment, &task);
+            self.send(Message::Task(assignment)).await?;
         }
         for id in set.gone_tasks {
             self.tasks.remove(&id);
@@ -312,13 +314,18 @@ impl Session {
         Ok(())
     }
 
-    /// What the docker front kept with the declaration that a task was made from, if that is not known
-    /// to be another one by now.
-    fn declared(&self, task: &Task) -> Option<Vec<u8>> {
+    /// Adds what only containers need: what the docker front kept with the declaration that the task was
+    /// made from, if that is not known to be another one by now, and what its networks are called.
+    fn complete_for_containers(&self, assignment: &mut pb::TaskAssignment, task: &Task) {
         let state = self.dispatcher.service.raft.machine.state();
-        let service = state.services().get(&task.service_id)?;
-        let kept = service.declared_at(task.spec_revision)?.extensions.get(DOCKER_EXTENSION);
-        Some(kept.map(|kept| kept.0.clone()).unwrap_or_default())
+        for network in assignment.spec.iter_mut().flat_map(|spec| &mut spec.networks) {
+            *network = networks::name_of(&state, network);
+        }
+        let service = state.services().get(&task.service_id);
+        let made_from = service.and_then(|service| service.declared_at(task.spec_revision));
+        let kept = made_from.map(|spec| spec.extensions.get(DOCKER_EXTENSION));
+        assignment.declared =
+            kept.map(|kept| kept.map(|kept| kept.0.clone()).unwrap_or_default().into());
     }
 
     fn difference(&mut self) -> Set {
@@ -437,7 +444,7 @@ fn held(dispatcher: &Dispatcher, node_id: NodeId, open: &pb::Open) -> BTreeSet<V
     said.collect()
 }
 
-fn assignment(id: TaskId, task: &Task, declared: Option<Vec<u8>>) -> pb::TaskAssignment {
+fn assignment(id: TaskId, task: &Task) -> pb::TaskAssignment {
     pb::TaskAssignment {
         task_id: id.to_string(),
         service_id: task.service_id.to_string(),
@@ -459,6 +466,6 @@ fn assignment(id: TaskId, task: &Task, declared: Option<Vec<u8>>) -> pb::TaskAss
                 mode: reference.mode.bits(),
             })
             .collect(),
-        declared: declared.map(Into::into),
+        declared: None,
     }
 }

@@ -9,6 +9,8 @@ use proto::spec::{DOCKER_EXTENSION, RuntimeKind, ServiceSpec};
 use serde_json::Value;
 use state::State;
 
+use super::networks::name_of;
+
 /// What an engine has by itself, and does not make.
 const ENGINES_OWN: &[&str] = &["bridge", "default", "host", "none"];
 
@@ -21,7 +23,8 @@ pub(super) fn warnings(spec: &ServiceSpec, state: &State) -> Vec<String> {
     if !state.nodes().values().any(|node| node.report.has_engine == Some(true)) {
         warnings.push("no node has a container engine: the tasks stay pending".to_owned());
     }
-    let networks = spec.task.networks.iter().filter(|name| !ENGINES_OWN.contains(&name.as_str()));
+    let networks = spec.task.networks.iter().map(|network| name_of(state, network));
+    let networks = networks.filter(|name| !ENGINES_OWN.contains(&name.as_str()));
     warnings.extend(networks.map(|name| {
         format!(
             "network {name} is a bridge on each node, of its own: tasks on different nodes do not \

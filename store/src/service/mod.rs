@@ -22,7 +22,7 @@ mod locking;
 mod lookup;
 mod made_keys;
 mod members;
-mod networks;
+pub(crate) mod networks;
 mod nodes;
 mod operators;
 mod read_back;

@@ -9,12 +9,34 @@ use proto::convert::text;
 use proto::id::NetworkId;
 use proto::identity::Caller;
 use proto::pb;
-use state::Outcome;
 use state::command::{Command, CreateNetwork};
 use state::object::Blob;
+use state::{Outcome, State};
 
 use super::secrets::unexpected;
 use super::{Service, mark, parse_failure};
+
+/// Those of every node's engine that a service can be attached to. They are not kept.
+pub(crate) const OF_ENGINES: &[&str] = &["bridge", "host"];
+
+/// The id of a network that there is without anybody having made it: on every manager the same.
+pub(crate) fn predefined_id(name: &str) -> NetworkId {
+    let digest = seal::digest_of(format!("Swarm network {name}").as_bytes());
+    let mut entropy = [0; 17];
+    entropy.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    NetworkId::from_entropy(entropy)
+}
+
+/// The name of a network that a declaration refers to by its id or its name: what a node's engine
+/// calls it. One that is not there any more is called as it is referred to.
+pub(crate) fn name_of(state: &State, reference: &str) -> String {
+    let Ok(id) = reference.parse::<NetworkId>() else { return reference.to_owned() };
+    if let Some(network) = state.networks().get(&id) {
+        return network.name.to_string();
+    }
+    let own = OF_ENGINES.iter().find(|name| predefined_id(name) == id);
+    own.map_or(reference, |name| *name).to_owned()
+}
 
 impl Service {
     pub(super) async fn create_network(
@@ -62,5 +84,20 @@ impl Service {
         let id = text("id", &request.id).map_err(|error| parse_failure(&error))?;
         self.propose(caller, Some(mark), Command::RemoveNetwork { id }).await?;
         Ok(pb::RemoveNetworkResponse {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_called_by_its_name() {
+        let state = State::default();
+        let called = |reference: &str| name_of(&state, reference);
+        assert_eq!(called(predefined_id("host").as_str()), "host");
+        assert_eq!(called("front"), "front");
+        let gone = NetworkId::from_entropy([7; 17]);
+        assert_eq!(called(gone.as_str()), gone.as_str());
     }
 }

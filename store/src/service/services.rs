@@ -191,6 +191,11 @@ impl Service {
 /// What a deployer may not have meant.
 fn warnings(spec: &ServiceSpec, state: &State) -> Vec<String> {
     let mut warnings = containers::warnings(spec, state);
+    if spec.task.runtime == RuntimeKind::Process && !spec.task.networks.is_empty() {
+        let text =
+            "a process is on its node's own network: what the service is attached to is not used";
+        warnings.push(text.to_owned());
+    }
     for reference in &spec.task.secrets {
         let bits = reference.mode.bits();
         if bits & 0o222 != 0 {

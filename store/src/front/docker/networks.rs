@@ -23,6 +23,7 @@ use super::filters::{self, Filters};
 use super::parameters::{Path, Query};
 use super::{Front, body, time};
 use crate::front::Serving;
+use crate::service::networks::{OF_ENGINES, predefined_id};
 
 /// Docker's keys of filters for a list.
 const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
@@ -50,9 +51,6 @@ enum Scope {
 
 /// Networks of each machine, by name and driver.
 const LOCAL: &[(&str, &str)] = &[("bridge", "bridge"), ("host", "host"), ("none", "null")];
-
-/// Networks of each machine that services can be attached to. They are found and not listed.
-const OF_SERVICES: &[&str] = &["bridge", "host"];
 
 /// The network of published ports.
 const INGRESS: &str = "ingress";
@@ -145,10 +143,11 @@ struct Shown {
 
 impl Shown {
     fn predefined(name: &str, driver: &str, scope: Scope, created: &str) -> Self {
-        let digest = seal::digest_of(format!("{scope:?} network {name}").as_bytes());
         let id = match scope {
-            Scope::Local => proto::hex::encode(&digest),
-            Scope::Swarm => id_of(&digest),
+            Scope::Local => {
+                proto::hex::encode(&seal::digest_of(format!("Local network {name}").as_bytes()))
+            }
+            Scope::Swarm => predefined_id(name).to_string(),
         };
         Self {
             name: name.to_owned(),
@@ -179,13 +178,6 @@ impl Shown {
     }
 }
 
-/// The id of a cluster's network that a digest gives.
-fn id_of(digest: &[u8; 32]) -> String {
-    let mut entropy = [0; 17];
-    entropy.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
-    proto::id::NetworkId::from_entropy(entropy).to_string()
-}
-
 impl From<pb::NetworkInfo> for Shown {
     fn from(network: pb::NetworkInfo) -> Self {
         // What another version kept, and this one does not read, is shown as nothing.
@@ -211,7 +203,8 @@ fn all(list: pb::ListNetworksResponse) -> Vec<Shown> {
     let created = time(list.cluster_created_at);
     let local =
         LOCAL.iter().map(|(name, driver)| Shown::predefined(name, driver, Scope::Local, &created));
-    let of_services = OF_SERVICES.iter().map(|name| {
+    // Found and not listed.
+    let of_engines = OF_ENGINES.iter().map(|name| {
         let mut shown = Shown::predefined(name, name, Scope::Swarm, &created);
         shown.kept.labels = Some([(PREDEFINED_LABEL.to_owned(), "true".to_owned())].into());
         shown
@@ -219,7 +212,7 @@ fn all(list: pb::ListNetworksResponse) -> Vec<Shown> {
     let ingress =
         Shown { ingress: true, ..Shown::predefined(INGRESS, OVERLAY, Scope::Swarm, &created) };
     let made = list.networks.into_iter().map(Shown::from);
-    made.chain([ingress]).chain(local).chain(of_services).collect()
+    made.chain([ingress]).chain(local).chain(of_engines).collect()
 }
 
 async fn known(serving: &Serving, caller: Caller) -> Result<Vec<Shown>, Problem> {
@@ -504,7 +497,7 @@ mod tests {
         };
         assert_eq!(ids(&one), ids(&networks()));
         let distinct: std::collections::BTreeSet<_> = ids(&one).into_iter().collect();
-        assert_eq!(distinct.len(), LOCAL.len() + OF_SERVICES.len() + 1);
+        assert_eq!(distinct.len(), LOCAL.len() + OF_ENGINES.len() + 1);
     }
 
     #[test]
