@@ -179,5 +179,7 @@ fn commands_of_one_context_that_run_side_by_side_go_on() {
         assert_eq!(rotation(&lab)["number"], number);
     }
     is_over.store(true, Ordering::Relaxed);
-    asking.into_iter().for_each(|one| one.join().unwrap());
+    for one in asking {
+        one.join().unwrap();
+    }
 }

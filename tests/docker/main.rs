@@ -159,15 +159,14 @@ fn the_docker_client_deploys_stacks() {
 fn the_docker_client_looks_after_the_swarm() {
     const TEST: &str = "the_docker_client_looks_after_the_swarm";
     let Some((mut lab, socket)) = with_node(TEST) else { return };
-    Transcript::new("tests/docker/swarm.txt", &lab, &socket).check(|what| match what {
-        "tokens" => {
+    Transcript::new("tests/docker/swarm.txt", &lab, &socket).check(|what| {
+        if what == "tokens" {
             let alive = lab.ctl().json(&["cluster", "token", "ls"]);
             let alive = alive.as_array().unwrap().iter();
             let mut roles: Vec<_> = alive.map(|token| token["role"].as_str().unwrap()).collect();
             roles.sort_unstable();
             assert_eq!(roles, ["agent", "manager"], "those before a rotation are ended");
-        }
-        _ => {
+        } else {
             lab.managers[0].daemon.kill();
             lab.managers[0].daemon.start_again();
             await_docker(&socket);

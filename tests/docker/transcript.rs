@@ -37,7 +37,8 @@ impl Transcript {
 
     /// Puts a file where it is typed.
     pub(crate) fn put(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.join(name), text).unwrap();
+        let folder = sys::file::Folder::open(&self.folder).unwrap();
+        folder.replace(name, sys::file::PRIVATE_FILE_MODE, text.as_bytes()).unwrap();
     }
 
     /// Types it all, and compares.

@@ -38,7 +38,7 @@ const SEE_STACKS: &str = "nothing was changed; docs/operations/stacks.md says wh
 
 pub(super) async fn run(session: &Session, command: StackCommand) -> Result<(), Error> {
     match command {
-        StackCommand::Deploy(args) => deploy(session, args).await,
+        StackCommand::Deploy(args) => Box::pin(deploy(session, args)).await,
         StackCommand::Ls => ls(session).await,
         StackCommand::Ps { name, all } => ps(session, &name, all).await,
         StackCommand::Services { name } => services(session, &name).await,

@@ -17,7 +17,7 @@ impl World {
         match (under_way, cut_missing) {
             (Some(mut rotation), true) => {
                 rotation.left_behind = rotation.nodes_left + rotation.operators_left;
-                self.end_the_certificate_rotation(rotation);
+                self.end_the_certificate_rotation(&rotation);
                 Ok(pb::RotateCertificatesResponse { number })
             }
             (None, true) => {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    fn end_the_certificate_rotation(&mut self, rotation: pb::CertificateRotation) {
+    fn end_the_certificate_rotation(&mut self, rotation: &pb::CertificateRotation) {
         self.certificate_rotation = Some(pb::CertificateRotation {
             number: rotation.number,
             began_at: rotation.began_at,
@@ -74,7 +74,7 @@ impl World {
             rotation.operators_left = 0;
             rotation.renewed = 2;
         } else if rotation.nodes.is_empty() {
-            return self.end_the_certificate_rotation(rotation);
+            return self.end_the_certificate_rotation(&rotation);
         }
         self.certificate_rotation = Some(rotation);
     }
