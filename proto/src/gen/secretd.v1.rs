@@ -2652,7 +2652,7 @@ pub struct TaskAssignment {
     pub secrets: ::prost::alloc::vec::Vec<ResolvedReference>,
     /// What the docker front kept of its container, JSON; empty if nothing. Absent where it is not known
     /// any more, or the manager is an older one: a container is refused then, not made without.
-    #[prost(bytes="bytes", optional, tag="9")]
+    #[prost(bytes = "bytes", optional, tag = "9")]
     pub declared: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// A reference whose version was settled when the task was made.
