@@ -39,7 +39,12 @@ fn what_docker_declares_of_a_container_is_done() {
             &create[..],
             &["--secret", "source=key,target=/etc/app/key,mode=0400", "--secret", "key"],
             &["--hostname", "box", "--read-only", "--container-label", "tier=front", "--init"],
-            &["--mount", "type=tmpfs,target=/scratch", "--mount", "type=volume,source=v,target=/v"],
+            &[
+                "--mount",
+                "type=tmpfs,target=/scratch",
+                "--mount",
+                "type=volume,source=vol,target=/v",
+            ],
             &[
                 "--user",
                 "7:8",
