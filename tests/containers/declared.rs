@@ -1,7 +1,5 @@
 //! What only the docker client can declare: it is honoured, or told.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use tests::{Lab, until};
@@ -91,27 +89,16 @@ fn what_docker_declares_of_a_container_is_done() {
     assert_eq!(record["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"], "8080");
 }
 
-/// Docker's client looks a network up before it declares one; its body, as it would be sent.
 #[test]
 fn a_network_is_a_bridge_of_the_nodes_engine() {
     let Some((rig, docker)) = with_front("a_network_is_a_bridge_of_the_nodes_engine") else {
         return;
     };
-    let body = serde_json::json!({
-        "Name": "web",
-        "TaskTemplate": {
-            "ContainerSpec": { "Image": IMAGE, "Args": ["sleep", "1000"] },
-            "Networks": [{ "Target": "back", "Aliases": ["db"] }],
-        },
-    });
-    let body = body.to_string();
-    let mut stream = UnixStream::connect(rig.lab.path().join("docker/docker.sock")).unwrap();
-    let head = "POST /v1.41/services/create HTTP/1.1\r\nHost: docker\r\nConnection: close";
-    let kind = "Content-Type: application/json";
-    write!(stream, "{head}\r\n{kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains("network back is a bridge on each node"), "{answer}");
+    docker(&["network", "create", "--driver", "overlay", "back"]);
+    let create = ["service", "create", "--detach", "--no-resolve-image", "--name", "web"];
+    let attached = ["--network", "name=back,alias=db", IMAGE, "sleep", "1000"];
+    let said = docker(&[&create[..], &attached].concat());
+    assert!(said.contains("network back is a bridge on each node"), "{said}");
     rig.lab.await_tasks("web", 1, "running");
     let record = rig.engine.docker(&["inspect", &rig.engine.only()]);
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
@@ -125,6 +112,13 @@ fn a_network_is_a_bridge_of_the_nodes_engine() {
         let networks = rig.engine.docker(&["network", "ls", "--format", "{{.Name}}"]);
         (!networks.lines().any(|name| name == "back")).then_some(())
     });
+
+    // The engine's own network, by the id that docker has for it.
+    let create = ["service", "create", "--detach", "--no-resolve-image", "--name", "own"];
+    docker(&[&create[..], &["--network", "host", IMAGE, "sleep", "1000"]].concat());
+    rig.lab.await_tasks("own", 1, "running");
+    let mode = ["inspect", "--format", "{{.HostConfig.NetworkMode}}", &rig.engine.only()];
+    assert_eq!(rig.engine.docker(&mode).trim(), "host");
 }
 
 #[test]
