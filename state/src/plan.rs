@@ -108,8 +108,15 @@ fn belongs_on(service: &Service, id: NodeId, node: &Node) -> bool {
         && schedule::meets(&service.spec.task.placement, id, node)
 }
 
+/// Whether a node keeps the task that a global service has there, and gets none: it is paused, or has
+/// nothing to run an image with.
+fn gets_none(service: &Service, node: &Node) -> bool {
+    node.availability == Availability::Pause
+        || !schedule::has_runtime(node, service.spec.task.runtime)
+}
+
 /// How many tasks of what is declared a service is to have: its replicas, or the nodes that a global
-/// one belongs on. A paused node gets none: it counts if it has one.
+/// one belongs on. A node that gets none counts if it has one.
 pub fn places_wanted(state: &State, id: ServiceId, service: &Service) -> u64 {
     if let Mode::Replicated(replicas) = service.spec.mode {
         return replicas;
@@ -119,8 +126,7 @@ pub fn places_wanted(state: &State, id: ServiceId, service: &Service) -> u64 {
     });
     let has: BTreeSet<_> = tasks.filter_map(|(_, task)| task.for_node).collect();
     let nodes = state.nodes.iter().filter(|(id, node)| {
-        belongs_on(service, **id, node)
-            && (node.availability != Availability::Pause || has.contains(id))
+        belongs_on(service, **id, node) && (!gets_none(service, node) || has.contains(id))
     });
     nodes.count() as u64
 }
@@ -209,8 +215,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Where the service has a task, and whether what is there is only kept: a paused node gets
-    /// nothing new.
+    /// Where the service has a task, and whether what is there is only kept.
     fn places(&self, service: &Service) -> Vec<(Place, bool)> {
         match service.spec.mode {
             Mode::Replicated(replicas) => {
@@ -220,9 +225,7 @@ impl<'a> Planner<'a> {
                 let nodes = self.state.nodes.iter();
                 let nodes = nodes.filter(|(id, node)| belongs_on(service, **id, node));
                 let place = |id: &NodeId| Place { slot: 0, node: Some(*id) };
-                nodes
-                    .map(|(id, node)| (place(id), node.availability == Availability::Pause))
-                    .collect()
+                nodes.map(|(id, node)| (place(id), gets_none(service, node))).collect()
             }
         }
     }

@@ -160,6 +160,14 @@ fn has_room(node: &Node, needed: &Resources, reserved: &Resources) -> bool {
 }
 
 /// The filters, in order.
+/// Whether tasks of a runtime can be run on a node.
+pub(crate) fn has_runtime(node: &Node, runtime: RuntimeKind) -> bool {
+    match runtime {
+        RuntimeKind::Process => true,
+        RuntimeKind::Docker => node.report.has_engine == Some(true),
+    }
+}
+
 fn objection(task: &Task, id: NodeId, node: &Node, on_node: &OnNode) -> Option<Objection> {
     let unavailable = match (node.has_agent, node.state, node.availability) {
         (false, _, _) => Some("without an agent"),
@@ -175,11 +183,7 @@ fn objection(task: &Task, id: NodeId, node: &Node, on_node: &OnNode) -> Option<O
     if !has_room(node, &task.spec.resources, &on_node.reserved) {
         return Some(Objection::Resources);
     }
-    let has_runtime = match task.spec.runtime {
-        RuntimeKind::Process => true,
-        RuntimeKind::Docker => node.report.has_engine == Some(true),
-    };
-    if !has_runtime {
+    if !has_runtime(node, task.spec.runtime) {
         return Some(Objection::Runtime(task.spec.runtime.as_str()));
     }
     let placement = &task.spec.placement;

@@ -194,17 +194,18 @@ fn what_an_agent_calls_its_platform_is_bounded() {
     assert_eq!(length_of(PLATFORM_BYTES_MAX + 1), PLATFORM_BYTES_MAX);
 }
 
+fn says_of_engine(world: &mut World, node: NodeId, has_engine: Option<bool>) {
+    let report = NodeReport { has_engine, ..NodeReport::default() };
+    let news = NodeNews { node_id: node, state: None, report: Some(report) };
+    world.did(Command::ReportNodes(vec![news]));
+    world.go_on();
+}
+
 /// What an agent says of its engine keeps images away from nodes that have none, and moves nothing.
 #[test]
 fn an_image_goes_where_an_engine_is_and_stays() {
     let mut world = World::founded();
     let [one, other] = [1, 2].map(|n| world.add_node(n, &[]));
-    let says_of_engine = |world: &mut World, node: NodeId, has_engine: Option<bool>| {
-        let report = NodeReport { has_engine, ..NodeReport::default() };
-        let news = NodeNews { node_id: node, state: None, report: Some(report) };
-        world.did(Command::ReportNodes(vec![news]));
-        world.go_on();
-    };
     says_of_engine(&mut world, other, Some(false));
     let id = service(&mut world, 1, 2, |spec| {
         spec.task.runtime = RuntimeKind::Docker;
@@ -224,4 +225,32 @@ fn an_image_goes_where_an_engine_is_and_stays() {
     world.update_service(id, |spec| spec.mode = Mode::Replicated(3));
     world.go_on();
     assert_eq!(says(&world, id), [why], "nobody says that there is one any more");
+}
+
+/// A node without an engine is no place of a global service with an image: an update would wait for it.
+#[test]
+fn a_global_image_is_where_engines_are() {
+    let mut world = World::founded();
+    let [without, one, other] = [1, 2, 3].map(|n| world.add_node(n, &[]));
+    for node in [one, other] {
+        says_of_engine(&mut world, node, Some(true));
+    }
+    let id = service(&mut world, 1, 1, |spec| {
+        spec.mode = Mode::Global;
+        spec.task.runtime = RuntimeKind::Docker;
+        spec.task.image = "bb:1".into();
+    });
+    let nodes = [without, one, other];
+    assert_eq!(spread(&world, id, &nodes), [0, 1, 1]);
+    world.update_service(id, |spec| spec.task.image = "bb:2".into());
+    world.go_on();
+    while world.wake() {
+        world.go_on();
+    }
+    let images: Vec<_> = world.wanted(id).into_iter().map(|(_, task)| task.spec.image).collect();
+    assert_eq!(images, ["bb:2", "bb:2"]);
+    says_of_engine(&mut world, without, Some(true));
+    assert_eq!(spread(&world, id, &nodes), [1, 1, 1]);
+    says_of_engine(&mut world, one, Some(false));
+    assert_eq!(spread(&world, id, &nodes), [1, 1, 1], "what runs is kept");
 }
