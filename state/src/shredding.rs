@@ -148,10 +148,11 @@ impl Shredding {
         self.unnamed.as_ref()
     }
 
-    /// The last removal of a secret of this id.
+    /// What was removed of a secret of this id: what is not shredded yet, else the last of it.
     pub fn of(&self, id: SecretId) -> Option<(Revision, &Tombstone)> {
-        let mut newest_first = self.tombstones.iter().rev();
-        newest_first.find(|(_, it)| it.secret_id == id).map(|(at, it)| (*at, it))
+        let newest_first = || self.tombstones.iter().rev().filter(|(_, it)| it.secret_id == id);
+        let waits = newest_first().find(|(_, it)| it.shredded.is_none());
+        waits.or_else(|| newest_first().next()).map(|(at, it)| (*at, it))
     }
 
     /// Members that left with a disk on which it may still open: they were removed after it was

@@ -342,3 +342,21 @@ fn the_oldest_version_that_nothing_uses_makes_room() {
     assert_eq!(refused.kind(), Kind::TooLarge);
     assert!(refused.to_string().contains("versions of a secret in use"), "{refused}");
 }
+
+/// A version that made room is as removed as the last one: who does not want to wait, waits for neither.
+#[test]
+fn versions_that_made_room_are_shredded_at_once_with_the_secret() {
+    let mut world = World::founded();
+    world.create_secret(1, "db-password");
+    for _ in 0..=VERSIONS_MAX {
+        rotate(&mut world, 1);
+    }
+    let waiting = |world: &World| -> Vec<bool> {
+        let all = world.state.shredding().tombstones().values();
+        all.filter(|it| it.secret_id == secret_id(1)).map(|it| it.need.urgent).collect()
+    };
+    assert_eq!(waiting(&world), [false, false]);
+    let id = secret_id(1);
+    world.did(Command::RemoveSecret { id, forget_previous: false, shred: Some(true) });
+    assert_eq!(waiting(&world), [true; 3]);
+}

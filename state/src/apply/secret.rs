@@ -205,6 +205,9 @@ impl Context<'_> {
         if let Some(secret) = self.state.take_secret(id) {
             self.bury(id, &secret, shred);
         }
+        if shred {
+            self.hurry(id);
+        }
         self.removed(ObjectId::Secret(id));
         Ok((Outcome::Done, ObjectId::Secret(id)))
     }

@@ -74,14 +74,26 @@ impl Context<'_> {
 
     /// An operator does not want to wait for a secret that was removed already.
     pub(super) fn shred_secret(&mut self, id: SecretId) -> Applying {
-        let mut newest_first = self.state.shredding_mut().tombstones.values_mut().rev();
-        let tombstone = newest_first.find(|it| it.secret_id == id);
-        let tombstone = tombstone.ok_or_else(|| Refusal::not_found("removed secret", &id))?;
-        if tombstone.shredded.is_none() && !tombstone.need.urgent {
-            tombstone.need.urgent = true;
+        let mut tombstones = self.state.shredding.tombstones.values();
+        let tombstone = tombstones.find(|it| it.secret_id == id);
+        tombstone.ok_or_else(|| Refusal::not_found("removed secret", &id))?;
+        self.hurry(id);
+        Ok((Outcome::Done, ObjectId::Secret(id)))
+    }
+
+    /// Nothing of a secret that was removed is to be waited for: versions that went before it neither.
+    pub(super) fn hurry(&mut self, id: SecretId) {
+        let mut are_more = false;
+        for tombstone in self.state.shredding_mut().tombstones.values_mut() {
+            let waits = tombstone.secret_id == id && tombstone.shredded.is_none();
+            if waits && !tombstone.need.urgent {
+                tombstone.need.urgent = true;
+                are_more = true;
+            }
+        }
+        if are_more {
             self.updated(ObjectId::Secret(id));
         }
-        Ok((Outcome::Done, ObjectId::Secret(id)))
     }
 
     /// The private half is still in the logs of now: only a rotation that begins after this takes
