@@ -58,8 +58,9 @@ impl Context<'_> {
         }
     }
 
-    /// Certificates that stand are refused from now on. Of an agent or an operator those of the last
-    /// time are kept, to say so; of a manager all, since Raft takes what nobody knows.
+    /// Certificates that stand are refused from now on. Their records stay while they live, and those of
+    /// managers longer: Raft takes what nobody knows, and a cluster that is restored from a backup takes
+    /// what has no record for one that was issued after it.
     fn supersede(&mut self, matches: impl Fn(Serial, Subject) -> bool) {
         let (now, mut superseded) = (self.now, Vec::new());
         let mut certificates = std::mem::take(&mut self.state.certificates);
@@ -68,7 +69,8 @@ impl Context<'_> {
                 return true;
             }
             if certificate.superseded_at.is_some() {
-                return matches!(certificate.subject, Subject::Manager(..));
+                return matches!(certificate.subject, Subject::Manager(..))
+                    || certificate.not_after > now;
             }
             Arc::make_mut(certificate).superseded_at = Some(now);
             superseded.push(*serial);

@@ -278,6 +278,7 @@ impl Session {
     /// Sends what has changed since the last set.
     async fn synchronise(&mut self) -> Result<(), Failure> {
         self.dispatcher.fresh_barrier().await?;
+        self.dispatcher.service.still_stands(self.caller)?;
         let set = self.difference();
         if set.is_empty() {
             return Ok(());
@@ -372,6 +373,7 @@ impl Session {
         (secret_id, version): Value,
     ) -> Result<(), Failure> {
         self.dispatcher.fresh_barrier().await?;
+        self.dispatcher.service.still_stands(self.caller)?;
         let stored = {
             let state = self.dispatcher.service.raft.machine.state();
             state::entitled(&state, self.node_id, task_id, secret_id, version)

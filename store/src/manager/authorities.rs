@@ -135,6 +135,8 @@ const fn is_of_cluster(change: &Change) -> bool {
 async fn look(manager: &Manager, service: &Service, known: &Known) {
     let wanted = || ca::authorities(&service.raft.machine.state());
     let differs = |wanted: &Authorities| *wanted != known.now();
+    // Not after what waits for a leader.
+    cut_superseded(service, known);
     if wanted().as_ref().is_some_and(differs) || known.owes_cut.load(Ordering::Acquire) {
         // A state that lags would bring a CA back that was dropped, and its certificates would stand.
         if service.barrier().await.is_err() {
@@ -151,7 +153,6 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
             cut_former(service);
         }
     }
-    cut_superseded(service, known);
     let says = known.own.says();
     if !known.is_of_newest() || says.is_some_and(|says| service.is_to_renew(says.serial)) {
         known.is_due.notify_one();

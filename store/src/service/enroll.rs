@@ -181,6 +181,7 @@ impl Service {
         let key_digest = Digest(seal::digest_of(proof_key));
         let stands = self.raft.machine.state().certificates().values().any(|certificate| {
             !certificate.revoked
+                && certificate.superseded_at.is_none()
                 && certificate.key_digest == key_digest
                 && matches!(certificate.subject, Subject::Manager(node, _) if node == node_id)
         });

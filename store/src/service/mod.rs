@@ -212,6 +212,20 @@ impl Service {
         }
     }
 
+    /// The certificate that a caller showed stands by what is known by now: whoever looked at it first
+    /// may have lagged. One without a record was judged then.
+    ///
+    /// # Errors
+    ///
+    /// If it was superseded or its holder removed.
+    pub(crate) fn still_stands(&self, caller: Caller) -> Result<(), Failure> {
+        let Caller::Certified { subject, serial } = caller else { return Ok(()) };
+        let state = self.raft.machine.state();
+        let known = state.certificates().get(&serial);
+        let standing = known.map(|known| state.standing(serial, subject, &known.key_digest));
+        standing.map_or(Ok(()), |standing| self.judge(caller, standing))
+    }
+
     fn standing(&self, certificate: &PeerCertificate) -> Standing {
         let subject = certificate.identity.subject;
         let digest = Digest(certificate.key_digest);
@@ -251,6 +265,7 @@ impl Service {
         if !self.raft.is_leading() {
             return Err(no_leader());
         }
+        self.still_stands(caller)?;
         if let Some(call) = C::ROLES {
             self.authorise(caller, call)?;
         }

@@ -62,10 +62,11 @@ impl Service {
     /// if this manager does not hold the active root key itself.
     pub(crate) async fn release_root_keys(
         &self,
-        member: MemberId,
+        (member, caller): (MemberId, Caller),
         request: pb::FetchRootKeysRequest,
     ) -> Result<pb::FetchRootKeysResponse, Failure> {
         self.barrier().await?;
+        self.still_stands(caller)?;
         self.member_info(member)?;
         let cluster = self.cluster()?;
         let malformed = |_| Failure::new(Kind::Invalid, "the key to seal to is not one");

@@ -60,14 +60,15 @@ impl Front {
         Ok((serving, member))
     }
 
-    /// A manager that the cluster stands by.
+    /// A manager that the cluster stands by, and as whom it calls.
     async fn standing<T>(
         &self,
         request: &Request<T>,
-    ) -> Result<(std::sync::Arc<Serving>, MemberId), Status> {
+    ) -> Result<(std::sync::Arc<Serving>, (MemberId, proto::identity::Caller)), Status> {
         let (serving, member) = self.member(request)?;
-        serving.service.authenticate_as(&peer_of(request)?, Role::Manager).await?;
-        Ok((serving, member))
+        let certificate =
+            serving.service.authenticate_as(&peer_of(request)?, Role::Manager).await?;
+        Ok((serving, (member, certified(&certificate))))
     }
 }
 
@@ -144,13 +145,13 @@ impl Peer for Front {
         &self,
         request: Request<pb::FetchRootKeysRequest>,
     ) -> Answer<pb::FetchRootKeysResponse> {
-        let (serving, member) = self.standing(&request).await?;
-        let answer = serving.service.release_root_keys(member, request.into_inner()).await?;
+        let (serving, caller) = self.standing(&request).await?;
+        let answer = serving.service.release_root_keys(caller, request.into_inner()).await?;
         Ok(Response::new(answer))
     }
 
     async fn report(&self, request: Request<pb::ReportRequest>) -> Answer<pb::ReportResponse> {
-        let (serving, member) = self.standing(&request).await?;
+        let (serving, (member, _)) = self.standing(&request).await?;
         serving.inbox.take(&serving.service, member, request.into_inner()).await?;
         Ok(Response::new(pb::ReportResponse {}))
     }
