@@ -21,13 +21,13 @@ use seal::{ReadBack, ReadBackPublicKey, ReadBackSecretKey, UnlockKey};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{CallName, Service};
+use super::{CallName, Service, internal};
 use crate::keys::recipients;
 
 /// How long a key is here: time to write it down, and to ask again for one that was lost on its way.
 const HELD_FOR: Duration = Duration::from_secs(600);
 
-/// Keys at a time. Two changes need more time than that; what is beyond it is the oldest.
+/// Keys at a time. Nobody changes an unlock key so often; one that may be in use makes no room.
 const KEYS_MAX: usize = 8;
 
 /// How long it is waited for that the managers are sealed anew, and between two looks: whoever is told
@@ -42,6 +42,8 @@ struct Made {
     key: UnlockKey,
     by: Principal,
     until: Instant,
+    /// It is to be kept by the cluster, in the place of one that was.
+    is_to_be_kept: bool,
 }
 
 /// The keys that were made.
@@ -54,27 +56,41 @@ impl MadeKeys {
     }
 
     /// Takes a key in, for its time.
-    fn hold(&self, key: UnlockKey, by: Principal) {
+    fn hold(&self, key: UnlockKey, by: Principal, is_to_be_kept: bool) -> Result<(), Failure> {
         let until = Instant::now() + HELD_FOR;
-        self.put(Made { key, by, until });
+        self.put(Made { key, by, until, is_to_be_kept })?;
         let keys = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep_until(until).await;
             keys.expire(until);
         });
+        Ok(())
     }
 
-    fn put(&self, key: Made) {
+    fn put(&self, key: Made) -> Result<(), Failure> {
         let mut made = self.lock();
         if made.len() >= KEYS_MAX {
-            made.remove(0);
+            return Err(Failure::new(Kind::Unavailable, "the unlock key was changed too often")
+                .because(format!("{KEYS_MAX} keys were made here within ten minutes"))
+                .hint("wait until the first of them has gone, or use secretctl"));
         }
         made.push(key);
+        drop(made);
+        Ok(())
     }
 
     /// Drops those whose time is over at an instant.
     fn expire(&self, at: Instant) {
         self.lock().retain(|made| made.until > at);
+    }
+
+    fn has(&self, id: KeyId) -> bool {
+        self.lock().iter().any(|made| made.key.id() == id)
+    }
+
+    /// Whether the cluster is to keep one of them.
+    fn are_to_be_kept(&self) -> bool {
+        self.lock().iter().any(|made| made.is_to_be_kept)
     }
 
     /// Drops a key that is certainly not in use.
@@ -93,6 +109,8 @@ impl MadeKeys {
 impl Service {
     /// Turns locking on, or replaces the unlock key, with a key that is made here.
     ///
+    /// It goes on when the caller hangs up: the key may be in use by then.
+    ///
     /// # Errors
     ///
     /// If the change is refused, or nobody knows whether it was made: the key is shown then, too, once it
@@ -104,7 +122,21 @@ impl Service {
         change: pb::LockingChange,
         generation: u64,
     ) -> Result<(), Failure> {
-        let was_kept = self.cluster()?.kept_unlock_key.is_some();
+        let (service, made) = (self.clone(), made.clone());
+        let change =
+            async move { service.change_to_made_key(caller, made, change, generation).await };
+        tokio::spawn(change).await.map_err(|error| internal(&error))?
+    }
+
+    async fn change_to_made_key(
+        self: Arc<Self>,
+        caller: Caller,
+        made: MadeKeys,
+        change: pb::LockingChange,
+        generation: u64,
+    ) -> Result<(), Failure> {
+        // One that was made here a moment ago may not be kept yet.
+        let is_to_be_kept = self.cluster()?.kept_unlock_key.is_some() || made.are_to_be_kept();
         let key = UnlockKey::make();
         let id = key.id();
         let request = pb::UpdateLockingRequest {
@@ -113,19 +145,42 @@ impl Service {
             unlock_public_key: key.slot().public().as_bytes().clone(),
             recipients_generation: generation,
         };
-        made.hold(key, caller.principal());
-        if let Err(failure) = self.route(caller, request).await {
-            if failure.kind != Kind::Timeout {
-                made.forget(id);
-            }
-            return Err(failure);
+        made.hold(key, caller.principal(), is_to_be_kept)?;
+        let changed = self.route(caller, request).await;
+        if let Err(failure) = &changed
+            && self.is_certainly_not_used(failure.kind, id).await
+        {
+            made.forget(id);
+            return changed.map(drop);
+        }
+        if is_to_be_kept {
+            tokio::spawn(self.clone().keep_made(caller, made, id));
+        }
+        if let Err(failure) = changed {
+            tracing::warn!(target: "audit", %caller, key = %id, "unlock_key_may_be_in_use");
+            return Err(failure.hint(
+                "within ten minutes: `docker swarm unlock-key` shows the new key if it is in use",
+            ));
         }
         tracing::warn!(target: "audit", %caller, key = %id, "unlock_key_made_here");
         self.await_followed(generation + 1).await;
-        if was_kept {
-            tokio::spawn(self.clone().keep_made(caller, made.clone(), id));
-        }
         Ok(())
+    }
+
+    /// Whether a change that failed came to nothing, whichever try it was of. Only a few failures say
+    /// so: one without a leader, say, may follow a try whose answer was lost.
+    async fn is_certainly_not_used(&self, failed: Kind, id: KeyId) -> bool {
+        match failed {
+            Kind::Denied | Kind::Invalid => true,
+            // Another change was first; or this one, at a try before.
+            Kind::Conflict => self.barrier().await.is_ok() && !self.is_in_use(id),
+            _ => false,
+        }
+    }
+
+    fn is_in_use(&self, id: KeyId) -> bool {
+        let used = self.cluster().ok().and_then(|it| recipients::unlock_key(&it.recipients));
+        used == Some(id)
     }
 
     /// Turns locking off.
@@ -158,20 +213,25 @@ impl Service {
         }
     }
 
-    /// Has a key that was made here kept, in the place of the one before.
+    /// Has a key that was made here kept, in the place of the one before: while it is here, and not
+    /// before it may be, since what is refused is on record.
     async fn keep_made(self: Arc<Self>, caller: Caller, made: MadeKeys, id: KeyId) {
-        loop {
-            let Some(request) = self.keeping(caller, &made, id) else { break };
-            match self.route(caller, request).await {
-                Ok(_) => return,
-                Err(failure) => tracing::debug!(%failure, "unlock_key_not_kept_yet"),
+        while made.has(id) {
+            if self.is_in_use(id)
+                && self.raft.machine.state().log_keys_pending().is_empty()
+                && let Some(request) = self.keeping(caller, &made, id)
+            {
+                match self.route(caller, request).await {
+                    Ok(_) => return,
+                    Err(failure) => tracing::debug!(%failure, "unlock_key_not_kept_yet"),
+                }
             }
             tokio::time::sleep(KEEP_EVERY).await;
         }
         tracing::warn!(key = %id, "unlock_key_not_kept");
     }
 
-    /// What has a key kept; none once it is not here any more.
+    /// What has a key kept, if it is here and can be sealed.
     fn keeping(
         &self,
         caller: Caller,
@@ -236,7 +296,7 @@ mod tests {
     fn make(made: &MadeKeys, until: Instant) -> KeyId {
         let key = UnlockKey::make();
         let id = key.id();
-        made.put(Made { key, by: ROOT, until });
+        made.put(Made { key, by: ROOT, until, is_to_be_kept: false }).unwrap();
         id
     }
 
@@ -255,17 +315,16 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_bounded_and_what_is_not_in_use_goes() {
+    fn keys_are_bounded_and_none_makes_room_but_what_is_not_in_use() {
         let (made, until) = (MadeKeys::default(), Instant::now() + HELD_FOR);
-        let ids: Vec<KeyId> = (0..=KEYS_MAX).map(|_| make(&made, until)).collect();
-        let there = |made: &MadeKeys| -> Vec<bool> {
-            ids.iter().map(|id| made.shown(*id, ROOT).is_some()).collect()
-        };
-        let mut expected = vec![true; KEYS_MAX + 1];
-        expected[0] = false;
-        assert_eq!(there(&made), expected);
+        let ids: Vec<KeyId> = (0..KEYS_MAX).map(|_| make(&made, until)).collect();
+        let another = || Made { key: UnlockKey::make(), by: ROOT, until, is_to_be_kept: true };
+        assert_eq!(made.put(another()).unwrap_err().kind, Kind::Unavailable);
+        assert!(ids.iter().all(|id| made.has(*id)) && !made.are_to_be_kept());
         made.forget(ids[2]);
-        expected[2] = false;
-        assert_eq!(there(&made), expected);
+        made.put(another()).unwrap();
+        let there: Vec<bool> = ids.iter().map(|id| made.has(*id)).collect();
+        assert_eq!(there.iter().filter(|is_there| **is_there).count(), KEYS_MAX - 1);
+        assert!(!there[2] && made.are_to_be_kept());
     }
 }
