@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use link::Failure;
-use proto::id::{OperatorId, Timestamp, TokenId};
-use proto::identity::{Caller, Role};
+use proto::id::{OperatorId, RequestKey, Timestamp, TokenId};
+use proto::identity::{Caller, Principal, Role};
 use proto::token::JoinToken;
 use proto::{Kind, pb};
 use seal::RootKey;
@@ -122,6 +122,27 @@ impl Service {
             expires_at: expires_at.0,
             uses,
         })
+    }
+
+    /// A join token that was made for a request of this caller's, shown again without anything being
+    /// proposed: none if it is not that request's, or the root key that it was derived from is gone.
+    pub(crate) fn token_again(
+        &self,
+        principal: Principal,
+        request_key: [u8; 16],
+        id: &str,
+    ) -> Option<String> {
+        let id: TokenId = id.parse().ok()?;
+        let cluster = self.cluster().ok()?;
+        let state = self.raft.machine.state();
+        let token = state.token(id)?;
+        let key = RequestKey::from_bytes(request_key);
+        let roots = self.keyring.roots();
+        let mut derived = roots.iter().map(|root| root.derive_token(cluster.realm, principal, key));
+        let (id, secret) = derived.find(|(derived, _)| *derived == id)?;
+        let ca_digest = token.authority.unwrap_or(cluster.authority.digest).0;
+        let shown = JoinToken { id, role: token.role, realm: cluster.realm, ca_digest, secret };
+        Some(shown.reveal())
     }
 
     /// The token that enrols an operator, while it lives.

@@ -56,7 +56,7 @@ pub(super) struct Desk {
     unlocks: Unlocks,
 }
 
-/// A join token that was shown: asked for by this key again, it is the same one.
+/// A join token that was shown, and the request that it was made by.
 #[derive(Clone)]
 struct ShownToken {
     request_key: [u8; 16],
@@ -103,25 +103,21 @@ impl Desk {
         role: &'static str,
         alive: &[pb::JoinTokenInfo],
     ) -> Result<String, Problem> {
-        let ask = |request_key: [u8; 16]| {
-            let request = pb::CreateJoinTokenRequest {
-                request_key: request_key.to_vec().into(),
-                role: role.into(),
-                ..pb::CreateJoinTokenRequest::default()
-            };
-            serving.service.route(caller, request)
-        };
         let whose = (caller.principal(), role);
-        if let Some(known) = self.known(whose).filter(|known| is_good(known, alive)) {
-            match ask(known.request_key).await {
-                Ok(again) => return Ok(again.token),
-                // It cannot be shown any more.
-                Err(failure) if failure.kind == Kind::Precondition => {}
-                Err(failure) => return Err(failure.into()),
-            }
+        let known = self.known(whose).filter(|known| is_good(known, alive));
+        let again = known.and_then(|known| {
+            serving.service.token_again(caller.principal(), known.request_key, &known.id)
+        });
+        if let Some(token) = again {
+            return Ok(token);
         }
         let request_key = seal::random::<16>();
-        let made = ask(request_key).await?;
+        let request = pb::CreateJoinTokenRequest {
+            request_key: request_key.to_vec().into(),
+            role: role.into(),
+            ..pb::CreateJoinTokenRequest::default()
+        };
+        let made = serving.service.route(caller, request).await?;
         self.note(whose, ShownToken { request_key, id: made.id });
         Ok(made.token)
     }
@@ -235,9 +231,15 @@ impl Spec {
 
     /// What is to change for another one.
     fn changes(&self, new: &Self) -> Result<Changes, Problem> {
+        // What is left out stays.
+        let limit = new.orchestration.task_history_retention_limit;
         let fixed = [
-            (new.name == self.name && new.labels == self.labels, "name and labels of a swarm"),
-            (new.orchestration == self.orchestration, "how many finished tasks are kept"),
+            (new.name.is_empty() || new.name == self.name, "the name of a swarm"),
+            (new.labels == self.labels, "labels of a swarm"),
+            (
+                limit.is_none() || new.orchestration == self.orchestration,
+                "how many finished tasks are kept",
+            ),
             (new.raft == self.raft, "when snapshots are made, and the timing of Raft"),
             (new.dispatcher == self.dispatcher, "how often nodes are heard of"),
             (new.ca.node_cert_expiry == self.ca.node_cert_expiry, "how long certificates live"),
@@ -255,7 +257,8 @@ impl Spec {
         let (was, is) = (self.encryption_config, new.encryption_config);
         Ok(Changes {
             autolock: (was != is).then_some(is.auto_lock_managers),
-            rotates_ca: new.ca.force_rotate != self.ca.force_rotate,
+            // A count that clients raise: an older one is of a rotation that was made meanwhile.
+            rotates_ca: new.ca.force_rotate > self.ca.force_rotate,
         })
     }
 }
@@ -431,13 +434,6 @@ async fn update(
         return Err(Problem::out_of_sequence());
     }
     let changes = Spec::of(&status).changes(&new)?;
-    for (asked, role) in
-        [(&update.rotate_worker_token, "agent"), (&update.rotate_manager_token, "manager")]
-    {
-        if is_true(asked) {
-            revoke_tokens(&serving, caller, role).await?;
-        }
-    }
     let service = &serving.service;
     let rotates_key = is_true(&update.rotate_manager_unlock_key) && status.autolock;
     let change = match changes.autolock {
@@ -456,6 +452,13 @@ async fn update(
         let request_key = seal::random::<16>().to_vec().into();
         let request = pb::RotateCaRequest { request_key, drop_missing: false };
         service.route(caller, request).await?;
+    }
+    for (asked, role) in
+        [(&update.rotate_worker_token, "agent"), (&update.rotate_manager_token, "manager")]
+    {
+        if is_true(asked) {
+            revoke_tokens(&serving, caller, role).await?;
+        }
     }
     Ok(empty(StatusCode::OK))
 }
@@ -586,11 +589,14 @@ mod tests {
         assert_eq!(changed("Labels", json!(null)), Ok(nothing));
         let locked = Changes { autolock: Some(true), rotates_ca: false };
         assert_eq!(changed("EncryptionConfig.AutoLockManagers", json!(true)), Ok(locked));
+        assert_eq!(changed("Name", json!("")), Ok(Changes { autolock: None, rotates_ca: false }));
+        let left_out = changed("Orchestration.TaskHistoryRetentionLimit", json!(null));
+        assert_eq!(left_out, Ok(Changes { autolock: None, rotates_ca: false }));
         let rotates = Changes { autolock: None, rotates_ca: true };
         assert_eq!(changed("CAConfig.ForceRotate", json!(1)), Ok(rotates));
         for (path, value, said) in [
-            ("Name", json!("other"), "name and labels"),
-            ("Labels", json!({ "a": "b" }), "name and labels"),
+            ("Name", json!("other"), "the name of a swarm"),
+            ("Labels", json!({ "a": "b" }), "labels of a swarm"),
             ("Orchestration.TaskHistoryRetentionLimit", json!(3), "finished tasks"),
             ("Raft.SnapshotInterval", json!(500), "snapshots"),
             ("Raft.KeepOldSnapshots", json!(2), "snapshots"),
