@@ -13,6 +13,7 @@
 //! Invariant: what leaves this module is sealed, or a word.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use link::Failure;
@@ -30,12 +31,12 @@ use crate::keys::KeyringError;
 /// How often a value is sealed again because the transit key was retired meanwhile.
 const SEALS_MAX: usize = 3;
 
-/// Pause after a value that was another one: nobody guesses faster.
+/// Pause after a value that was another one: nobody guesses faster on one manager.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Held while a value is compared: one at a time.
+/// Held while a value is compared, and while nobody may guess again.
 #[derive(Default)]
-pub(crate) struct Comparing(Mutex<()>);
+pub(crate) struct Comparing(Arc<Mutex<()>>);
 
 /// A secret that is to be made.
 pub(crate) struct NewValue {
@@ -89,7 +90,7 @@ impl Service {
     ) -> Result<bool, Failure> {
         self.barrier().await?;
         self.authorise(caller, CallName::CreateService)?;
-        let _one = self.comparing.0.lock().await;
+        let turn = self.comparing.0.clone().lock_owned().await;
         let is_same = {
             let state = self.raft.machine.state();
             let (id, found) = lookup::secret(&state, secret)?;
@@ -111,7 +112,12 @@ impl Service {
         };
         if !is_same {
             self.denials.count(caller, "another_value");
-            tokio::time::sleep(PAUSE).await;
+            // A task of its own: whoever hangs up does not guess again sooner.
+            let pause = tokio::spawn(async move {
+                tokio::time::sleep(PAUSE).await;
+                drop(turn);
+            });
+            pause.await.map_err(|error| internal(&error))?;
         }
         Ok(is_same)
     }
