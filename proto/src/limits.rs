@@ -67,7 +67,8 @@ pub const NETWORKS_MAX: usize = 64;
 pub const CLUSTER_NETWORKS_MAX: usize = 1_000;
 
 /// Bytes of what a front keeps with a network: addresses, options and labels, of which there are a few.
-pub const NETWORK_BODY_BYTES_MAX: usize = 16 << 10;
+/// All networks go into one message between managers.
+pub const NETWORK_BODY_BYTES_MAX: usize = 4 << 10;
 
 /// Longest name of an operating system or an architecture that an agent may give, in bytes: those
 /// that there are have a dozen.

@@ -52,6 +52,9 @@ enum Scope {
 /// Networks of each machine, by name and driver.
 const LOCAL: &[(&str, &str)] = &[("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
+/// What engines call the network of whoever asks for none.
+const ENGINES_DEFAULT: &str = "default";
+
 /// The network of published ports.
 const INGRESS: &str = "ingress";
 
@@ -329,8 +332,8 @@ async fn create(front: &Front, headers: &HeaderMap, body: Body) -> Result<Respon
     let declared: Declared = body::read_up_to(body::NETWORK_BYTES_MAX, headers, body).await?;
     let request = declared.read()?;
     let taken = format!("network with name {} already exists", request.name);
-    if [INGRESS].iter().chain(LOCAL.iter().map(|(name, _)| name)).any(|name| *name == request.name)
-    {
+    let own = [INGRESS, ENGINES_DEFAULT];
+    if own.iter().chain(LOCAL.iter().map(|(name, _)| name)).any(|name| *name == request.name) {
         return Err(Problem::conflict(taken));
     }
     match serving.service.route(caller, request).await {
@@ -354,6 +357,12 @@ impl Declared {
         }
         if self.ingress || self.config_only || self.config_from != ConfigFrom::default() {
             let text = "secretd has no routing mesh, and no networks that are configurations";
+            return Err(Problem::unimplemented(text));
+        }
+        if self.kept.internal {
+            // It would be shown as cut off, and would not be.
+            let text = "secretd does not cut networks off: a node's engine makes a bridge of the \
+                        network's name, by which containers reach the outside";
             return Err(Problem::unimplemented(text));
         }
         let body = serde_json::to_vec(&self.kept)
@@ -536,14 +545,14 @@ mod tests {
         };
         let made = read(
             r#"{"Name":"front","Driver":"overlay","Scope":"","CheckDuplicate":true,"IPAM":{"Driver":
-            "default","Options":{},"Config":[{"Subnet":"10.9.0.0/24"}]},"Internal":true,"Labels":
+            "default","Options":{},"Config":[{"Subnet":"10.9.0.0/24"}]},"Internal":false,"Labels":
             {"a":"b"},"Attachable":false,"ConfigFrom":null,"EnableIPv6":null,"Options":null}"#,
         );
         let made = made.unwrap();
         let info = pb::NetworkInfo { name: made.name, body: made.body, ..Default::default() };
         let shown = json!(Shown::from(info));
         assert_eq!(shown["IPAM"]["Config"], json!([{ "Subnet": "10.9.0.0/24" }]));
-        assert_eq!((&shown["Internal"], &shown["Labels"]), (&json!(true), &json!({ "a": "b" })));
+        assert_eq!(shown["Labels"], json!({ "a": "b" }));
         assert!(read(r#"{"Name":"front","Driver":"overlay","IPAM":null}"#).is_ok());
         for (body, said) in [
             (r#"{"Driver":"overlay"}"#, "desc = meta: name must be provided"),
@@ -551,6 +560,7 @@ mod tests {
             (r#"{"Name":"a","Driver":"bridge"}"#, "the driver overlay, not of \"bridge\""),
             (r#"{"Name":"a"}"#, "the driver overlay, not of \"\""),
             (r#"{"Name":"a","Driver":"overlay","Ingress":true}"#, "no routing mesh"),
+            (r#"{"Name":"a","Driver":"overlay","Internal":true}"#, "does not cut networks off"),
             (r#"{"Name":"a","Driver":"overlay","ConfigFrom":{"Network":"b"}}"#, "no routing mesh"),
         ] {
             assert!(read(body).unwrap_err().contains(said), "{body}");
