@@ -1,9 +1,11 @@
 //! Services and their tasks.
 
+use std::collections::BTreeSet;
+
 use link::Failure;
 use proto::id::{Revision, ServiceId};
 use proto::identity::Caller;
-use proto::spec::{RuntimeKind, ServiceSpec};
+use proto::spec::{RuntimeKind, SecretReference, ServiceSpec, TaskSpec};
 use proto::{Kind, pb};
 use state::command::Command;
 use state::{Outcome, State};
@@ -19,14 +21,7 @@ fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
             .hint("`secretctl service create --name NAME … -- COMMAND ARGS…`"));
     }
     if task.runtime == RuntimeKind::Docker {
-        let odd = task.secrets.iter().find(|reference| reference.mode.bits() & 0o7000 != 0);
-        return odd.map_or(Ok(()), |reference| {
-            let (mode, name) = (reference.mode, &reference.secret_name);
-            let message = format!("the mode {mode} of secret `{name}` has more than permissions");
-            Err(Failure::new(Kind::Invalid, message)
-                .because("a container gets its secrets without set-id bits")
-                .hint("give a mode of three digits"))
-        });
+        return check_container(task);
     }
     let absolute = task.secrets.iter().find(|reference| reference.target.is_absolute());
     if let Some(reference) = absolute {
@@ -35,6 +30,30 @@ fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
             format!("the target `{}` leaves /run/secrets", reference.target),
         )
         .hint("give a file name; it appears under /run/secrets"));
+    }
+    Ok(())
+}
+
+/// What an agent would refuse a container for.
+fn check_container(task: &TaskSpec) -> Result<(), Failure> {
+    let mut places = BTreeSet::new();
+    for SecretReference { secret_name: name, target, mode, .. } in &task.secrets {
+        if mode.bits() & 0o7000 != 0 {
+            let message = format!("the mode {mode} of secret `{name}` has more than permissions");
+            return Err(Failure::new(Kind::Invalid, message)
+                .because("a container gets its secrets without set-id bits")
+                .hint("give a mode of three digits"));
+        }
+        let place = target.as_str();
+        let place = place.strip_prefix("/run/secrets/").unwrap_or(place);
+        if !places.insert(place) {
+            let message = format!("two secrets are to be at /run/secrets/{place}");
+            return Err(Failure::new(Kind::Invalid, message)
+                .because(format!(
+                    "a relative target is below that folder: `{target}` is the second"
+                ))
+                .hint("give each a target of its own"));
+        }
     }
     Ok(())
 }
@@ -215,8 +234,8 @@ fn warnings(spec: &ServiceSpec, state: &State) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use proto::id::{MemberId, OperatorId, Serial};
-    use proto::spec::Extension;
+    use proto::id::{MemberId, OperatorId, SecretId, Serial};
+    use proto::spec::{Extension, FileMode, OnChange, VersionChoice};
 
     use super::*;
 
@@ -236,5 +255,28 @@ mod tests {
         for (new, before) in [(&plain, None), (&plain, Some(&plain)), (&kept, Some(&kept))] {
             assert!(check_kept(&remote, new, before).is_ok());
         }
+    }
+    #[test]
+    fn a_containers_files_have_places_of_their_own() {
+        let with = |targets: [&str; 2]| {
+            let reference = |target: &str| SecretReference {
+                secret_id: SecretId::from_entropy([1; 17]),
+                secret_name: "key".parse().unwrap(),
+                target: target.parse().unwrap(),
+                version: VersionChoice::Follow,
+                uid: None,
+                gid: None,
+                mode: FileMode::OWNER_READS,
+                on_change: OnChange::Restart,
+            };
+            check_container(&TaskSpec {
+                secrets: targets.map(reference).into(),
+                runtime: RuntimeKind::Docker,
+                ..TaskSpec::default()
+            })
+        };
+        assert!(with(["key", "/etc/key"]).is_ok());
+        let twice = with(["key", "/run/secrets/key"]).unwrap_err();
+        assert_eq!(twice.message, "two secrets are to be at /run/secrets/key");
     }
 }
