@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
-use tests::until;
+use tests::{Lab, until};
 
-use crate::engine::IMAGE;
-use crate::{Rig, rig};
+use crate::between::{Between, Fate};
+use crate::engine::{Engine, IMAGE};
+use crate::{PROGRAMS, Rig, rig};
 
 /// The processes that keep a task: its supervisor, and what drives its container.
 fn keepers(task: &str) -> Vec<String> {
@@ -141,4 +143,47 @@ fn what_a_crash_left_is_removed_and_nothing_else() {
     until("the leftover is gone", || (!rig.engine.containers().contains(&container)).then_some(()));
     assert!(rig.engine.containers().contains(&"foreign".to_owned()));
     rig.engine.docker(&["rm", "-f", "foreign"]);
+}
+
+#[test]
+fn an_engine_that_dies_in_a_start_leaves_no_secrets_and_no_container() {
+    let test = "an_engine_that_dies_in_a_start_leaves_no_secrets_and_no_container";
+    let Some(engine) = Engine::start(test) else { return };
+    let dies_at = Arc::new(Mutex::new(None::<&str>));
+    let armed = Arc::clone(&dies_at);
+    let between = Between::start(&engine, move |question| {
+        let mut armed = armed.lock().unwrap();
+        match *armed {
+            Some(last) if question.contains(last) => {
+                *armed = None;
+                Fate::Unheard
+            }
+            _ => Fate::Answered,
+        }
+    });
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.engine = Some(between.socket());
+    lab.agent("n1");
+    let rig = Rig { lab, engine };
+    let ctl = rig.lab.ctl();
+    ctl.ok_with(&["create", "db", "-"], b"correct horse");
+    for (service, question) in [("made", "/containers/create?"), ("started", "/start ")] {
+        *dies_at.lock().unwrap() = Some(question);
+        let create = ["service", "create", "--detach", "--name", service, "--image", IMAGE];
+        let options = ["--secret", "db", "--restart-condition", "none", "--", "sleep", "1000"];
+        ctl.ok(&[&create[..], &options].concat());
+        until("the engine is away", || (!between.is_there()).then_some(()));
+        until("what it would have bound is taken away", || rig.mounted().is_empty().then_some(()));
+        assert_eq!(rig.engine.containers().len(), 1, "it is there, and nobody can be asked");
+        between.come_back();
+        // Not as rejected: the cluster may start another only when this one is gone.
+        let over = rig.ended(service);
+        assert_eq!(over["state"], "failed", "{over}");
+        assert_eq!(rig.engine.containers(), [""; 0], "{over}");
+        ctl.ok(&["service", "rm", service]);
+        until("its folder is gone", || {
+            let tasks = rig.lab.agents[0].tasks.join("tasks");
+            fs::read_dir(tasks).unwrap().next().is_none().then_some(())
+        });
+    }
 }

@@ -9,6 +9,7 @@
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+mod between;
 mod database;
 mod declared;
 mod endings;
@@ -57,11 +58,16 @@ impl Rig {
         })
     }
 
-    /// Nothing of a task's secrets is mounted for the host or for the engine.
-    fn assert_nothing_mounted(&self) {
+    /// What of tasks' secrets is mounted for the host and for the engine.
+    fn mounted(&self) -> Vec<String> {
         let tasks = self.lab.agents[0].tasks.display().to_string();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(&tasks), "{mounts}");
+        mounts.lines().filter(|line| line.contains(&tasks)).map(str::to_owned).collect()
+    }
+
+    /// Nothing of a task's secrets is mounted for the host or for the engine.
+    fn assert_nothing_mounted(&self) {
+        assert_eq!(self.mounted(), [""; 0]);
     }
 }
 

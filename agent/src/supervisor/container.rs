@@ -12,6 +12,7 @@
 //! Invariant: when this process has ended, and the engine answered, nothing is left of the container. If
 //! the supervisor dies, it removes the container and ends.
 
+use std::cell::{Cell, OnceCell};
 use std::convert::Infallible;
 use std::fs::File;
 use std::future::{Future, pending};
@@ -69,7 +70,17 @@ pub(super) fn run(
         let pipes: std::io::Result<(File, File)> = cloned();
         let pipes = Arc::new(pipes.map_err(refused)?);
         let engine = Engine::at(Path::new(&container.socket));
-        let driver = Driver { engine, definition, container, files, supervisor, pipes };
+        let (mounts, is_asked_for) = (OnceCell::new(), Cell::new(false));
+        let driver = Driver {
+            engine,
+            definition,
+            container,
+            files,
+            supervisor,
+            pipes,
+            mounts,
+            is_asked_for,
+        };
         runtime().map_err(Outcome::Refused)?.block_on(driver.drive())
     };
     let outcome = drive();
@@ -91,10 +102,9 @@ pub(super) fn clear(container: &Container) -> Result<(), String> {
             }
         });
         // The mounts are of no engine.
-        let taken = match engine.process().await {
-            Ok(pid) => take_away_from(pid, container),
-            Err(_) => take_away_from(FIRST, container),
-        };
+        let pid = engine.process().await.unwrap_or(FIRST);
+        let mounts = Mounts::of(pid).map_err(|error| explained(&error));
+        let taken = mounts.and_then(|mounts| take_away_from(&mounts, container));
         let late = || format!("{} does not answer", container.socket);
         cleared.await.map_err(|_| late())?.map_err(|error| explained(&error))?;
         taken
@@ -107,8 +117,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     runtime.map_err(|error| explained(&error))
 }
 
-fn take_away_from(pid: i32, container: &Container) -> Result<(), String> {
-    let mounts = Mounts::of(pid).map_err(|error| explained(&error))?;
+fn take_away_from(mounts: &Mounts, container: &Container) -> Result<(), String> {
     let taken = mounts.within(|| take_away(Path::new(&container.place)));
     taken.map_err(|error| explained(&error))?.map_err(|error| explained(&error))
 }
@@ -163,6 +172,11 @@ struct Driver<'a> {
     supervisor: &'a Connection,
     /// Where output goes.
     pipes: Arc<(File, File)>,
+    /// Where the secrets were attached for the engine. Held open, since an engine that has died cannot
+    /// be asked where it had its files.
+    mounts: OnceCell<Mounts>,
+    /// Whether the engine may have made the container: from the question on, not from the answer on.
+    is_asked_for: Cell<bool>,
 }
 
 /// What the supervisor says: numbers of signals; its end is that of the orders.
@@ -211,13 +225,25 @@ impl Driver<'_> {
             }
             Err(outcome) => {
                 // It may have been stopped anywhere in between.
-                self.take_away().await;
-                outcome
+                return Ok(match self.undo().await {
+                    Ok(()) => outcome,
+                    Err(error) => left(outcome, &error),
+                });
             }
         };
         // What is left if that fails is found by an agent.
         remove(&self.engine, self.container).await.ok();
         Ok(outcome)
+    }
+
+    /// Takes back a start that did not come to its end.
+    async fn undo(&self) -> Result<(), String> {
+        let taken = self.take_away();
+        let removed = remove(&self.engine, self.container).await;
+        if self.is_asked_for.get() {
+            removed.map_err(|error| explained(&error))?;
+        }
+        taken
     }
 
     /// Has the container made and started.
@@ -226,6 +252,7 @@ impl Driver<'_> {
         self.provide_networks().await?;
         let pid = self.engine.process().await.map_err(refused)?;
         let mounts = Mounts::of(pid).map_err(refused)?;
+        let mounts = self.mounts.get_or_init(|| mounts);
         if self.container.has_secrets {
             let attach = || -> Result<(), mount::MountError> {
                 let at = provide_apart(Path::new(&self.container.place), FILES)?;
@@ -235,6 +262,7 @@ impl Driver<'_> {
         }
         let path = format!("/containers/create?name={}", encoded(&self.container.name));
         let body = self.container.body.clone().into_bytes();
+        self.is_asked_for.set(true);
         let made = self.engine.call("POST", &path, Some(body)).await.map_err(refused)?;
         let Some(id) = made.get("Id").and_then(Value::as_str).map(encoded) else {
             return Err(refused(EngineError::Malformed("a container without an id")));
@@ -244,8 +272,7 @@ impl Driver<'_> {
         self.engine.call("POST", &path, NOTHING).await.map_err(|error| not_started(&error))?;
         if self.container.has_secrets {
             // The container has its own mount of them by now.
-            let taken = mounts.within(|| take_away(Path::new(&self.container.place)));
-            taken.map_err(refused)?.map_err(refused)?;
+            self.take_away().map_err(Outcome::Refused)?;
             self.restrict(&id).await?;
         }
         Ok(Running { id, output })
@@ -404,11 +431,20 @@ impl Driver<'_> {
         Ok(State { pid: pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0) })
     }
 
-    /// Where the engine is away, whoever clears up does it.
-    async fn take_away(&self) {
-        if let Ok(pid) = self.engine.process().await {
-            take_away_from(pid, self.container).ok();
+    /// Takes away what the engine found the secrets by, whether it answers or not.
+    fn take_away(&self) -> Result<(), String> {
+        self.mounts.get().map_or(Ok(()), |mounts| take_away_from(mounts, self.container))
+    }
+}
+
+/// A start that failed and could not be taken back: the container may run, so that the task is not told
+/// as rejected, and the supervisor clears up ([`clear`]).
+fn left(outcome: Outcome, error: &str) -> Outcome {
+    match outcome {
+        Outcome::Refused(why) | Outcome::NotStarted(_, why) => {
+            Outcome::Lost(format!("{why}; {error}"))
         }
+        _ => Outcome::Lost(error.to_owned()),
     }
 }
 
