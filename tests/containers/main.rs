@@ -14,6 +14,7 @@ mod database;
 mod declared;
 mod endings;
 mod engine;
+mod networks;
 
 use std::fs;
 use std::path::Path;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::spec::{LogPolicy, Signal};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sys::mount::{self, SecretsMount};
 use sys::mountpoint::{mounts_of, provide_apart, take_away};
 use sys::namespace::Mounts;
@@ -40,6 +40,9 @@ use crate::engine::{Demultiplexer, Engine, EngineError, NOTHING, encoded, with_t
 
 /// The folder, in the place, that the secrets are attached at.
 pub(crate) const FILES: &str = "m";
+
+/// The label of networks that agents make, with the network's name.
+const NETWORK_LABEL: &str = "secretd.network";
 
 /// Between two questions to an engine that is away.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -138,15 +141,41 @@ async fn remove(engine: &Engine, container: &Container) -> Result<(), EngineErro
             Err(error) => return Err(error),
         }
     }
-    for network in &container.networks {
-        let path = format!("/networks/{}", encoded(network));
-        let found = engine.call("GET", &path, NOTHING).await.unwrap_or_default();
-        if found.pointer("/Labels/secretd.network").is_some() {
-            // The engine refuses while others are on it.
-            engine.call("DELETE", &path, NOTHING).await.ok();
+    for name in &container.networks {
+        for network in networks(engine, name).await.unwrap_or_default() {
+            if is_ours(&network, name)
+                && let Some(id) = network.get("Id").and_then(Value::as_str)
+            {
+                // The engine refuses while others are on it.
+                engine.call("DELETE", &format!("/networks/{}", encoded(id)), NOTHING).await.ok();
+            }
         }
     }
     Ok(())
+}
+
+/// The engine's networks of exactly that name, which may be several. Asked for one by name, an engine
+/// also finds one by the beginning of its id.
+async fn networks(engine: &Engine, name: &str) -> Result<Vec<Value>, EngineError> {
+    let filters = json!({ "name": [name] });
+    let path = format!("/networks?filters={}", encoded(&filters.to_string()));
+    match engine.call("GET", &path, NOTHING).await? {
+        Value::Array(mut networks) => {
+            let is_of_name = |network: &Value| network.get("Name").is_some_and(|own| own == name);
+            networks.retain(is_of_name);
+            Ok(networks)
+        }
+        Value::Null => Ok(Vec::new()),
+        _ => Err(EngineError::Malformed("no list of networks")),
+    }
+}
+
+/// Whether an agent has made it: what else a host has under that name is nobody's to join or remove.
+fn is_ours(network: &Value, name: &str) -> bool {
+    network
+        .get("Labels")
+        .and_then(|labels| labels.get(NETWORK_LABEL))
+        .is_some_and(|own| own == name)
 }
 
 /// A start that did not come to its end: how the task ended.
@@ -294,25 +323,27 @@ impl Driver<'_> {
 
     /// Makes the networks that are missing: bridges of this engine.
     async fn provide_networks(&self) -> Ended<()> {
-        for network in &self.container.networks {
-            let path = format!("/networks/{}", encoded(network));
-            match self.engine.call("GET", &path, NOTHING).await {
-                Err(error) if error.is_not_found() => {}
-                result => {
-                    result.map_err(refused)?;
-                    continue;
+        for name in &self.container.networks {
+            let mut found = networks(&self.engine, name).await.map_err(refused)?;
+            if found.is_empty() {
+                let body = json!({
+                    "Name": name, "Driver": "bridge", "CheckDuplicate": true,
+                    "Labels": { NETWORK_LABEL: name },
+                });
+                let body = Some(body.to_string().into());
+                match self.engine.call("POST", "/networks/create", body).await {
+                    // Somebody else was first, another task or not.
+                    Err(error) if error.is_conflict() => {
+                        found = networks(&self.engine, name).await.map_err(refused)?;
+                    }
+                    result => drop(result.map_err(refused)?),
                 }
             }
-            let labels = serde_json::json!({ "secretd.network": network });
-            let body = serde_json::json!({
-                "Name": network, "Driver": "bridge", "CheckDuplicate": true, "Labels": labels,
-            });
-            let made =
-                self.engine.call("POST", "/networks/create", Some(body.to_string().into())).await;
-            match made {
-                // Another task was first.
-                Err(error) if error.is_conflict() => {}
-                result => drop(result.map_err(refused)?),
+            if !found.iter().all(|network| is_ours(network, name)) {
+                return Err(Outcome::Refused(format!(
+                    "this node's engine has a network `{name}` that was not made for the cluster; remove \
+                     it, or give the cluster's another name"
+                )));
             }
         }
         Ok(())
