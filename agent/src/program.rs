@@ -142,7 +142,7 @@ async fn live(
     };
     if local.own.current().evicted {
         // It may have been killed before all was stopped.
-        return Err(evicted(&local, None).await);
+        return Err(evicted(&local, None, &mut signals).await);
     }
     if let Some(engine) = engine {
         tokio::spawn(presence::watch(engine, local.worker.clone(), report));
@@ -162,7 +162,7 @@ async fn live(
             tracing::info!("agent_stopped");
             Ok(ExitCode::SUCCESS)
         }
-        failure = session::keep(&local) => Err(evicted(&local, Some(failure)).await),
+        failure = session::keep(&local) => Err(evicted(&local, Some(failure), &mut signals).await),
         result = &mut working => Err(worker_ended(result)),
     }
 }
@@ -250,7 +250,10 @@ async fn report(settings: &Settings, launcher: &Launcher, engine: Option<&Place>
 
 /// Gives up everything this node had of the cluster. What the cluster said is there at the first
 /// time only.
-async fn evicted(local: &Local, failure: Option<Failure>) -> Fatal {
+///
+/// Tasks may take long to stop: one in a container as long as its engine is away. A signal ends the
+/// waiting.
+async fn evicted(local: &Local, failure: Option<Failure>, signals: &mut Signals) -> Fatal {
     let identity = local.own.current();
     tracing::error!(
         node.id = %identity.node_id,
@@ -261,14 +264,25 @@ async fn evicted(local: &Local, failure: Option<Failure>) -> Fatal {
     if let Err(error) = local.own.remember_eviction().await {
         tracing::error!(%error, "eviction_not_remembered");
     }
-    let started_at = clock::now();
-    local.worker.stop_all().await;
+    // A task that is just being started fails by it, and is to stop anyway.
     local.vault.wipe();
-    let took_ms = clock::now().ms_since(started_at);
-    tracing::info!(node.id = %identity.node_id, took_ms, "tasks_stopped_and_secrets_unmounted");
+    let started_at = clock::now();
+    let stands = tokio::select! {
+        () = local.worker.stop_all() => {
+            let took_ms = clock::now().ms_since(started_at);
+            tracing::info!(
+                node.id = %identity.node_id, took_ms, "tasks_stopped_and_secrets_unmounted"
+            );
+            "its tasks are stopped and their secrets unmounted"
+        }
+        name = signals.next() => {
+            tracing::warn!(signal = name, "tasks_left_running");
+            "it was ended before all of its tasks were; start it again to have them stopped"
+        }
+    };
     let fatal = Fatal::new(format!("node {} was evicted from its cluster", identity.node_id))
         .code(EVICTED)
-        .hint("its tasks are stopped and their secrets unmounted")
+        .hint(stands)
         .hint(
             "to bring this machine back, join with a new token: \
              `secret-agent --join - --manager HOST:PORT`",

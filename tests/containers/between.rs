@@ -55,6 +55,11 @@ impl Between {
         self.socket.exists()
     }
 
+    /// The engine cannot be reached any more; who is connected stays so.
+    pub(crate) fn go_away(&self) {
+        fs::rename(&self.socket, &self.away).unwrap();
+    }
+
     /// The engine can be reached again.
     pub(crate) fn come_back(&self) {
         fs::rename(&self.away, &self.socket).unwrap();
@@ -84,7 +89,7 @@ impl Between {
             Fate::Answered => drop(io::copy(&mut engine, &mut client)),
             Fate::Unheard => {
                 engine.read(&mut [0])?;
-                fs::rename(&self.socket, &self.away)?;
+                self.go_away();
             }
         }
         client.shutdown(Shutdown::Both)?;

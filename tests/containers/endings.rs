@@ -187,3 +187,32 @@ fn an_engine_that_dies_in_a_start_leaves_no_secrets_and_no_container() {
         });
     }
 }
+
+#[test]
+fn an_evicted_node_whose_engine_is_away_wipes_its_keys_and_can_be_ended() {
+    let test = "an_evicted_node_whose_engine_is_away_wipes_its_keys_and_can_be_ended";
+    let Some(engine) = Engine::start(test) else { return };
+    let between = Between::start(&engine, |_| Fate::Answered);
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.engine = Some(between.socket());
+    lab.agents_log = "debug".into();
+    lab.agent("n1");
+    let mut rig = Rig { lab, engine };
+    rig.lab.ctl().ok_with(&["create", "db", "-"], b"correct horse");
+    let options = ["--secret", "db", "--stop-grace-period", "100ms"];
+    rig.run("web", &options, "exec sleep 1000");
+    between.go_away();
+    rig.lab.ctl().ok(&["node", "rm", "--force", "n1"]);
+    let agent = &mut rig.lab.agents[0].daemon;
+    until("its keys are wiped, with a task that cannot be stopped", || {
+        let log = agent.log();
+        let (_, since) = log.split_once("node_evicted")?;
+        since.lines().any(|line| line.contains("secrets_held")).then_some(())
+    });
+    assert!(!agent.log().contains("tasks_stopped"), "{}", agent.log());
+    agent.signal("TERM");
+    assert_eq!(agent.wait().code(), Some(77), "{}", agent.log());
+    assert!(agent.log().contains("tasks_left_running"), "{}", agent.log());
+    between.come_back();
+    until("the task was told to stop", || rig.engine.containers().is_empty().then_some(()));
+}
