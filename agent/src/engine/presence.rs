@@ -13,7 +13,7 @@ use proto::id::TaskId;
 use proto::pb;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Engine, EngineError, NOTHING, encoded};
 use crate::runtime::docker::{NODE_LABEL, Place, TASK_LABEL};
@@ -25,6 +25,10 @@ const RUNTIME: &str = "docker";
 
 /// Between two questions to an engine that is there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long an engine may take for the first answer, which an agent awaits before it opens a session. A
+/// node is down after 15 seconds without one; an engine that is slow is found by the next question.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Before the second question to one that is not, and at most: it is twice as long each time.
 const FIRST_AFTER: Duration = Duration::from_millis(500);
@@ -73,9 +77,9 @@ pub(crate) async fn remove(place: Place, leftovers: Vec<Found>) {
     }
 }
 
-/// Looks once, so that the first report is right.
+/// Looks once, so that the first report is right, if the engine answers soon.
 pub(crate) async fn is_there(place: &Place) -> bool {
-    look(place).await.is_ok()
+    timeout(FIRST_WITHIN, look(place)).await.is_ok_and(|looked| looked.is_ok())
 }
 
 /// Says in a report whether there is an engine; whether that is news.
@@ -118,6 +122,9 @@ pub(crate) async fn watch(place: Place, worker: Handle, report: watch::Sender<pb
 
 #[cfg(test)]
 mod tests {
+    use proto::id::NodeId;
+
+    use super::super::CALL_WITHIN;
     use super::*;
 
     #[test]
@@ -128,5 +135,15 @@ mod tests {
         assert_eq!(report.runtimes, ["process", "docker"]);
         assert!(note(&mut report, false));
         assert_eq!(report.runtimes, ["process"]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_does_not_hold_up_the_first_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s.sock");
+        let _silent = tokio::net::UnixListener::bind(&socket).unwrap();
+        let place = Place { socket, node_id: NodeId::from_entropy([1; 17]) };
+        // Long before a question is given up.
+        assert_eq!(timeout(CALL_WITHIN / 4, is_there(&place)).await, Ok(false));
     }
 }
