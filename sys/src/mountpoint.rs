@@ -9,8 +9,9 @@
 //! mounts must be private ([`crate::namespace`]) before; what is mounted in a place apart
 //! ([`provide_apart`]) is seen in no other namespace either.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -136,10 +137,10 @@ pub fn take_away(at: &Path) -> Result<(), MountError> {
 }
 
 /// Where in the mount namespace of a process a filesystem is mounted, as that process names it
-/// (proc_pid_mountinfo(5)). Names with blanks are not told: none of ours has any.
+/// (proc_pid_mountinfo(5)).
 pub fn mounts_of(pid: i32, device: Device) -> Result<Vec<PathBuf>, MountError> {
     let path = format!("/proc/{pid}/mountinfo");
-    let table = std::fs::read_to_string(&path).map_err(|source| MountError::Path {
+    let table = std::fs::read(&path).map_err(|source| MountError::Path {
         operation: "read",
         path: path.into(),
         source,
@@ -147,13 +148,34 @@ pub fn mounts_of(pid: i32, device: Device) -> Result<Vec<PathBuf>, MountError> {
     Ok(points_of(&table, device))
 }
 
-fn points_of(table: &str, device: Device) -> Vec<PathBuf> {
+fn points_of(table: &[u8], device: Device) -> Vec<PathBuf> {
     let device = device.to_string();
-    let points = table.lines().filter_map(|line| {
-        let mut fields = line.split(' ');
-        (fields.nth(2)? == device).then(|| fields.nth(1).map(PathBuf::from))?
+    let points = table.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        (fields.nth(2)? == device.as_bytes()).then(|| fields.nth(1).map(unescaped))?
     });
     points.collect()
+}
+
+/// A path of that table, in which blanks, ends of lines and backslashes are written as `\` and three
+/// octal digits.
+fn unescaped(mut text: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(text.len());
+    while let Some((first, after)) = text.split_first() {
+        match after {
+            [high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', after @ ..]
+                if *first == b'\\' =>
+            {
+                path.push((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'));
+                text = after;
+            }
+            _ => {
+                path.push(*first);
+                text = after;
+            }
+        }
+    }
+    OsString::from_vec(path).into()
 }
 
 /// Binds each entry of `old` to the same name in `new`.

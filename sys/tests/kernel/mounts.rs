@@ -334,9 +334,13 @@ fn a_copy_is_mounted_apart_and_restricted() {
     assert!(!line().contains("nosuid"), "{}", line());
     sys::mount::restrict(&bound).unwrap();
     assert!(line().contains(" ro,nosuid,nodev,noexec,relatime,nosymfollow "), "{}", line());
+    // A name with all that the kernel writes in another way, and what looks like it.
+    let odd = temp.path().join("a b\t\\040\n\\");
+    fs::create_dir(&odd).unwrap();
+    rustix::mount::mount_bind(&at, &odd).unwrap();
     let mut places = mountpoint::mounts_of(pid, mount.device().unwrap()).unwrap();
     places.sort();
-    assert_eq!(places, [bound.clone(), own, at]);
+    assert_eq!(places, [odd, bound.clone(), own, at]);
 
     mountpoint::take_away(&place).unwrap();
     mountpoint::take_away(&place).unwrap();
