@@ -1,5 +1,6 @@
 //! What only the docker client can declare: it is honoured, or told.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use tests::{Lab, until};
@@ -10,8 +11,14 @@ use crate::{PROGRAMS, Rig};
 /// A cluster with the Docker front, and what is typed at it.
 pub(crate) fn with_front(test: &str) -> Option<(Rig, impl Fn(&[&str]) -> String)> {
     let engine = Engine::start(test)?;
+    let socket = engine.socket();
+    Some(front(engine, socket))
+}
+
+/// The same; the agent asks the engine at that socket.
+pub(crate) fn front(engine: Engine, asked_at: PathBuf) -> (Rig, impl Fn(&[&str]) -> String) {
     let mut lab = Lab::new(PROGRAMS);
-    lab.engine = Some(engine.socket());
+    lab.engine = Some(asked_at);
     let socket = lab.path().join("docker/docker.sock").display().to_string();
     lab.start_manager(&["--docker-socket", &socket]);
     lab.ctl().ok(&["cluster", "init", "--hostname", "m1"]);
@@ -22,7 +29,7 @@ pub(crate) fn with_front(test: &str) -> Option<(Rig, impl Fn(&[&str]) -> String)
         assert!(ran.status.success(), "{arguments:?}: {ran:?}");
         String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap()
     };
-    Some((Rig { lab, engine }, docker))
+    (Rig { lab, engine }, docker)
 }
 
 #[test]

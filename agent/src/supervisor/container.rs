@@ -298,7 +298,14 @@ impl Driver<'_> {
         };
         let output = self.follow(&id).await.map_err(refused)?;
         let path = format!("/containers/{id}/start");
-        self.engine.call("POST", &path, NOTHING).await.map_err(|error| not_started(&error))?;
+        let mut started = self.engine.call("POST", &path, NOTHING).await;
+        if started.as_ref().is_err_and(EngineError::is_not_found) {
+            // A container that was never started is on no network: the end of another task may have taken
+            // one away as nobody's.
+            self.provide_networks().await?;
+            started = self.engine.call("POST", &path, NOTHING).await;
+        }
+        started.map_err(|error| not_started(&error))?;
         if self.container.has_secrets {
             // The container has its own mount of them by now.
             self.take_away().map_err(Outcome::Refused)?;
