@@ -11,6 +11,7 @@
 
 mod declared;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proto::id::NodeId;
@@ -72,6 +73,7 @@ impl Runtime for Docker {
                 odd.mode, odd.secret_name
             )));
         }
+        check_places(assignment)?;
         let Some(declared) = &assignment.declared else {
             return Err(Refused(
                 "what its service declared of its container is not known: it was declared anew since, \
@@ -147,6 +149,24 @@ fn place_of(target: &Target, position: usize) -> String {
         Some(name) => format!("{RELATIVE}/{name}"),
         None => format!("{ABSOLUTE}/{position}"),
     }
+}
+
+/// Two names of one place would be one file.
+fn check_places(assignment: &Assignment) -> Result<(), Refused> {
+    let mut places = BTreeMap::new();
+    for file in &assignment.secrets {
+        let Some(place) = below_secrets(&file.target) else { continue };
+        if let Some(first) = places.insert(place, file) {
+            return Err(Refused(format!(
+                "secret `{}` as `{}` and secret `{}` as `{}` would be one file",
+                first.secret_name,
+                first.target.as_str(),
+                file.secret_name,
+                file.target.as_str()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// `NAME.SLOT.TASK`, or the node for a task of a global service.

@@ -222,6 +222,8 @@ fn what_cannot_be_done_is_refused_by_its_name() {
         a.secrets[0].mode = FileMode::new(0o4500).unwrap();
     });
     assert!(mode.contains("4500"), "{mode}");
+    let twice = refused(|a| a.secrets = vec![file(1, "db"), file(2, "/run/secrets/db")]);
+    assert_eq!(twice, "secret `s1` as `db` and secret `s2` as `/run/secrets/db` would be one file");
     let without = Node { engine: None, ..node() };
     let error = Docker.define(&assignment(""), &without).unwrap_err();
     assert_eq!(error.0, "this node has no docker runtime");
