@@ -7,7 +7,7 @@
 //!
 //! Invariant: nothing outside the current mount namespace changes by [`provide`] and [`hide`], whose
 //! mounts must be private ([`crate::namespace`]) before; what is mounted in a place apart
-//! ([`provide_apart`]) is seen in no other namespace either.
+//! ([`provide_apart`]) is not propagated to another namespace either.
 
 use std::ffi::{CStr, OsString};
 use std::os::fd::OwnedFd;
@@ -85,7 +85,10 @@ pub fn hide(folder: &Path) -> Result<(), MountError> {
 
 /// Makes a place to mount at that other mount namespaces do not follow: an empty folder `name` in a
 /// filesystem of its own at `at`, which only root may enter. The folder `at` is made if it is missing.
-/// Gives the folder's path; [`take_away`] undoes it.
+/// Gives the folder's path; [`take_away`] undoes it, in this namespace.
+///
+/// A namespace that is copied from this one while something is mounted there (unshare(2)) has it too,
+/// for as long as it lives: nothing reaches it afterwards.
 ///
 /// Fails if the parent of `at` is missing, or if anything on the way is a symlink or no folder.
 pub fn provide_apart(at: &Path, name: &str) -> Result<PathBuf, MountError> {
@@ -104,8 +107,8 @@ pub fn provide_apart(at: &Path, name: &str) -> Result<PathBuf, MountError> {
     let options = [("source", "secrets"), ("size", "4k"), ("nr_inodes", "2"), ("mode", "0700")];
     let cover = detached("tmpfs", &options, &[], ATTRIBUTES).map_err(failed("cover"))?;
     move_mount(&cover, &onto, MoveMountFlags::empty()).map_err(failed("cover"))?;
-    // Attached, it is as shared as what it is on. From here on nothing that is mounted in it is copied
-    // to the namespaces that follow this one.
+    // Attached, it is as shared as what it is on. From here on nothing that is mounted in it appears in
+    // the namespaces that follow this one.
     let inside = at.join(name);
     rustix::mount::mount_change(at, MountPropagationFlags::PRIVATE)
         .and_then(|()| rustix::fs::mkdir(&inside, Mode::from_raw_mode(0o700)))
