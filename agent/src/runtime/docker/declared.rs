@@ -247,6 +247,8 @@ impl Declared {
         let limits = &self.resources.limits;
         host.set("NanoCpus", json!(limits.nano_cpus));
         host.set("Memory", json!(limits.memory_bytes));
+        // No more than that with swap: what it read of its secrets stays off a swap device.
+        host.set("MemorySwap", json!(limits.memory_bytes));
         let pids = if limits.pids == 0 { container.pids_limit } else { limits.pids };
         host.set("PidsLimit", json!(pids));
         Ok(())

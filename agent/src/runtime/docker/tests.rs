@@ -174,7 +174,8 @@ fn what_docker_declares_is_in_the_request() {
         "ReadonlyRootfs": true, "Init": false, "ExtraHosts": ["one:10.0.0.1", "two:10.0.0.1"],
         "Sysctls": {"net.core.somaxconn": "9"}, "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["ALL"],
         "Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}], "Dns": ["10.0.0.2"],
-        "NanoCpus": 500_000_000, "Memory": 1_048_576, "PidsLimit": 10,
+        "NanoCpus": 500_000_000, "Memory": 1_048_576, "MemorySwap": 1_048_576,
+        "PidsLimit": 10,
     });
     assert_eq!(body["HostConfig"], host);
 }
