@@ -18,7 +18,7 @@ use std::fs::File;
 use std::future::{Future, pending};
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -362,18 +362,21 @@ impl Driver<'_> {
             // It is over already.
             return Ok(());
         };
-        let restricted = || -> Result<(), String> {
-            let told = |error: &dyn std::error::Error| explained(error);
-            let device = self.files.device().map_err(|error| told(&error))?;
-            let points = mounts_of(pid, device).map_err(|error| told(&error))?;
-            let mounts = Mounts::of(pid).map_err(|error| told(&error))?;
-            let restrict = || points.iter().try_for_each(|point| mount::restrict(point));
-            mounts.within(restrict).map_err(|error| told(&error))?.map_err(|error| told(&error))
+        let looked = || -> Result<(Mounts, Vec<PathBuf>), String> {
+            let mounts = Mounts::of(pid).map_err(|error| explained(&error))?;
+            let device = self.files.device().map_err(|error| explained(&error))?;
+            let points = mounts_of(pid, device).map_err(|error| explained(&error))?;
+            Ok((mounts, points))
         };
-        let Err(why) = restricted() else { return Ok(()) };
-        // Its mounts went with it.
-        let runs = self.look(id).await.map_err(refused)?.pid == Some(pid);
-        if runs { Err(Outcome::Refused(why)) } else { Ok(()) }
+        let looked = looked();
+        if self.look(id).await.map_err(refused)?.pid != Some(pid) {
+            // It has ended, and its mounts with it: what was looked at may be another process's.
+            return Ok(());
+        }
+        let (mounts, points) = looked.map_err(Outcome::Refused)?;
+        let restricted =
+            mounts.within(|| points.iter().try_for_each(|point| mount::restrict(point)));
+        restricted.map_err(refused)?.map_err(refused)
     }
 
     /// Begins to write the container's output into the pipes.
