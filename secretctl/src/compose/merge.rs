@@ -5,7 +5,7 @@
 //!
 //! Invariant: a file that says nothing changes nothing.
 
-use super::{Deploy, Placed, Reservations, Restart, Rolls, Service, Stack};
+use super::{Deploy, Placed, Reservations, Restart, Rolls, SecretUse, Service, Stack};
 
 fn over<T>(place: &mut Option<T>, next: Option<T>) {
     if next.is_some() {
@@ -42,10 +42,10 @@ impl Service {
         over(&mut self.working_dir, next.working_dir);
         over(&mut self.stop_signal, next.stop_signal);
         over(&mut self.stop_grace_period, next.stop_grace_period);
-        for used in next.secrets {
-            self.secrets.retain(|known| known.source != used.source);
-            self.secrets.push(used);
-        }
+        // Several uses of one secret in one file are all meant.
+        let is_used = |known: &SecretUse| next.secrets.iter().any(|it| it.source == known.source);
+        self.secrets.retain(|known| !is_used(known));
+        self.secrets.extend(next.secrets);
         self.deploy.put_over(next.deploy);
     }
 }

@@ -264,6 +264,25 @@ fn later_files_are_put_over_earlier_ones() {
 }
 
 #[test]
+fn one_file_uses_a_secret_several_times() {
+    let file = |targets: &[&str]| {
+        let uses = targets.iter().map(|target| format!("{{source: tls, target: {target}}}"));
+        let uses = uses.collect::<Vec<_>>().join(", ");
+        service(&format!("secrets: [{uses}]")) + "secrets: {tls: {file: tls}}\n"
+    };
+    let targets = |read: &Read| {
+        let uses = read.stack.services["web"].secrets.iter();
+        uses.map(|it| it.target.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let (base, over) = (file(&["a.pem", "b.pem"]), file(&["c.pem", "d.pem"]));
+    let alone = read_one(&base).unwrap();
+    assert_eq!(targets(&alone), ["a.pem", "b.pem"]);
+    assert_eq!(shown_again(&alone.stack), alone.stack);
+    let merged = read_all(&[("base.yml", &base), ("over.yml", &over)]).unwrap();
+    assert_eq!(targets(&merged), ["c.pem", "d.pem"], "those of the later file take their place");
+}
+
+#[test]
 fn what_is_not_supported_is_named_and_what_is_not_known_refused() {
     let read = read_one(
         "x-base: &base {anything: 1}\nnetworks: {front: {}}\nvolumes: {}\nservices:\n  web:\n    \
