@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::ComposeError;
 
@@ -129,19 +129,19 @@ impl Tree<'_> {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), ComposeError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                if tag.is_some_and(|tag| !tag.is_yaml_core_schema()) {
-                    return Err(place.wrong("tags are not read"));
-                }
+                check_tag(tag.as_deref(), &place)?;
                 let plain = style == ScalarStyle::Plain;
                 let is_null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value =
                     if is_null { Value::Null } else { Value::Scalar(text.into_owned(), plain) };
                 self.put(Node { place, value }, anchor, 1)
             }
-            Event::SequenceStart(_, anchor, _) => {
+            Event::SequenceStart(_, anchor, tag) => {
+                check_tag(tag.as_deref(), &place)?;
                 self.begin(Node { place, value: Value::List(Vec::new()) }, anchor)
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(_, anchor, tag) => {
+                check_tag(tag.as_deref(), &place)?;
                 self.begin(Node { place, value: Value::Map(Vec::new()) }, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
@@ -195,6 +195,14 @@ impl Tree<'_> {
             Value::Null | Value::Scalar(..) => {}
         }
         Ok(())
+    }
+}
+
+/// A tag would change what is meant (`!reset`, `!override`); those of YAML itself only say it.
+fn check_tag(tag: Option<&Tag>, place: &Place) -> Result<(), ComposeError> {
+    match tag {
+        Some(tag) if !tag.is_yaml_core_schema() => Err(place.wrong("tags are not read")),
+        _ => Ok(()),
     }
 }
 
@@ -283,10 +291,16 @@ mod tests {
             ("a: 1\n---\nb: 2\n", "c.yml:2:1: there is a second document; a compose file is one"),
             ("a: &x [*x]\n", "c.yml:1:8: an alias stands inside of what it names"),
             ("<<: 3\n", "c.yml:1:5: `<<` takes maps, not a single value"),
+            ("a: !reset null\n", "c.yml:1:11: tags are not read"),
+            ("a: !override [1]\n", "c.yml:1:14: tags are not read"),
+            ("a: !override {b: 1}\n", "c.yml:1:14: tags are not read"),
+            ("a: !override\n  - 1\n", "c.yml:2:3: tags are not read"),
+            ("a: !override\n  b: 1\n", "c.yml:2:3: tags are not read"),
         ] {
             assert_eq!(parsed(text).unwrap_err(), message);
         }
         assert!(parsed("a: [").unwrap_err().starts_with("c.yml:"));
+        assert!(parsed("a: !!map {b: !!seq [!!int 1]}").is_ok(), "that is what they are");
     }
 
     #[test]
