@@ -4,7 +4,8 @@
 //! `0440` and `440` are told apart by how they were written. Aliases and merge keys (`<<`) are resolved
 //! here. Not here: what the keys mean.
 //!
-//! Invariant: a tree has at most [`NODES_MAX`] nodes, however its aliases multiply.
+//! Invariant: a tree and what its anchors keep have at most [`NODES_MAX`] nodes and [`TREE_BYTES_MAX`]
+//! bytes of text, however aliases multiply.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -18,6 +19,10 @@ pub(crate) const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Most nodes of a file with its aliases resolved: a few lines can otherwise mean billions.
 pub(super) const NODES_MAX: usize = 100_000;
+
+/// Most bytes of text in those nodes: a long text can otherwise stand in every one of them. Room for a
+/// file of the longest whose parts are each used some times again.
+pub(super) const TREE_BYTES_MAX: usize = 4 * FILE_BYTES_MAX;
 
 /// How deep nodes nest: deeper than any key of the specification, and no deeper than the stack bears.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -71,11 +76,15 @@ impl Node {
         }
     }
 
-    fn nodes(&self) -> usize {
-        1 + match &self.value {
-            Value::Null | Value::Scalar(..) => 0,
-            Value::List(items) => items.iter().map(Self::nodes).sum(),
-            Value::Map(entries) => entries.iter().map(|(_, node)| 1 + node.nodes()).sum(),
+    fn size(&self) -> Size {
+        let own = Size { nodes: 1, bytes: 0 };
+        match &self.value {
+            Value::Null => own,
+            Value::Scalar(text, _) => Size { bytes: text.len(), ..own },
+            Value::List(items) => items.iter().map(Self::size).fold(own, Size::with),
+            Value::Map(entries) => entries.iter().fold(own, |sum, (key, node)| {
+                sum.with(Size { nodes: 1, bytes: key.name.len() }).with(node.size())
+            }),
         }
     }
 
@@ -88,13 +97,30 @@ impl Node {
     }
 }
 
+/// How much there is of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    const fn with(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(other.nodes),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// Reads the one document of a file.
 pub(super) fn parse(file: &Rc<str>, text: &str) -> Result<Node, ComposeError> {
     let start = Place { file: Rc::clone(file), line: 1, column: 1 };
     if text.len() > FILE_BYTES_MAX {
         return Err(start.wrong(format!("the file has more than {FILE_BYTES_MAX} bytes")));
     }
-    let mut tree = Tree { file, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0, root: None };
+    let (open, anchors, size) = (Vec::new(), BTreeMap::new(), Size::default());
+    let mut tree = Tree { file, open, anchors, size, root: None };
     for event in Parser::new_from_str(text) {
         let (event, span) =
             event.map_err(|error| tree.place(*error.marker()).wrong(error.info()))?;
@@ -116,8 +142,8 @@ struct Open {
 struct Tree<'a> {
     file: &'a Rc<str>,
     open: Vec<Open>,
-    anchors: BTreeMap<usize, Node>,
-    nodes: usize,
+    anchors: BTreeMap<usize, Rc<Node>>,
+    size: Size,
     root: Option<Node>,
 }
 
@@ -134,7 +160,9 @@ impl Tree<'_> {
                 let is_null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let value =
                     if is_null { Value::Null } else { Value::Scalar(text.into_owned(), plain) };
-                self.put(Node { place, value }, anchor, 1)
+                let node = Node { place, value };
+                self.count(node.size(), &node.place)?;
+                self.put(node, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 check_tag(tag.as_deref(), &place)?;
@@ -145,14 +173,18 @@ impl Tree<'_> {
                 self.begin(Node { place, value: Value::Map(Vec::new()) }, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(open) => self.put(closed(open.node)?, open.anchor, 1),
+                Some(open) => {
+                    // What is in it was counted as it came.
+                    self.count(Size { nodes: 1, bytes: 0 }, &open.node.place)?;
+                    self.put(closed(open.node)?, open.anchor)
+                }
                 None => Ok(()),
             },
-            Event::Alias(id) => match self.anchors.get(&id) {
+            Event::Alias(id) => match self.anchors.get(&id).cloned() {
                 Some(node) if self.open.len() + node.depth() > DEPTH_MAX => Err(too_deep(&place)),
                 Some(node) => {
-                    let (node, nodes) = (node.clone(), node.nodes());
-                    self.put(node, 0, nodes)
+                    self.count(node.size(), &place)?;
+                    self.put(Rc::unwrap_or_clone(node), 0)
                 }
                 // What is still open would hold itself.
                 None => Err(place.wrong("an alias stands inside of what it names")),
@@ -172,15 +204,22 @@ impl Tree<'_> {
         Ok(())
     }
 
-    /// Puts a node where it belongs; so many of it were not counted before.
-    fn put(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<(), ComposeError> {
-        self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > NODES_MAX {
-            let message = format!("with its aliases the file has more than {NODES_MAX} values");
-            return Err(node.place.wrong(message));
-        }
+    /// Counts what is about to be kept.
+    fn count(&mut self, size: Size, place: &Place) -> Result<(), ComposeError> {
+        self.size = self.size.with(size);
+        let (what, max) = match self.size {
+            Size { nodes, .. } if nodes > NODES_MAX => ("values", NODES_MAX),
+            Size { bytes, .. } if bytes > TREE_BYTES_MAX => ("bytes of text", TREE_BYTES_MAX),
+            _ => return Ok(()),
+        };
+        Err(place.wrong(format!("with its aliases the file has more than {max} {what}")))
+    }
+
+    /// Puts a node where it belongs; its anchor keeps another one.
+    fn put(&mut self, node: Node, anchor: usize) -> Result<(), ComposeError> {
         if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
+            self.count(node.size(), &node.place)?;
+            self.anchors.insert(anchor, Rc::new(node.clone()));
         }
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -323,5 +362,32 @@ mod tests {
             writeln!(laughs, "a{n}: &a{n} [{aliases}]").unwrap();
         }
         assert!(parsed(&laughs).unwrap_err().contains("more than 100000 values"));
+    }
+
+    #[test]
+    fn texts_are_bounded_however_often_they_stand_somewhere() {
+        // The text, what its anchor keeps, and each alias; the keys `a` and `b`.
+        let piece = TREE_BYTES_MAX / 16;
+        let text = |more: &str| {
+            format!("a: &a {}\nb: [{}'{more}']\n", "x".repeat(piece), "*a, ".repeat(13))
+        };
+        let left = TREE_BYTES_MAX - 15 * piece - "ab".len();
+        assert!(parsed(&text(&"y".repeat(left))).is_ok());
+        let refused = parsed(&text(&"y".repeat(left + 1))).unwrap_err();
+        assert!(refused.ends_with("more than 4194304 bytes of text"), "{refused}");
+    }
+
+    #[test]
+    fn what_nested_anchors_keep_counts() {
+        let nested = |inner: &str| {
+            let (mut text, depth) = (String::new(), 20);
+            (0..depth).for_each(|n| write!(text, "&a{n} [").unwrap());
+            text + inner + &"]".repeat(depth)
+        };
+        assert!(parsed(&nested("1")).is_ok());
+        let values = parsed(&nested(&"1,".repeat(NODES_MAX / 10))).unwrap_err();
+        assert!(values.ends_with("more than 100000 values"), "{values}");
+        let bytes = parsed(&nested(&"x".repeat(TREE_BYTES_MAX / 10))).unwrap_err();
+        assert!(bytes.ends_with("more than 4194304 bytes of text"), "{bytes}");
     }
 }
