@@ -138,6 +138,16 @@ pub(crate) struct Stored {
     folder: Folder,
 }
 
+/// Whose a context is now.
+pub(crate) enum Taken {
+    /// This process's, until this is dropped.
+    Here(sys::file::Lock),
+    /// Nobody's: another process had renewed it, and it was read again.
+    Renewed,
+    /// Another process's.
+    Elsewhere,
+}
+
 impl Stored {
     /// The life of the cluster that was seen last.
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -174,9 +184,16 @@ impl Stored {
         self.write_facts()
     }
 
-    /// Takes the context for this process alone; none if another one has it.
-    pub(crate) fn lock(&self) -> Option<sys::file::Lock> {
-        self.folder.lock(LOCK).ok()
+    /// Takes the context for this process alone, as it is kept now: a certificate that was renewed since
+    /// it was read must not be renewed again, which would supersede the one that is kept.
+    pub(crate) fn take(&mut self) -> Result<Taken, ContextError> {
+        let Ok(lock) = self.folder.lock(LOCK) else { return Ok(Taken::Elsewhere) };
+        let folder = Folder::open_private(self.folder.path()).map_err(failed(&self.name))?;
+        let mut kept = read_from(&self.name, folder)?;
+        kept.facts.incarnation = kept.facts.incarnation.max(self.facts.incarnation);
+        let is_same = kept.says.serial == self.says.serial;
+        *self = kept;
+        Ok(if is_same { Taken::Here(lock) } else { Taken::Renewed })
     }
 
     fn write_identity(&self, identity: &OwnIdentity) -> Result<(), ContextError> {
@@ -204,6 +221,26 @@ fn write_facts(name: &str, folder: &Folder, facts: &Facts) -> Result<(), Context
     let damaged = |_| ContextError::Damaged { name: name.to_owned(), what: FACTS };
     let text = serde_json::to_vec_pretty(facts).map_err(damaged)?;
     folder.replace(FACTS, PRIVATE_FILE_MODE, &text).map_err(failed(name))
+}
+
+fn read_from(name: &str, folder: Folder) -> Result<Stored, ContextError> {
+    let failed = failed(name);
+    let damaged = |what| ContextError::Damaged { name: name.to_owned(), what };
+    let facts = folder.read(FACTS, FILE_BYTES_MAX).map_err(&failed)?;
+    let facts: Facts = serde_json::from_slice(&facts).map_err(|_| damaged(FACTS))?;
+    let ca = folder.read(CA, FILE_BYTES_MAX).map_err(&failed)?;
+    let identity = folder.read_private(IDENTITY, FILE_BYTES_MAX).map_err(&failed)?;
+    let identity = split_identity(&identity).ok_or_else(|| damaged(IDENTITY))?;
+    let says = PeerCertificate::parse(&identity.certificate).map_err(|_| damaged(IDENTITY))?;
+    Ok(Stored {
+        name: name.to_owned(),
+        realm: facts.realm.parse().map_err(|_| damaged(FACTS))?,
+        facts,
+        ca: CertificateDer::from(ca),
+        identity,
+        says,
+        folder,
+    })
 }
 
 /// Where contexts are kept.
@@ -286,24 +323,7 @@ impl Contexts {
         if !self.exists(name) {
             return Err(ContextError::NotFound(name.to_owned()));
         }
-        let failed = failed(name);
-        let damaged = |what| ContextError::Damaged { name: name.to_owned(), what };
-        let folder = Folder::open_private(self.path(name)).map_err(&failed)?;
-        let facts = folder.read(FACTS, FILE_BYTES_MAX).map_err(&failed)?;
-        let facts: Facts = serde_json::from_slice(&facts).map_err(|_| damaged(FACTS))?;
-        let ca = folder.read(CA, FILE_BYTES_MAX).map_err(&failed)?;
-        let identity = folder.read_private(IDENTITY, FILE_BYTES_MAX).map_err(&failed)?;
-        let identity = split_identity(&identity).ok_or_else(|| damaged(IDENTITY))?;
-        let says = PeerCertificate::parse(&identity.certificate).map_err(|_| damaged(IDENTITY))?;
-        Ok(Stored {
-            name: name.to_owned(),
-            realm: facts.realm.parse().map_err(|_| damaged(FACTS))?,
-            facts,
-            ca: CertificateDer::from(ca),
-            identity,
-            says,
-            folder,
-        })
+        read_from(name, Folder::open_private(self.path(name)).map_err(failed(name))?)
     }
 
     /// The names of all contexts, sorted.
@@ -462,6 +482,36 @@ mod tests {
         contexts.remove("prod").unwrap();
         assert_eq!(contexts.current().unwrap(), None);
         assert!(matches!(contexts.read("prod"), Err(ContextError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn a_context_that_another_process_renewed_is_used_and_not_renewed_again() {
+        let home = tempfile::tempdir().unwrap();
+        let contexts = Contexts { root: home.path().join("secretd") };
+        let (facts, ca, identity) = made();
+        contexts.add("prod", &facts, &ca, &identity).unwrap();
+        let [mut first, mut second, mut third] = [(); 3].map(|()| contexts.read("prod").unwrap());
+
+        let Taken::Here(lock) = first.take().unwrap() else { panic!("nobody has it") };
+        assert!(matches!(second.take().unwrap(), Taken::Elsewhere));
+        let (_, ca, identity) = made();
+        let says = PeerCertificate::parse(&identity.certificate).unwrap();
+        let renewed = says.serial;
+        first.remember(Incarnation(3)).unwrap();
+        first.renew(identity, CertificateDer::from(ca), says, Timestamp(6)).unwrap();
+        drop(lock);
+
+        // No manager is there to renew them: that they have changed is seen before one is asked.
+        let patience = std::time::Duration::from_millis(1);
+        crate::enroll::renew_if_due(&mut second, patience).await.unwrap();
+        assert!(crate::enroll::renew_now(&mut third, patience).await.unwrap());
+        for stored in [second, third] {
+            assert!(stored.says.serial == renewed);
+            assert_eq!(stored.ca, first.ca);
+            assert_eq!((stored.incarnation(), stored.facts.renew_at), (Incarnation(3), 6));
+        }
+        let mut again = contexts.read("prod").unwrap();
+        assert!(matches!(again.take().unwrap(), Taken::Here(_)), "it is as it was read");
     }
 
     #[test]

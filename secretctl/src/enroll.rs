@@ -22,7 +22,7 @@ use proto::token::JoinToken;
 use rustls_pki_types::CertificateDer;
 
 use crate::connection::{Connection, ask, channels, dial_all, request_key};
-use crate::context::{Facts, OwnIdentity, Stored};
+use crate::context::{Facts, OwnIdentity, Stored, Taken};
 use crate::error::{Error, chain};
 use crate::instant;
 
@@ -89,8 +89,8 @@ pub(crate) async fn renew_if_due(stored: &mut Stored, timeout: Duration) -> Resu
     if now.0 < stored.facts.renew_at {
         return Ok(());
     }
-    // Another process that has the context renews it.
-    let Some(_lock) = stored.lock() else { return Ok(()) };
+    // Another process that has the context renews it, or has done so.
+    let Taken::Here(_lock) = stored.take()? else { return Ok(()) };
     let ended = stored.says.not_after <= now;
     let patience = if ended { timeout } else { timeout.min(PATIENCE_EARLY) };
     match renew(stored, patience).await {
@@ -157,8 +157,12 @@ pub(crate) async fn follow_ca(stored: &mut Stored, timeout: Duration) -> Result<
     if rotation.phase() == pb::CaPhase::Managers || has_moved {
         return Ok(false);
     }
-    // Another process that has the context does it.
-    let Some(_lock) = stored.lock() else { return Ok(false) };
+    let _lock = match stored.take()? {
+        Taken::Here(lock) => lock,
+        Taken::Renewed => return Ok(true),
+        // That process does it.
+        Taken::Elsewhere => return Ok(false),
+    };
     let before = stored.ca.clone();
     renew(stored, patience).await?;
     if stored.ca == before {
@@ -176,8 +180,12 @@ pub(crate) async fn follow_ca(stored: &mut Stored, timeout: Duration) -> Result<
 ///
 /// If no manager renews it, or it cannot be kept.
 pub(crate) async fn renew_now(stored: &mut Stored, timeout: Duration) -> Result<bool, Error> {
-    // Another process that has the context does it.
-    let Some(_lock) = stored.lock() else { return Ok(false) };
+    let _lock = match stored.take()? {
+        Taken::Here(lock) => lock,
+        Taken::Renewed => return Ok(true),
+        // That process does it.
+        Taken::Elsewhere => return Ok(false),
+    };
     let patience = timeout.min(PATIENCE_EARLY);
     renew(stored, patience).await?;
     // What was kept counts, though the cluster takes an operator for renewed once it is used.
