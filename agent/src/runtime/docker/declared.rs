@@ -109,6 +109,18 @@ struct ContainerSpec {
     ulimits: Vec<Object>,
     oom_score_adj: i64,
     pids_limit: i64,
+    privileges: Privileges,
+}
+
+/// A stack's client names all of them, whether it says something of them or not.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "PascalCase")]
+struct Privileges {
+    credential_spec: Option<Object>,
+    #[serde(rename = "SELinuxContext")]
+    selinux_context: Option<Object>,
+    #[serde(rename = "NoNewPrivileges")]
+    no_new: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -164,6 +176,16 @@ impl Declared {
         })?;
         if !matches!(declared.container.isolation.as_str(), "" | "default") {
             return Err(Refused("containers are not isolated in Windows's ways here".into()));
+        }
+        let Privileges { credential_spec, selinux_context, .. } = &declared.container.privileges;
+        for (name, part) in
+            [("CredentialSpec", credential_spec), ("SELinuxContext", selinux_context)]
+        {
+            if part.as_ref().is_some_and(|part| !part.is_empty()) {
+                return Err(Refused(format!(
+                    "what is declared of its container cannot be done here: `Privileges.{name}`"
+                )));
+            }
         }
         Ok(declared)
     }
@@ -239,6 +261,9 @@ impl Declared {
         host.set("CapDrop", json!(container.capability_drop));
         host.set("Ulimits", json!(container.ulimits));
         host.set("OomScoreAdj", json!(container.oom_score_adj));
+        if container.privileges.no_new {
+            host.set("SecurityOpt", json!(["no-new-privileges"]));
+        }
         let hosts = container.hosts.iter().map(|line| extra_hosts(line));
         host.set("ExtraHosts", json!(hosts.collect::<Result<Vec<_>, _>>()?.concat()));
         host.set("Dns", json!(container.dns_config.nameservers));

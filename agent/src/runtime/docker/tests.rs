@@ -180,6 +180,19 @@ fn what_docker_declares_is_in_the_request() {
     assert_eq!(body["HostConfig"], host);
 }
 
+/// What a stack's client sends of every container.
+#[test]
+fn privileges_that_say_nothing_are_none() {
+    let of = |text: &str| {
+        let all = r#""CredentialSpec":null,"SELinuxContext":null"#;
+        let kept =
+            format!(r#"{{"container":{{"Privileges":{{{all},"NoNewPrivileges":{text}}}}}}}"#);
+        define(&assignment(&kept)).unwrap().1["HostConfig"]["SecurityOpt"].clone()
+    };
+    assert_eq!(of("false"), Value::Null);
+    assert_eq!(of("true"), json!(["no-new-privileges"]));
+}
+
 #[test]
 fn networks_are_joined_by_the_services_name_and_its_aliases() {
     let mut assignment = assignment(r#"{"networks":[{},{"Aliases":["db"]}]}"#);
@@ -200,9 +213,10 @@ fn what_cannot_be_done_is_refused_by_its_name() {
     let declared = |text: &str| refused(|a| a.declared = Some(text.into()));
     assert_eq!(refused(|a| a.spec.image.clear()), "no image was declared");
     assert!(refused(|a| a.declared = None).starts_with("what its service declared"));
-    assert!(
-        declared(r#"{"container":{"Privileges":{"SELinuxContext":{}}}}"#).contains("Privileges")
-    );
+    let privileges = |part: &str| declared(&format!(r#"{{"container":{{"Privileges":{part}}}}}"#));
+    assert!(privileges(r#"{"SELinuxContext":{"Disable":true}}"#).contains("`Privileges.SELinux"));
+    assert!(privileges(r#"{"CredentialSpec":{"File":"a"}}"#).contains("`Privileges.Credential"));
+    assert!(privileges(r#"{"Seccomp":{"Mode":"default"}}"#).contains("Seccomp"));
     assert!(declared(r#"{"container":{"Mount":[]}}"#).contains("Mount"));
     assert!(declared(r#"{"reservations":{"GenericResources":[]}}"#).contains("GenericResources"));
     assert!(declared("{").contains("cannot be done here"));
