@@ -447,7 +447,7 @@ impl RestartPolicy {
             condition: condition.to_owned(),
             delay: Some(nanos(policy.delay_ms)),
             max_attempts: Some(policy.attempts_max),
-            window: Some(nanos(policy.window_ms)),
+            window: (policy.window_ms > 0).then(|| nanos(policy.window_ms)),
         }
     }
 }
