@@ -16,4 +16,6 @@
 
 mod lab;
 
-pub use lab::{Agent, Ctl, Daemon, Lab, Manager, PATIENCE, Ran, faketime, set_mode, until};
+pub use lab::{
+    Agent, Ctl, Daemon, Lab, Manager, PATIENCE, Ran, Transcript, faketime, set_mode, until,
+};

@@ -10,7 +10,6 @@
 )]
 
 mod raw;
-mod transcript;
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
@@ -19,9 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sys::require::{Need, skip};
-use tests::{Lab, set_mode, until};
-
-use crate::transcript::Transcript;
+use tests::{Lab, Transcript, set_mode, until};
 
 const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 

@@ -2,6 +2,7 @@
 
 mod ctl;
 mod daemon;
+mod transcript;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use ctl::{Ctl, Ran};
 pub use daemon::Daemon;
+pub use transcript::Transcript;
 
 /// Long enough for a machine that does other things as well; no test waits for it to pass.
 pub const PATIENCE: Duration = Duration::from_secs(60);
