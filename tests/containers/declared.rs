@@ -22,7 +22,7 @@ pub(crate) fn front(engine: Engine, asked_at: PathBuf) -> (Rig, impl Fn(&[&str])
     let socket = lab.path().join("docker/docker.sock").display().to_string();
     lab.start_manager(&["--docker-socket", &socket]);
     lab.ctl().ok(&["cluster", "init", "--hostname", "m1"]);
-    lab.agent("n1");
+    lab.agent("node1");
     let docker = move |arguments: &[&str]| {
         let host = format!("unix://{socket}");
         let ran = Command::new("docker").args(arguments).env("DOCKER_HOST", host).output().unwrap();

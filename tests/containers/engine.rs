@@ -13,22 +13,38 @@ use tests::until;
 const DOCKERD: &str = "/usr/sbin/dockerd";
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Programs of the image.
+/// Programs of the images.
 const APPLETS: &[&str] =
     &["cat", "chmod", "echo", "grep", "id", "kill", "ls", "mkdir", "sh", "sleep", "stat", "touch"];
 
 /// The image.
 pub(crate) const IMAGE: &str = "bb:1";
 
+/// Starts an engine that is a machine of its own, `node1`: a swarm takes three ports, and leaves a
+/// bridge and devices.
+const APART: &[&str] = &["unshare", "--net", "--uts", "--", "sh", "-c"];
+const AS_NODE1: &str =
+    "ip link set lo up && echo node1 > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
+
 /// A running dockerd. It is stopped, and everything of it removed, when it is dropped.
 pub(crate) struct Engine {
     folder: tempfile::TempDir,
+    is_apart: bool,
     process: Option<Child>,
 }
 
 impl Engine {
     /// Starts one; none, and it is said, where it cannot be.
     pub(crate) fn start(test: &str) -> Option<Self> {
+        Self::start_where(test, false)
+    }
+
+    /// Starts one as if on a machine of its own, of the name `node1`.
+    pub(crate) fn start_apart(test: &str) -> Option<Self> {
+        Self::start_where(test, true)
+    }
+
+    fn start_where(test: &str, is_apart: bool) -> Option<Self> {
         if !require::root(test) {
             return None;
         }
@@ -48,12 +64,13 @@ impl Engine {
         }
         // Short: the path of a unix socket has 107 bytes at most.
         let folder = tempfile::Builder::new().prefix("eng").tempdir_in("/tmp").unwrap();
-        let mut engine = Self { folder, process: None };
+        let mut engine = Self { folder, is_apart, process: None };
         if let Err(why) = engine.start_again() {
             skip(test, Need::Dockerd, &format!("dockerd does not run here: {why}"));
             return None;
         }
-        engine.import();
+        engine.make_root();
+        engine.import(IMAGE, &[]);
         Some(engine)
     }
 
@@ -72,7 +89,11 @@ impl Engine {
         let log = path.join("log");
         let file = File::options().append(true).create(true).open(&log).unwrap();
         let place = |name: &str| path.join(name).display().to_string();
-        let child = Command::new(DOCKERD)
+        let mut command = Command::new(if self.is_apart { APART[0] } else { DOCKERD });
+        if self.is_apart {
+            command.args(&APART[1..]).args([AS_NODE1, DOCKERD]);
+        }
+        let child = command
             .args(["--data-root", &place("data"), "--exec-root", &place("exec")])
             .args(["-H", &format!("unix://{}", place("s.sock")), "--pidfile", &place("pid")])
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
@@ -141,7 +162,14 @@ impl Engine {
         self.docker(&[&["exec", container], command].concat())
     }
 
-    fn import(&self) {
+    /// Makes an image that runs a shell script.
+    pub(crate) fn import_script(&self, image: &str, script: &str) {
+        let bin = sys::file::Folder::open(self.path().join("root/bin")).unwrap();
+        bin.replace("entry", 0o755, script.as_bytes()).unwrap();
+        self.import(image, &["--change", "CMD [\"/bin/sh\", \"/bin/entry\"]"]);
+    }
+
+    fn make_root(&self) {
         let root = self.path().join("root");
         for folder in ["bin", "etc", "proc", "run", "tmp", "usr"] {
             fs::create_dir_all(root.join(folder)).unwrap();
@@ -156,13 +184,19 @@ impl Engine {
         let users = "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n";
         let etc = sys::file::Folder::open(root.join("etc")).unwrap();
         etc.replace("passwd", 0o644, users.as_bytes()).unwrap();
+    }
+
+    fn import(&self, image: &str, options: &[&str]) {
+        let root = self.path().join("root");
         let mut tar = Command::new("tar")
             .args(["-c", "-C", &root.display().to_string(), "."])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let imported = Command::new("docker")
-            .args(["import", "-", IMAGE])
+            .arg("import")
+            .args(options)
+            .args(["-", image])
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()))
             .stdin(tar.stdout.take().unwrap())
             .output()

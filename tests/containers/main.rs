@@ -1,7 +1,7 @@
 //! Services with an image, as containers of an engine that the test starts.
 //!
 //! Each test has an engine, a manager and an agent of its own. Not here: what an engine is told, which
-//! the agent's own tests compare; the docker client at a manager (`docker`).
+//! the agent's own tests compare; the docker client at a manager without an engine (`docker`).
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -15,6 +15,7 @@ mod declared;
 mod endings;
 mod engine;
 mod networks;
+mod session;
 
 use std::fs;
 use std::path::Path;
