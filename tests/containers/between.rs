@@ -57,12 +57,12 @@ impl Between {
 
     /// The engine cannot be reached any more; who is connected stays so.
     pub(crate) fn go_away(&self) {
-        fs::rename(&self.socket, &self.away).unwrap();
+        move_socket(&self.socket, &self.away);
     }
 
     /// The engine can be reached again.
     pub(crate) fn come_back(&self) {
-        fs::rename(&self.away, &self.socket).unwrap();
+        move_socket(&self.away, &self.socket);
     }
 
     fn serve(
@@ -88,7 +88,7 @@ impl Between {
         match fate {
             Fate::Answered => drop(io::copy(&mut engine, &mut client)),
             Fate::Unheard => {
-                engine.read(&mut [0])?;
+                engine.read_exact(&mut [0])?;
                 self.go_away();
             }
         }
@@ -96,4 +96,9 @@ impl Between {
         sending.join().ok();
         Ok(())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a socket of a test is to outlive nothing")]
+fn move_socket(from: &Path, to: &Path) {
+    fs::rename(from, to).unwrap();
 }

@@ -42,7 +42,7 @@ fn a_network_of_somebody_else_is_neither_joined_nor_removed() {
     );
 
     // A name that is the beginning of another network's id.
-    let name = &foreign[..6];
+    let name = foreign.get(..6).unwrap();
     serve(&docker, "api", name);
     rig.lab.await_tasks("api", 1, "running");
     let joined = network_of(&rig.engine, &rig.engine.only(), name);
