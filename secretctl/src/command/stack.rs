@@ -188,29 +188,17 @@ async fn deploy(session: &Session, args: StackDeployArgs) -> Result<(), Error> {
         .iter()
         .filter(|(secret, _, value)| value.is_none() && secret.from != ValueFrom::Cluster);
     let kept = kept.count();
-    let mut ids = BTreeMap::new();
-    for (secret, before, value) in steps {
-        let id = deployment.secret(secret, before, value).await?;
-        ids.insert(secret.name.folded().as_str().to_owned(), id);
+    let is_stale = |info: &&pb::ServiceInfo| {
+        args.prune
+            && is_of(info, &args.name)
+            && !specs.iter().any(|spec| is_named(info, &spec.name))
+    };
+    let stale: Vec<_> = existing.iter().filter(is_stale).collect();
+    let made = deployment.make(steps, &specs, &existing, &stale).await;
+    if session.printer.json {
+        session.printer.json(&deployment.told.done)?;
     }
-    let declared: BTreeSet<_> = specs.iter().map(|spec| spec.name.to_ascii_lowercase()).collect();
-    for mut spec in specs {
-        for reference in spec.task.iter_mut().flat_map(|task| &mut task.secrets) {
-            let id = ids.get(&reference.secret_name.to_ascii_lowercase()).cloned();
-            reference.secret_id = id.unwrap_or_default();
-        }
-        let before = existing.iter().find(|info| is_named(info, &spec.name));
-        deployment.service(before, spec).await?;
-    }
-    if args.prune {
-        let is_stale = |info: &&pb::ServiceInfo| {
-            is_of(info, &args.name) && !declared.contains(&name_of(info).to_ascii_lowercase())
-        };
-        for info in existing.iter().filter(is_stale) {
-            remove_service(&deployment.connection, info).await?;
-            deployment.told.say(session, Action::Remove, "service", name_of(info), &info.id)?;
-        }
-    }
+    made?;
     deployment.end(kept, args.wait).await
 }
 
@@ -256,7 +244,39 @@ struct Deployment<'a> {
     changed: BTreeSet<String>,
 }
 
+/// A secret, what is there of it, and the value that it gets.
+type Step<'a> = (&'a StackSecret, Option<&'a pb::SecretInfo>, Option<Plaintext>);
+
 impl Deployment<'_> {
+    /// Makes everything, secrets first; what fails ends it.
+    async fn make(
+        &mut self,
+        steps: Vec<Step<'_>>,
+        specs: &[pb::ServiceSpec],
+        existing: &[pb::ServiceInfo],
+        stale: &[&pb::ServiceInfo],
+    ) -> Result<(), Error> {
+        let mut ids = BTreeMap::new();
+        for (secret, before, value) in steps {
+            let id = self.secret(secret, before, value).await?;
+            ids.insert(secret.name.folded().as_str().to_owned(), id);
+        }
+        for spec in specs {
+            let mut spec = spec.clone();
+            for reference in spec.task.iter_mut().flat_map(|task| &mut task.secrets) {
+                let id = ids.get(&reference.secret_name.to_ascii_lowercase()).cloned();
+                reference.secret_id = id.unwrap_or_default();
+            }
+            let before = existing.iter().find(|info| is_named(info, &spec.name));
+            self.service(before, spec).await?;
+        }
+        for info in stale {
+            remove_service(&self.connection, info).await?;
+            self.told.say(self.session, Action::Remove, "service", name_of(info), &info.id)?;
+        }
+        Ok(())
+    }
+
     /// Makes a secret, gives it another value, or leaves it; its id.
     async fn secret(
         &mut self,
@@ -297,9 +317,6 @@ impl Deployment<'_> {
         spec: pb::ServiceSpec,
     ) -> Result<(), Error> {
         let (session, name) = (self.session, spec.name.clone());
-        ServiceSpec::try_from(spec.clone()).map_err(|error| {
-            wrong(format!("service {name}: {}", error.reason), "correct the compose file")
-        })?;
         let Some(before) = before else {
             let request = pb::CreateServiceRequest { request_key: request_key(), spec: Some(spec) };
             let created = ask!(self.connection, control.create_service(request))?;
@@ -312,7 +329,7 @@ impl Deployment<'_> {
         };
         let over = |info: &pb::ServiceInfo| put_over(spec.clone(), info);
         let old = before.spec.clone().and_then(|spec| ServiceSpec::try_from(spec).ok());
-        if ServiceSpec::try_from(over(before)).ok() == old {
+        if old.is_some() && ServiceSpec::try_from(over(before)).ok() == old {
             session.printer.progress(&format!("service {name} is as declared"));
             return Ok(());
         }
@@ -322,12 +339,9 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Tells what was done, and waits for it.
+    /// Tells what was left, and waits for what was done.
     async fn end(self, kept: usize, wait: bool) -> Result<(), Error> {
         let printer = self.session.printer;
-        if printer.json {
-            printer.json(&self.told.done)?;
-        }
         if kept > 0 {
             printer.hint(&format!(
                 "{} of the stack kept what is there; `--rotate-secrets` gives each the value of its \
@@ -401,13 +415,17 @@ fn check_services(
     specs: &[pb::ServiceSpec],
     existing: &[pb::ServiceInfo],
 ) -> Result<(), Error> {
-    let taken = specs
-        .iter()
-        .find(|spec| existing.iter().any(|info| is_named(info, &spec.name) && !is_of(info, stack)));
-    match taken {
-        Some(spec) => Err(foreign("service", &spec.name, stack).into()),
-        None => Ok(()),
+    for spec in specs {
+        let Some(info) = existing.iter().find(|info| is_named(info, &spec.name)) else { continue };
+        if !is_of(info, stack) {
+            return Err(foreign("service", &spec.name, stack).into());
+        }
+        // Alone it is good; what stays of the service counts as well.
+        compose::check(&put_over(spec.clone(), info)).map_err(|error| {
+            wrong(format!("service {}: {}", spec.name, error.reason), SEE_STACKS)
+        })?;
     }
+    Ok(())
 }
 
 fn missing(name: &SecretName) -> Failure {
@@ -563,5 +581,26 @@ mod tests {
         let refused = bounded(&b"abcde"[..], 4).unwrap_err();
         assert_eq!(refused.to_string(), "it has more than 4 bytes");
         assert!(bounded(&b"\xff"[..], 4).is_err());
+    }
+
+    #[test]
+    fn what_stays_of_a_service_counts_before_anything_is_sent() {
+        let spec = |networks: usize| pb::ServiceSpec {
+            name: "s_web".into(),
+            labels: [(NAMESPACE.to_owned(), "s".to_owned())].into(),
+            task: Some(pb::TaskSpec {
+                runtime: pb::RuntimeKind::Docker.into(),
+                image: "nginx".into(),
+                networks: vec!["net".into(); networks],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let check = |networks: usize| {
+            let existing = pb::ServiceInfo { spec: Some(spec(networks)), ..Default::default() };
+            check_services("s", &[spec(0)], &[existing])
+        };
+        assert!(check(proto::limits::NETWORKS_MAX).is_ok());
+        assert!(check(proto::limits::NETWORKS_MAX + 1).is_err());
     }
 }

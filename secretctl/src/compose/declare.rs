@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use proto::convert::EnumField as _;
-use proto::name::{NameError, SecretName, ServiceName};
+use proto::convert::{EnumField as _, ParseError};
+use proto::id::SecretId;
+use proto::name::{Labels, NameError, SecretName, ServiceName};
 use proto::pb;
 use proto::spec::{
-    FailureAction, FileMode, RestartCondition, RestartPolicy, RuntimeKind, UpdateConfig,
-    UpdateOrder,
+    FailureAction, FileMode, RestartCondition, RestartPolicy, RuntimeKind, ServiceSpec,
+    UpdateConfig, UpdateOrder,
 };
 
 use super::{
@@ -83,9 +84,37 @@ pub(crate) fn secrets(
             .map_err(|error: NameError| wrong(format!("secret `{key}`"), error.to_string()));
         let mut labels = secret.labels.clone();
         labels.insert(NAMESPACE.into(), name.into());
+        Labels::new(labels.clone())
+            .map_err(|error| wrong(format!("secret `{key}`"), error.to_string()))?;
         Ok((key.clone(), StackSecret { name: full?, labels, from }))
     });
-    declared.collect()
+    let declared: BTreeMap<_, StackSecret> = declared.collect::<Result<_, _>>()?;
+    let mut known: BTreeMap<_, (&String, &StackSecret)> = BTreeMap::new();
+    for (key, secret) in &declared {
+        let is_external = |secret: &StackSecret| secret.from == ValueFrom::Cluster;
+        match known.insert(secret.name.folded(), (key, secret)) {
+            // Nothing is made of either.
+            Some((_, other)) if is_external(other) && is_external(secret) => {}
+            Some((other, _)) => return Err(twice("secret", key, other)),
+            None => {}
+        }
+    }
+    Ok(declared)
+}
+
+fn twice(kind: &str, key: &str, other: &str) -> DeclareError {
+    let why =
+        format!("it has the name of {kind} `{other}` in the cluster, where case does not count");
+    wrong(format!("{kind} `{key}`"), why)
+}
+
+/// Whether a service keeps every rule of managers, whatever ids its secrets are to have.
+pub(crate) fn check(spec: &pb::ServiceSpec) -> Result<(), ParseError> {
+    let mut spec = spec.clone();
+    for reference in spec.task.iter_mut().flat_map(|task| &mut task.secrets) {
+        reference.secret_id = SecretId::from_entropy([0; 17]).to_string();
+    }
+    ServiceSpec::try_from(spec).map(|_| ())
 }
 
 /// The services of a stack. References name their secrets as the cluster does, and lack their ids.
@@ -94,8 +123,16 @@ pub(crate) fn declare(
     stack: &Stack,
     secrets: &BTreeMap<String, StackSecret>,
 ) -> Result<Vec<pb::ServiceSpec>, DeclareError> {
-    let services = stack.services.iter();
-    services.map(|(key, service)| declaration(name, key, service, secrets)).collect()
+    let mut known = BTreeMap::new();
+    let services = stack.services.iter().map(|(key, service)| {
+        if let Some(other) = known.insert(key.to_ascii_lowercase(), key) {
+            return Err(twice("service", key, other));
+        }
+        let spec = declaration(name, key, service, secrets)?;
+        check(&spec).map_err(|error| wrong(format!("service `{key}`"), error.reason))?;
+        Ok(spec)
+    });
+    services.collect()
 }
 
 fn declaration(

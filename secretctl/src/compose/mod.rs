@@ -25,7 +25,9 @@ use std::rc::Rc;
 use proto::spec::FileMode;
 use serde::{Serialize, Serializer};
 
-pub(crate) use self::declare::{DeclareError, NAMESPACE, StackSecret, ValueFrom, declare, secrets};
+pub(crate) use self::declare::{
+    DeclareError, NAMESPACE, StackSecret, ValueFrom, check, declare, secrets,
+};
 pub(crate) use self::node::FILE_BYTES_MAX;
 use self::node::Place;
 use crate::instant::format_duration;

@@ -283,6 +283,68 @@ fn one_file_uses_a_secret_several_times() {
 }
 
 #[test]
+fn what_a_manager_would_refuse_is_refused_before() {
+    let secrets = "secrets: {a: {file: a}, b: {file: b}}\n";
+    let many = |count: usize| "x, ".repeat(count);
+    for (lines, why) in [
+        ("secrets: [{source: a, target: ../up}]".to_owned(), "invalid target"),
+        (
+            "secrets: [{source: a, target: t}, {source: b, target: t}]".to_owned(),
+            "conflicting target",
+        ),
+        (
+            "secrets: [{source: a, target: t}, {source: b, target: t/u}]".to_owned(),
+            "conflicting target",
+        ),
+        ("stop_signal: SIGNOT".to_owned(), "invalid stop signal"),
+        ("deploy: {labels: {'': x}}".to_owned(), "invalid label"),
+        ("deploy: {replicas: 10001}".to_owned(), "the number of replicas"),
+        ("deploy: {restart_policy: {max_attempts: 101, window: 1s}}".to_owned(), "restarts within"),
+        (
+            format!("command: [{}]", many(proto::limits::ARGUMENTS_MAX + 1)),
+            "the number of arguments",
+        ),
+        (format!("command: {}", "x".repeat(proto::limits::SPEC_BYTES_MAX)), "the text of the spec"),
+    ] {
+        let message = refused(&(service(&lines) + secrets));
+        assert!(message.starts_with("service `web`: "), "{message}");
+        assert!(message.contains(why), "{why}: {message}");
+    }
+    let at_the_bound = format!("command: [{}]", many(proto::limits::ARGUMENTS_MAX));
+    assert_eq!(declared(&service(&at_the_bound)).len(), 1);
+    let labelled = "secrets: {a: {file: a, labels: {'': x}}}";
+    assert!(refused(labelled).starts_with("secret `a`: "), "{}", refused(labelled));
+}
+
+#[test]
+fn what_has_one_name_in_the_cluster_is_declared_once() {
+    for (text, message) in [
+        (
+            "secrets: {a: {file: x, name: one}, b: {file: y, name: ONE}}",
+            "secret `b`: it has the name of secret `a` in the cluster",
+        ),
+        (
+            "secrets: {KEY: {file: x}, key: {file: y}}",
+            "secret `key`: it has the name of secret `KEY`",
+        ),
+        (
+            "secrets: {a: {file: x, name: one}, b: {external: true, name: one}}",
+            "secret `b`: it has the name of secret `a` in the cluster",
+        ),
+        (
+            "services: {WEB: {image: a}, web: {image: b}}",
+            "service `web`: it has the name of service `WEB` in the cluster",
+        ),
+    ] {
+        assert!(refused(text).starts_with(message), "{text}\n{}", refused(text));
+    }
+    // Of another's secret there may be two names: nothing is made.
+    let names = "services: {web: {image: i, secrets: [a, b]}}\n\
+                 secrets: {a: {external: true, name: one}, b: {external: true, name: one}}";
+    assert_eq!(declared(names)[0].task.as_ref().unwrap().secrets.len(), 2);
+}
+
+#[test]
 fn what_is_not_supported_is_named_and_what_is_not_known_refused() {
     let read = read_one(
         "x-base: &base {anything: 1}\nnetworks: {front: {}}\nvolumes: {}\nservices:\n  web:\n    \

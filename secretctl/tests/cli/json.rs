@@ -1,9 +1,12 @@
 //! `--json`: field names and shapes, which others build on.
 
+use link::Failure;
+use proto::Kind;
 use serde_json::Value;
 
 use crate::fake::Fake;
 use crate::program::Place;
+use crate::world::Fault;
 
 fn json(place: &Place, args: &[&str], stdin: &[u8]) -> Value {
     let mut args = args.to_vec();
@@ -103,6 +106,23 @@ fn shapes_are_stable() {
     );
     let removed = json(&place, &["service", "rm", "web"], b"");
     assert_eq!(fields(&removed[0]), "id name");
+}
+
+#[test]
+fn a_deploy_that_fails_half_way_says_what_was_done() {
+    let (place, fake) = (Place::new(), Fake::new());
+    let _serving = fake.serve_unix(&place.socket());
+    let file = b"{services: {web: {image: i, secrets: [a]}}, secrets: {a: {environment: HOME}}}";
+    // The lists of secrets and services, the transit key, the secret; then the service.
+    let denied = Fault::Says(Failure::new(Kind::Denied, "no services today"));
+    fake.world().faults.extend(std::iter::repeat_n(Fault::None, 4).chain([denied]));
+    let ran = place.run(&["--json", "stack", "deploy", "-c", "-", "s"], file);
+    assert_eq!(ran.status, i32::from(Kind::Denied.exit_code()), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no services today"), "{}", ran.stderr);
+    let done: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let done = done.as_array().unwrap();
+    assert_eq!((done.len(), &done[0]["action"]), (1, &"create".into()));
+    assert_eq!((&done[0]["kind"], &done[0]["name"]), (&"secret".into(), &"s_a".into()));
 }
 
 #[test]
