@@ -52,6 +52,25 @@ fn an_exit_code_outlives_the_agent() {
     assert_eq!((&over["state"], &over["exit_code"]), (&"failed".into(), &7.into()), "{over}");
 }
 
+/// Some of them are over before anybody has looked at them.
+#[test]
+fn a_program_that_ends_at_once_has_run() {
+    let Some(rig) = rig("a_program_that_ends_at_once_has_run") else { return };
+    let ctl = rig.lab.ctl();
+    ctl.ok_with(&["create", "db", "-"], b"correct horse");
+    for number in 0..8 {
+        let name = format!("short{number}");
+        let create = ["service", "create", "--detach", "--name", &name, "--image", IMAGE];
+        let options = ["--secret", "db", "--restart-condition", "none", "--", "sh", "-c", "exit 0"];
+        ctl.ok(&[&create[..], &options].concat());
+    }
+    for number in 0..8 {
+        let over = rig.ended(&format!("short{number}"));
+        assert_eq!(over["state"], "complete", "{over}");
+    }
+    rig.assert_nothing_mounted();
+}
+
 #[test]
 fn a_container_is_stopped_by_its_signal_and_after_its_grace() {
     let Some(rig) = rig("a_container_is_stopped_by_its_signal_and_after_its_grace") else { return };

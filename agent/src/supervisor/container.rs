@@ -57,6 +57,9 @@ const OUTPUT_WITHIN: Duration = Duration::from_secs(10);
 /// How often a container that somebody else is removing is looked for.
 const REMOVE_TRIES: u32 = 30;
 
+/// Looks at a container that cannot be looked into: an engine notices within moments that one has ended.
+const RESTRICT_TRIES: u32 = 10;
+
 /// The process that has its files where this kernel's first one has: the host's own.
 const FIRST: i32 = 1;
 
@@ -368,12 +371,20 @@ impl Driver<'_> {
             let points = mounts_of(pid, device).map_err(|error| explained(&error))?;
             Ok((mounts, points))
         };
-        let looked = looked();
-        if self.look(id).await.map_err(refused)?.pid != Some(pid) {
-            // It has ended, and its mounts with it: what was looked at may be another process's.
-            return Ok(());
-        }
-        let (mounts, points) = looked.map_err(Outcome::Refused)?;
+        let mut tries = 1..RESTRICT_TRIES;
+        let (mounts, points) = loop {
+            let looked = looked();
+            if self.look(id).await.map_err(refused)?.pid != Some(pid) {
+                // It has ended, and its mounts with it: what was looked at may be another process's.
+                return Ok(());
+            }
+            match looked {
+                Ok(looked) => break looked,
+                // It may have ended, and the engine not noticed yet.
+                Err(_) if tries.next().is_some() => sleep(AGAIN_AFTER).await,
+                Err(why) => return Err(Outcome::Refused(why)),
+            }
+        };
         let restricted =
             mounts.within(|| points.iter().try_for_each(|point| mount::restrict(point)));
         restricted.map_err(refused)?.map_err(refused)
