@@ -60,7 +60,8 @@ fn await_nodes(lab: &Lab, name: &str, wanted: &[&str]) {
 fn a_failing_version_pauses_and_an_operator_goes_back() {
     let mut lab = Lab::with_managers(PROGRAMS, 1);
     lab.agent("n1");
-    serve(&lab, "web", &["--replicas", "3"], STAYS);
+    // The next one's turn is long after a task that ends at once has failed.
+    serve(&lab, "web", &["--replicas", "3", "--update-delay", "1m"], STAYS);
     let before = ids(&lab, "web");
     let failing = ["service", "update", "web", "--", "/bin/sh", "-c", "exit 3"];
     let said = lab.ctl().run(&failing);
