@@ -37,18 +37,6 @@ pub enum UpdateState {
 }
 
 impl UpdateState {
-    /// Swarm's name of the state.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Updating => "updating",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-            Self::RollbackStarted => "rollback_started",
-            Self::RollbackPaused => "rollback_paused",
-            Self::RollbackCompleted => "rollback_completed",
-        }
-    }
-
     /// Whether tasks are being replaced.
     pub const fn is_active(self) -> bool {
         matches!(self, Self::Updating | Self::RollbackStarted)
