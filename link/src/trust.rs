@@ -73,14 +73,14 @@ impl Trust {
         Ok(())
     }
 
-    /// Refuses these from the next handshake on, and no others. Says whether they are others than
-    /// before.
-    pub fn refuse(&self, serials: BTreeSet<Serial>) -> bool {
-        let are_others = **self.refused.load() != serials;
-        if are_others {
-            self.refused.store(Arc::new(serials));
-        }
-        are_others
+    /// Refuses these from the next handshake on, and no others.
+    pub fn refuse(&self, serials: BTreeSet<Serial>) {
+        self.refused.store(Arc::new(serials));
+    }
+
+    /// What is refused.
+    pub fn refused(&self) -> Arc<BTreeSet<Serial>> {
+        self.refused.load_full()
     }
 
     /// Checks that a leaf was signed by a CA that is trusted, or over a bridge from one, and is none

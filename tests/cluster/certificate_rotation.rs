@@ -126,6 +126,26 @@ fn managers_that_are_killed_while_they_renew_go_on() {
     lab.ctl().ok_with(&["create", "afterwards", "-"], b"value");
 }
 
+/// Before it has read its log, so that no certificate of before is good while it does.
+#[test]
+fn a_manager_starts_with_what_it_refuses() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.ctl().ok(&ROTATE);
+    let kept = lab.managers[0].data.join("refused-serials");
+    let serials = until("it is kept", || std::fs::read(&kept).ok());
+    assert_eq!(serials.len(), 16, "one certificate of a manager was superseded");
+    restart(&mut lab, 0);
+    lab.ctl().ok(&["ls"]);
+    assert_eq!(std::fs::read(&kept).unwrap(), serials);
+    lab.managers[0].daemon.kill();
+    let data = sys::file::Folder::open(&lab.managers[0].data).unwrap();
+    data.replace("refused-serials", 0o600, &serials[1..]).unwrap();
+    lab.managers[0].daemon.start_again();
+    assert!(!lab.managers[0].daemon.wait().success());
+    let log = lab.managers[0].daemon.log();
+    assert!(log.contains("refused-serials, cannot be read: docs/operations/"), "{log}");
+}
+
 #[test]
 fn agents_and_operators_that_are_away_can_be_left_behind() {
     let mut lab = Lab::with_managers(PROGRAMS, 1);

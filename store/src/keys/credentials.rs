@@ -1,12 +1,17 @@
-//! A manager's certificates on disk: its own and the CA's. The private key is in the key file.
+//! A manager's certificates on disk: its own, the CA's, and which ones of managers it refuses. The
+//! private key is in the key file.
 //!
-//! Invariant: whatever instant a renewal is cut short at, one of the certificates on disk goes
-//! with the key in the key file.
+//! Invariants: whatever instant a renewal is cut short at, one of the certificates on disk goes
+//! with the key in the key file; what was kept as refused is refused from a start's first handshake
+//! on, before the log is read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use link::tls::{OwnCertificate, TlsError};
-use link::trust::Authorities;
+use link::trust::{Authorities, Trust};
+use proto::id::Serial;
+use proto::limits::CERTIFICATES_MAX;
 use rustls_pki_types::CertificateDer;
 use seal::SigningKeyDer;
 use sys::file::{FileError, Folder, PRIVATE_FILE_MODE};
@@ -17,6 +22,15 @@ const CERTIFICATE: &str = "certificate.der";
 const NEXT: &str = "certificate-next.der";
 
 const CA: &str = "ca.der";
+
+/// The serial numbers of managers' certificates that were superseded, one after the other.
+const REFUSED: &str = "refused-serials";
+
+/// Bytes of a serial number.
+const SERIAL_BYTES: usize = 16;
+
+/// As many as there can be in the state.
+pub(crate) const REFUSED_MAX: usize = CERTIFICATES_MAX;
 
 /// Largest certificate, in bytes: ours have under 1 KiB.
 const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
@@ -30,6 +44,14 @@ pub(crate) enum CredentialsError {
     /// What is kept of the CAs is something else.
     #[error("what is kept of the cluster's CAs cannot be read: docs/operations/replace-manager.md")]
     Authorities,
+    /// What is kept of refused certificates is something else.
+    #[error(
+        "what is kept of refused certificates, {REFUSED}, cannot be read: docs/operations/replace-manager.md"
+    )]
+    Refused,
+    /// The CAs that are kept are no certificates.
+    #[error("what is kept of the cluster's CAs is none: docs/operations/replace-manager.md")]
+    Trust(#[source] TlsError),
     /// None of the certificates goes with the key.
     #[error(
         "no certificate in the data folder goes with the key in the key file: docs/operations/replace-manager.md"
@@ -90,6 +112,29 @@ pub(crate) fn keep_authorities(
     folder.replace(CA, PRIVATE_FILE_MODE, &authorities.to_bytes())
 }
 
+/// What a manager goes by before it has read its log: these CAs, but for what is kept as refused.
+pub(crate) fn trust(folder: &Folder, authorities: &Authorities) -> Result<Trust, CredentialsError> {
+    let trust = Trust::new(&authorities.trusted).map_err(CredentialsError::Trust)?;
+    trust.refuse(refused(folder)?);
+    Ok(trust)
+}
+
+fn refused(folder: &Folder) -> Result<BTreeSet<Serial>, CredentialsError> {
+    let bytes = match folder.read(REFUSED, REFUSED_MAX * SERIAL_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(BTreeSet::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let serials = bytes.chunks(SERIAL_BYTES).map(Serial::try_from);
+    serials.collect::<Result<_, _>>().map_err(|_| CredentialsError::Refused)
+}
+
+/// Keeps which certificates of managers are refused, durably: [`REFUSED_MAX`] at most.
+pub(crate) fn keep_refused(folder: &Folder, serials: &BTreeSet<Serial>) -> Result<(), FileError> {
+    let bytes: Vec<u8> = serials.iter().flat_map(|serial| *serial.as_bytes()).collect();
+    folder.replace(REFUSED, PRIVATE_FILE_MODE, &bytes)
+}
+
 /// Keeps the next certificate beside the one in use, before the key file gets its key.
 pub(crate) fn stage(folder: &Folder, leaf: &CertificateDer<'_>) -> Result<(), FileError> {
     folder.replace(NEXT, PRIVATE_FILE_MODE, leaf)
@@ -105,9 +150,9 @@ pub(crate) fn unstage(folder: &Folder) -> Result<(), FileError> {
     folder.remove_if_there(NEXT)
 }
 
-/// Removes both.
+/// Removes all of them.
 pub(crate) fn remove(folder: &Folder) -> Result<(), FileError> {
-    for name in [NEXT, CERTIFICATE, CA] {
+    for name in [NEXT, CERTIFICATE, CA, REFUSED] {
         folder.remove_if_there(name)?;
     }
     Ok(())
@@ -191,6 +236,25 @@ pub(crate) mod tests {
         stage(&folder, &second).unwrap();
         settle(&folder).unwrap();
         starts(&second_key, &second);
+    }
+
+    /// A start that does not know what it refused does not take place.
+    #[test]
+    fn refused_serials_that_are_damaged_stop_a_start() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let authorities = Authorities::first(Ca::new().certificate);
+        let serials = (0..3).map(|byte| Serial::from_bytes([byte; 16])).collect();
+        keep_refused(&folder, &serials).unwrap();
+        assert_eq!(*trust(&folder, &authorities).unwrap().refused(), serials);
+        folder.replace(REFUSED, PRIVATE_FILE_MODE, &[7; 3 * SERIAL_BYTES - 1]).unwrap();
+        assert!(matches!(trust(&folder, &authorities), Err(CredentialsError::Refused)));
+        let at_most = vec![7; REFUSED_MAX * SERIAL_BYTES];
+        folder.replace(REFUSED, PRIVATE_FILE_MODE, &at_most).unwrap();
+        assert!(trust(&folder, &authorities).is_ok());
+        let too_many = vec![7; REFUSED_MAX * SERIAL_BYTES + 1];
+        folder.replace(REFUSED, PRIVATE_FILE_MODE, &too_many).unwrap();
+        assert!(matches!(trust(&folder, &authorities), Err(CredentialsError::File(_))));
     }
 
     /// Every durable step of a manager that moves to another CA, cut off after each: what starts has

@@ -15,7 +15,6 @@ use link::Failure;
 use link::dial::{self, Patience};
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster, OwnCertificate};
-use link::trust::Trust;
 use proto::sealed::{Encapsulation, WrappedKey};
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
@@ -131,7 +130,7 @@ impl Manager {
             .map_err(for_now)?;
         let own = OwnCertificate::of(certificate, &authorities, &entry.key).map_err(for_now)?;
         let cluster = Cluster { realm: disk.realm, incarnation: disk.incarnation };
-        let trust = Trust::new(&authorities.trusted).map_err(for_now)?;
+        let trust = credentials::trust(&self.0.folder, &authorities).map_err(for_now)?;
         let met = watch::Sender::new(disk.incarnation);
         let config = tls::peer_config(own, trust, cluster, met).map_err(for_now)?;
         Ok(Asking { config, own: entry.own, boot_key_digest })

@@ -8,9 +8,10 @@
 //! Not here: renewing (`renew`).
 //!
 //! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
-//! out a certificate; what is trusted is durable before it is gone by.
+//! out a certificate; what is trusted is durable before it is gone by. What was refused once is for
+//! ever, and through restarts: a state that lags has less of it, and every state forgets it in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use link::certificate::PeerCertificate;
 use link::tls::OwnCertificate;
 use link::trust::{Authorities, Trust};
+use proto::id::Serial;
 use proto::identity::Subject;
 use state::Change;
 use state::object::ObjectId;
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Manager, ManagerError};
 use crate::ca;
-use crate::keys::credentials;
+use crate::keys::credentials::{self, REFUSED_MAX};
 use crate::service::Service;
 
 /// How often the state is looked at though nothing changed.
@@ -41,6 +43,8 @@ pub(super) struct Known {
     authorities: Mutex<Authorities>,
     /// One that was gone by is not any more, and connections of that time were not cut yet.
     owes_cut: AtomicBool,
+    /// What is refused could not be kept.
+    owes_keeping: AtomicBool,
     /// The certificate is of a CA that another takes the place of.
     pub(super) is_due: Notify,
     /// Another certificate is presented.
@@ -51,7 +55,8 @@ impl Known {
     pub(super) fn new(own: Arc<OwnCertificate>, trust: Trust, authorities: Authorities) -> Self {
         let authorities = Mutex::new(authorities);
         let (is_due, presented) = (Notify::new(), Notify::new());
-        Self { own, trust, authorities, owes_cut: AtomicBool::new(false), is_due, presented }
+        let (owes_cut, owes_keeping) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { own, trust, authorities, owes_cut, owes_keeping, is_due, presented }
     }
 
     fn now(&self) -> Authorities {
@@ -72,6 +77,25 @@ impl Known {
     /// This manager presents another certificate.
     pub(super) fn presents_another(&self) {
         self.presented.notify_one();
+    }
+
+    /// Refuses these too: kept first, or, where that fails, kept the next time. Whether any is new.
+    fn refuse(&self, folder: &Folder, superseded: &BTreeSet<Serial>) -> bool {
+        let refused = self.trust.refused();
+        let are_more = !refused.is_superset(superseded);
+        if !are_more && !self.owes_keeping.load(Ordering::Acquire) {
+            return false;
+        }
+        let all: BTreeSet<_> = refused.union(superseded).copied().collect();
+        // Those of long ago have ended long ago, too.
+        let all = if all.len() > REFUSED_MAX { superseded.clone() } else { all };
+        let kept = credentials::keep_refused(folder, &all);
+        if let Err(error) = &kept {
+            tracing::error!(%error, "refused_certificates_not_kept");
+        }
+        self.owes_keeping.store(kept.is_err(), Ordering::Release);
+        self.trust.refuse(all);
+        are_more
     }
 
     /// Goes by these from now on: kept first. If one went, what it let in is cut by who follows.
@@ -136,7 +160,7 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
     let wanted = || ca::authorities(&service.raft.machine.state());
     let differs = |wanted: &Authorities| *wanted != known.now();
     // Not after what waits for a leader.
-    cut_superseded(service, known);
+    cut_superseded(&manager.0.folder, service, known);
     if wanted().as_ref().is_some_and(differs) || known.owes_cut.load(Ordering::Acquire) {
         // A state that lags would bring a CA back that was dropped, and its certificates would stand.
         if service.barrier().await.is_err() {
@@ -162,15 +186,16 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
 }
 
 /// Cuts what began with certificates that were superseded. Managers' are refused in the handshake from
-/// now on: Raft takes a manager that its state does not know, and whoever dials looks at no state. A
-/// state that lags has fewer of them: they are refused once it has caught up.
-fn cut_superseded(service: &Service, known: &Known) {
+/// now on: Raft takes a manager that its state does not know, and whoever dials looks at no state. They
+/// are on disk, too, so that a manager that starts refuses them before it has read its log. A state that
+/// lags has fewer of them: the others are refused once it has caught up.
+fn cut_superseded(folder: &Folder, service: &Service, known: &Known) {
     let superseded: BTreeMap<_, _> = service.raft.machine.state().superseded().collect();
     if superseded.is_empty() {
         return;
     }
     let of_managers = superseded.iter().filter(|(_, of)| matches!(of, Subject::Manager(..)));
-    let are_more = known.trust.refuse(of_managers.map(|(serial, _)| *serial).collect());
+    let are_more = known.refuse(folder, &of_managers.map(|(serial, _)| *serial).collect());
     service.connections.cut_certified(|shown| superseded.contains_key(&shown.serial));
     if are_more {
         // The other end may have shown one.
@@ -181,7 +206,7 @@ fn cut_superseded(service: &Service, known: &Known) {
 /// Cuts what began while the CA that was dropped was trusted: what others opened with a certificate
 /// that stands no more, and whatever this manager opened, since the other end may have shown one.
 fn cut_former(service: &Service) {
-    let standing: std::collections::BTreeSet<_> =
+    let standing: BTreeSet<_> =
         service.raft.machine.state().certificates().keys().copied().collect();
     let stands = |certificate: &PeerCertificate| standing.contains(&certificate.serial);
     service.connections.cut_all_but(stands);
@@ -213,5 +238,53 @@ mod tests {
         known.go_by(&folder, &dropped).unwrap();
         known.go_by(&folder, &dropped).unwrap();
         assert!(known.owes_cut.load(Ordering::Acquire), "it was not done yet");
+    }
+
+    /// A state that lags, or has forgotten, takes nothing back; a start has it before any state.
+    #[test]
+    fn what_was_refused_is_for_ever() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let ca = Ca::new();
+        let authorities = Authorities::first(ca.certificate.clone());
+        let (leaf, key) = ca.issue();
+        Chain { leaf, authorities: authorities.clone() }.write(&folder).unwrap();
+        let start = || {
+            let (_, own) = Chain::read(&folder, &key.private).unwrap();
+            let trust = credentials::trust(&folder, &authorities).unwrap();
+            Known::new(own, trust, authorities.clone())
+        };
+        let [one, two] = [1, 2].map(|byte| Serial::from_bytes([byte; 16]));
+        let known = start();
+        assert!(known.trust.refused().is_empty());
+        assert!(known.refuse(&folder, &[one].into()));
+        assert!(!known.refuse(&folder, &[one].into()), "nothing new is in it");
+        assert!(known.refuse(&folder, &[two].into()));
+        assert!(!known.refuse(&folder, &BTreeSet::new()));
+        assert_eq!(*known.trust.refused(), [one, two].into());
+        assert_eq!(*start().trust.refused(), [one, two].into());
+    }
+
+    /// It is refused all the same, and kept once that can be.
+    #[test]
+    fn what_could_not_be_kept_is_kept_later() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::create_private(temp.path().join("data")).unwrap();
+        let ca = Ca::new();
+        let authorities = Authorities::first(ca.certificate.clone());
+        let (leaf, key) = ca.issue();
+        Chain { leaf, authorities: authorities.clone() }.write(&folder).unwrap();
+        let (_, own) = Chain::read(&folder, &key.private).unwrap();
+        let known = Known::new(own, Trust::new(&authorities.trusted).unwrap(), authorities.clone());
+        let serial = Serial::from_bytes([1; 16]);
+        // A folder is in the file's place, and something is in that folder.
+        let in_the_way = temp.path().join("data/refused-serials");
+        std::fs::create_dir_all(in_the_way.join("x")).unwrap();
+        assert!(known.refuse(&folder, &[serial].into()));
+        assert_eq!(*known.trust.refused(), [serial].into());
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+        assert!(!known.refuse(&folder, &[serial].into()));
+        let trust = credentials::trust(&folder, &authorities).unwrap();
+        assert_eq!(*trust.refused(), [serial].into());
     }
 }

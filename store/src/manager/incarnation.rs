@@ -22,7 +22,6 @@ use link::certificate;
 use link::dial::{self, Patience};
 use link::rpc::peer_client::PeerClient;
 use link::tls::{self, Cluster};
-use link::trust::Trust;
 use proto::id::{Incarnation, MemberId};
 use proto::identity::{Caller, Role, Subject};
 use proto::{Kind, pb};
@@ -349,7 +348,7 @@ async fn check_others_are_gone(
     let (chain, own) = Chain::read(folder, &unlocked.contents.tls_key)?;
     let met = watch::Sender::new(incarnation);
     let cluster = Cluster { realm, incarnation };
-    let trust = Trust::new(&chain.authorities.trusted).map_err(keys_failed)?;
+    let trust = credentials::trust(folder, &chain.authorities)?;
     let config = tls::peer_config(own, trust, cluster, met.clone()).map_err(keys_failed)?;
     let others = survivor.state.members().iter().filter(|(id, _)| **id != me);
     let asked = others.map(|(id, member)| {

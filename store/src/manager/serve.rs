@@ -6,7 +6,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use link::accept::{Connections, accept_tls};
 use link::tls::{self, Cluster, OwnCertificate};
-use link::trust::Trust;
 use proto::id::Incarnation;
 use seal::{KeyFileContents, KeyFileOwner, Recipient, SlotKind, SlotPublicKey};
 use sys::file::Folder;
@@ -27,7 +26,7 @@ use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
 use crate::front::grpc::serve_remote;
 use crate::front::{Phase, Serving, Stage};
-use crate::keys::{Chain, HeldKeys, Keyring, Unlocked};
+use crate::keys::{Chain, HeldKeys, Keyring, Unlocked, credentials};
 use crate::leader::{self, Inbox};
 use crate::raft::{Fatal, LogKeys, Pool, Raft, Start, StartError};
 use crate::report::{self, Outbox};
@@ -97,7 +96,7 @@ impl Running {
         let shared = &manager.0;
         let cluster = unsealed.cluster();
         let (met, later) = watch::channel(cluster.incarnation);
-        let trust = Trust::new(&unsealed.chain.authorities.trusted).map_err(tls_failed)?;
+        let trust = credentials::trust(&shared.folder, &unsealed.chain.authorities)?;
         let to_peers = tls::peer_config(unsealed.own.clone(), trust.clone(), cluster, met)
             .map_err(tls_failed)?;
         let for_clients = tls::manager_config(unsealed.own.clone(), trust.clone(), cluster)
