@@ -149,6 +149,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("proto/src/token.rs", "a token is shown to whoever made it"),
     ("seal/src/backup.rs", "a backup's root key is sealed to its call"),
     ("seal/src/boot_file.rs", "the boot key goes to its file"),
+    ("seal/src/compare.rs", "a compare tag is made of a value"),
     ("seal/src/keyfile.rs", "the TLS key is sealed into the key file"),
     ("seal/src/lib.rs", "what is stored of a token is a digest"),
     ("seal/src/payload.rs", "the compare tag is made of the value"),
@@ -165,6 +166,7 @@ const EXPOSED: &[(&str, &str)] = &[
     ("store/src/front/docker/body.rs", "its tests: what was decoded is what was sent"),
     ("store/src/front/docker/swarm.rs", "what was typed opens the manager"),
     ("store/src/manager/join.rs", "the token's secret goes to the manager that was checked"),
+    ("store/src/service/compare.rs", "who may ask is given the key of a value's tag"),
     ("store/src/service/made_keys.rs", "an unlock key that was made here is shown"),
 ];
 
@@ -187,7 +189,7 @@ const KEYRING: &[(&str, &str)] = &[
     ("store/src/roots/lead.rs", "the leader wraps keys anew"),
     ("store/src/service/backups.rs", "everything in a backup is wrapped anew"),
     ("store/src/service/ca_rotation.rs", "another CA is made"),
-    ("store/src/service/clear.rs", "a value that comes again is compared with the stored one"),
+    ("store/src/service/compare.rs", "a value that comes again is compared with the stored one"),
     ("store/src/service/enroll.rs", "a certificate is issued"),
     ("store/src/service/mod.rs", "the service holds it"),
     ("store/src/service/read_back.rs", "an unlock key is kept, and read back"),

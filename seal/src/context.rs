@@ -253,6 +253,20 @@ pub enum Context<'a> {
         /// The caller.
         principal: Principal,
     },
+    /// The tag of a value that is to be compared with the stored one: in a client's connection to the
+    /// transit key.
+    SentCompareTag {
+        /// The cluster.
+        realm: Realm,
+        /// The key the connection was set up to.
+        transit_key_id: KeyId,
+        /// Which secret.
+        secret_id: SecretId,
+        /// Which value of it.
+        version: Version,
+        /// The caller.
+        principal: Principal,
+    },
     /// An unlock key under the root key.
     KeptUnlockKey {
         /// The cluster.
@@ -452,6 +466,7 @@ impl Context<'_> {
             Self::TokenRequest { .. } => "secretd token request",
             Self::Share { .. } => "secretd share",
             Self::SentUnlockKey { .. } => "secretd sent unlock key",
+            Self::SentCompareTag { .. } => "secretd sent compare tag",
             Self::KeptUnlockKey { .. } => "secretd kept unlock key",
             Self::ReadBack { .. } => "secretd read back",
             Self::BootFile { .. } => "secretd boot file",
@@ -574,6 +589,12 @@ impl Context<'_> {
                 .bytes(realm.as_bytes())
                 .bytes(transit_key_id.as_bytes())
                 .bytes(unlock_key_id.as_bytes())
+                .text(&principal.to_string()),
+            Self::SentCompareTag { realm, transit_key_id, secret_id, version, principal } => e
+                .bytes(realm.as_bytes())
+                .bytes(transit_key_id.as_bytes())
+                .text(secret_id.as_str())
+                .number(version.0)
                 .text(&principal.to_string()),
             Self::KeptUnlockKey { realm, unlock_key_id } => {
                 e.bytes(realm.as_bytes()).bytes(unlock_key_id.as_bytes())

@@ -3,6 +3,7 @@
 
 mod backup;
 mod boot_file;
+mod compare;
 mod context;
 mod disk;
 mod hazmat;
@@ -29,6 +30,7 @@ pub use crate::backup::{BackupCall, BackupPublicKey, BackupRoot, BackupSecretKey
 pub use crate::boot_file::{
     BOOT_FILE_BYTES_MAX, BOOT_FILE_SECRET_BYTES, BootEntry, BootFile, BootFileKey, NotABootFile,
 };
+pub use crate::compare::{CompareKey, CompareTag};
 pub use crate::context::{BackupWay, Context, Disk, Operation};
 pub use crate::disk::{
     LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,

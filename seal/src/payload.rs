@@ -88,8 +88,12 @@ impl Dek {
         self.id
     }
 
+    pub(crate) fn compare_key(&self) -> KeyBytes {
+        self.bytes.derive(b"secretd/1 compare")
+    }
+
     fn compare_tag(&self, value: &Plaintext) -> [u8; 32] {
-        hazmat::hmac_sha256(self.bytes.derive(b"secretd/1 compare").bytes(), value.expose())
+        hazmat::hmac_sha256(self.compare_key().bytes(), value.expose())
     }
 
     /// Opens the payload this key was made with.

@@ -9,7 +9,7 @@
 //! Invariant: the service never decrypts a payload here; it unwraps 32 bytes and their tag.
 
 use bytes::Bytes;
-use proto::id::{KeyId, PayloadId, Realm};
+use proto::id::{KeyId, PayloadId, Realm, SecretId, Version};
 use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, WrappedKey};
@@ -101,6 +101,15 @@ impl TransitSender {
         Context::SentUnlockKey { realm, transit_key_id, unlock_key_id, principal }
     }
 
+    pub(crate) fn compare_tag_context(
+        &self,
+        secret_id: SecretId,
+        version: Version,
+    ) -> Context<'static> {
+        let (realm, principal, transit_key_id) = (self.realm, self.principal, self.transit.id());
+        Context::SentCompareTag { realm, transit_key_id, secret_id, version, principal }
+    }
+
     /// Seals a value for one operation on one name. The value is encrypted in place.
     pub fn seal(&self, value: Plaintext, operation: Operation, name: &FoldedName) -> SealedPayload {
         self.seal_key(&self.encrypt(value), operation, name)
@@ -186,6 +195,15 @@ impl TransitReceiver {
     pub(crate) const fn unlock_key_context(&self, unlock_key_id: KeyId) -> Context<'static> {
         let (realm, principal, transit_key_id) = (self.realm, self.principal, self.transit_key_id);
         Context::SentUnlockKey { realm, transit_key_id, unlock_key_id, principal }
+    }
+
+    pub(crate) const fn compare_tag_context(
+        &self,
+        secret_id: SecretId,
+        version: Version,
+    ) -> Context<'static> {
+        let (realm, principal, transit_key_id) = (self.realm, self.principal, self.transit_key_id);
+        Context::SentCompareTag { realm, transit_key_id, secret_id, version, principal }
     }
 
     /// Unwraps the data key of a payload that arrived for this operation, under this name, from

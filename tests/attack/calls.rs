@@ -129,6 +129,10 @@ pub(crate) async fn ask_as_an_operator(
         "Control.RotateSecret": rotate_secret(pb::RotateSecretRequest {
             request_key: key(), secret: "mine".into(), ..pb::RotateSecretRequest::default()
         });
+        "Control.GetCompareKey": get_compare_key(pb::GetCompareKeyRequest { secret: secret() });
+        "Control.CompareSecret": compare_secret(pb::CompareSecretRequest {
+            secret: secret(), version: 1, ..pb::CompareSecretRequest::default()
+        });
         "Control.RemoveSecret": remove_secret(pb::RemoveSecretRequest {
             request_key: key(), secret: secret(), forget_previous: true, shred: true
         });

@@ -72,14 +72,26 @@ fn a_compose_file_runs_is_changed_and_is_gone() {
     };
     let before = ids(&lab);
 
-    // Again: nothing is to be done, whatever a file of a secret holds now.
-    write("psql_password.txt", "second");
+    // Again: nothing is to be done, also where the file of a secret is not.
     assert_eq!(deploy(&["--prune"]), "");
+    std::fs::remove_file(lab.path().join("psql_user.txt")).unwrap();
+    assert_eq!(deploy(&[]), "");
     assert_eq!(ids(&lab), before);
-    // Unless it is said.
+    let kept = lab.ctl().run(&[&["stack", "deploy", "-c", compose][..], &["mydb"]].concat());
+    assert!(kept.stderr.contains("secret mydb_psql_user keeps its value: cannot open"), "{kept:?}");
+    let asked = [&["stack", "deploy", "-c", compose][..], &["--rotate-secrets", "mydb"]].concat();
+    let refused = lab.ctl().refused(1, &asked, b"");
+    assert!(refused.contains("cannot open"), "{refused}");
+    // Another value is noticed, and every one becomes a version where that is said.
+    write("psql_user.txt", "admin");
+    write("psql_password.txt", "second");
+    assert_eq!(deploy(&[]), "Rotating secret mydb_psql_password\n");
+    assert_eq!(said(&lab, "admin second hello"), 2);
+    assert_eq!(deploy(&[]), "");
     let rotated = deploy(&["--rotate-secrets"]);
     assert_eq!(rotated, "Rotating secret mydb_psql_password\nRotating secret mydb_psql_user\n");
-    assert_eq!(said(&lab, "admin second hello"), 2);
+    let audit = lab.ctl().ok(&["cluster", "audit"]);
+    assert!(audit.contains("another_value"), "{audit}");
 
     let changed = write("over.yml", "services: {psql: {command: [/bin/sleep, '1000']}}");
     let changed = ["-c", changed.to_str().unwrap()];

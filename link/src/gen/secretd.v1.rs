@@ -153,6 +153,56 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "RotateSecret"));
             self.inner.unary(req, path, codec).await
         }
+        /// What a candidate for the secret's current value is tagged with, to be compared.
+        pub async fn get_compare_key(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::GetCompareKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::CompareKey>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/GetCompareKey",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "GetCompareKey"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether the current value has this tag. Each that has not is counted in the audit, and slows.
+        pub async fn compare_secret(
+            &mut self,
+            request: impl tonic::IntoRequest<::proto::pb::CompareSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::CompareSecretResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/CompareSecret",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "CompareSecret"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_secrets(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::ListSecretsRequest>,
@@ -1280,6 +1330,22 @@ pub mod control_server {
             tonic::Response<::proto::pb::RotateSecretResponse>,
             tonic::Status,
         >;
+        /// What a candidate for the secret's current value is tagged with, to be compared.
+        async fn get_compare_key(
+            &self,
+            request: tonic::Request<::proto::pb::GetCompareKeyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::CompareKey>,
+            tonic::Status,
+        >;
+        /// Whether the current value has this tag. Each that has not is counted in the audit, and slows.
+        async fn compare_secret(
+            &self,
+            request: tonic::Request<::proto::pb::CompareSecretRequest>,
+        ) -> std::result::Result<
+            tonic::Response<::proto::pb::CompareSecretResponse>,
+            tonic::Status,
+        >;
         async fn list_secrets(
             &self,
             request: tonic::Request<::proto::pb::ListSecretsRequest>,
@@ -1811,6 +1877,96 @@ pub mod control_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RotateSecretSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/GetCompareKey" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCompareKeySvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::GetCompareKeyRequest>
+                    for GetCompareKeySvc<T> {
+                        type Response = ::proto::pb::CompareKey;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::GetCompareKeyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::get_compare_key(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCompareKeySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/CompareSecret" => {
+                    #[allow(non_camel_case_types)]
+                    struct CompareSecretSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::UnaryService<::proto::pb::CompareSecretRequest>
+                    for CompareSecretSvc<T> {
+                        type Response = ::proto::pb::CompareSecretResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<::proto::pb::CompareSecretRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::compare_secret(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CompareSecretSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -812,6 +812,46 @@ pub struct RotateSecretRequest {
     #[prost(message, optional, tag = "3")]
     pub payload: ::core::option::Option<SealedPayload>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCompareKeyRequest {
+    /// full id, exact name, or unique id prefix
+    #[prost(string, tag = "1")]
+    pub secret: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareKey {
+    /// of the secret
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// its current one
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    /// 32 bytes; says nothing of the value without its tag
+    #[prost(bytes = "bytes", tag = "3")]
+    pub key: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareSecretRequest {
+    /// full id
+    #[prost(string, tag = "1")]
+    pub secret: ::prost::alloc::string::String,
+    /// that the key was for
+    #[prost(uint64, tag = "2")]
+    pub version: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub transit_key_id: ::prost::bytes::Bytes,
+    /// of the caller's connection to the transit key
+    #[prost(bytes = "bytes", tag = "4")]
+    pub encapsulation: ::prost::bytes::Bytes,
+    /// HMAC-SHA256(key, value), in that connection
+    #[prost(bytes = "bytes", tag = "5")]
+    pub sealed_tag: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CompareSecretResponse {
+    #[prost(bool, tag = "1")]
+    pub same: bool,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RotateSecretResponse {
     #[prost(string, tag = "1")]

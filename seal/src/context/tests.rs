@@ -104,6 +104,7 @@ fn samples(n: u8) -> Vec<Context<'static>> {
         Context::TokenRequest { realm, principal, request_key: RequestKey::from_bytes([n; 16]) },
         Context::Share { split: eight, number, needed: number, of: number },
         Context::SentUnlockKey { realm, transit_key_id: key_id, unlock_key_id: key_id, principal },
+        Context::SentCompareTag { realm, transit_key_id: key_id, secret_id, version, principal },
         Context::KeptUnlockKey { realm, unlock_key_id: key_id },
         Context::ReadBack { realm, unlock_key_id: key_id, principal, public_key: digest },
         Context::BootFile { disk },

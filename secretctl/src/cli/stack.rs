@@ -18,9 +18,9 @@ pub(crate) enum StackCommand {
     /// before anything is sent. A service has an `image`, or runs as a process of its node:
     /// `x-secretd: {runtime: process}` with a `command`.
     ///
-    /// A secret that is there keeps its value: nobody can see whether the file's is another one. With
-    /// `--rotate-secrets` each gets that of its file, as a new version, and services that follow it
-    /// are redeployed.
+    /// A secret whose file has another value than the cluster gets that, as a new version, and
+    /// services that follow it are redeployed. Values are compared by a keyed tag: neither is shown.
+    /// A secret that is there keeps its value where its file is not.
     #[command(alias = "up")]
     Deploy(StackDeployArgs),
 
@@ -88,7 +88,7 @@ pub(crate) struct StackDeployArgs {
     #[arg(long)]
     pub(crate) prune: bool,
 
-    /// Give each secret that is there the value of its file, as a new version
+    /// Give each secret the value of its file as a new version, though it is the same
     #[arg(long)]
     pub(crate) rotate_secrets: bool,
 

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use proto::Kind;
 use proto::convert;
-use proto::id::Incarnation;
+use proto::id::{Incarnation, SecretId, Version};
 use proto::name::SecretName;
 use proto::pb;
-use seal::{Operation, Plaintext};
+use seal::{CompareKey, Operation, Plaintext};
 
 use super::cluster::backup::may_hold;
 use super::{Session, Tally, counted, labels, listed, removed};
@@ -177,6 +177,42 @@ pub(super) async fn store_again(
         ask!(connection, control.rotate_secret(request))
     })
     .await
+}
+
+/// Whether a value is the current one of a secret; none where the managers cannot tell. Its tag is sent,
+/// sealed, and nothing else of it.
+pub(super) async fn has_value(
+    connection: &mut Connection,
+    secret: &pb::SecretInfo,
+    value: &Plaintext,
+) -> Result<Option<bool>, Error> {
+    let unusable = |what: &str| {
+        Error::from(Error::failed(Kind::Internal, format!("the manager's answer names no {what}")))
+    };
+    let id: SecretId = secret.id.parse().map_err(|_| unusable("secret"))?;
+    for _ in 0..SEALS_MAX {
+        let request = pb::GetCompareKeyRequest { secret: secret.id.clone() };
+        let key = match ask!(connection, control.get_compare_key(request)) {
+            Err(Error::Failed(failure)) if failure.kind == Kind::Unimplemented => return Ok(None),
+            answer => answer?,
+        };
+        let tag = CompareKey::parse(&key.key).map_err(|_| unusable("key"))?.tag(value);
+        let (_, sender) = transit_key(connection).await?;
+        let request = pb::CompareSecretRequest {
+            secret: secret.id.clone(),
+            version: key.version,
+            transit_key_id: sender.transit_key_id().as_bytes().to_vec().into(),
+            encapsulation: sender.encapsulation().as_bytes().clone(),
+            sealed_tag: sender.seal_tag(&tag, id, Version(key.version)).as_bytes().clone(),
+        };
+        match ask!(connection, control.compare_secret(request)) {
+            // It has another version by now, or the transit key was retired on the way there.
+            Err(Error::Failed(failure)) if failure.kind == Kind::Conflict => {}
+            answer => return Ok(Some(answer?.same)),
+        }
+    }
+    let message = format!("secret {} keeps changing", secret.name);
+    Err(Error::failed(Kind::Unavailable, message).hint("try again").into())
 }
 
 /// Seals a value for one operation on one name, and sends it; again if the key that it was sealed to

@@ -179,15 +179,27 @@ async fn deploy(session: &Session, args: StackDeployArgs) -> Result<(), Error> {
     let mut steps = Vec::with_capacity(secrets.len());
     for secret in secrets.values() {
         let before = known.get(secret.name.folded().as_str());
-        steps.push((secret, before, value_for(&folder, secret, before, args.rotate_secrets)?));
+        let value = match value_for(&folder, secret) {
+            // Who deploys again need not have what was there the first time.
+            Err(error) if before.is_some() && !args.rotate_secrets && is_not_there(&error) => {
+                session
+                    .printer
+                    .warning(&format!("secret {} keeps its value: {error}", secret.name));
+                None
+            }
+            value => value?,
+        };
+        steps.push((secret, before, value));
     }
 
-    let (told, changed) = (Told::default(), BTreeSet::new());
-    let mut deployment = Deployment { session, connection, told, changed };
-    let kept = steps
-        .iter()
-        .filter(|(secret, _, value)| value.is_none() && secret.from != ValueFrom::Cluster);
-    let kept = kept.count();
+    let mut deployment = Deployment {
+        session,
+        connection,
+        told: Told::default(),
+        changed: BTreeSet::new(),
+        rotates: args.rotate_secrets,
+        not_compared: 0,
+    };
     let is_stale = |info: &&pb::ServiceInfo| {
         args.prune
             && is_of(info, &args.name)
@@ -199,20 +211,16 @@ async fn deploy(session: &Session, args: StackDeployArgs) -> Result<(), Error> {
         session.printer.json(&deployment.told.done)?;
     }
     made?;
-    deployment.end(kept, args.wait).await
+    deployment.end(args.wait).await
 }
 
-/// The value that a secret is to get now; none if it keeps the one that is there. Read before anything
-/// is sent.
-fn value_for(
-    folder: &Path,
-    secret: &StackSecret,
-    before: Option<&pb::SecretInfo>,
-    rotates: bool,
-) -> Result<Option<Plaintext>, Error> {
-    if before.is_some() && !rotates {
-        return Ok(None);
-    }
+/// Whether a value could not be had because there is no such file or variable.
+fn is_not_there(error: &Error) -> bool {
+    matches!(error, Error::Failed(failure) if failure.kind == Kind::NotFound)
+}
+
+/// The value that a secret is declared with; none if that is the cluster's. Read before anything is sent.
+fn value_for(folder: &Path, secret: &StackSecret) -> Result<Option<Plaintext>, Error> {
     let name = &secret.name;
     match &secret.from {
         ValueFrom::Cluster => Ok(None),
@@ -242,6 +250,10 @@ struct Deployment<'a> {
     told: Told,
     /// Ids of services whose tasks may change.
     changed: BTreeSet<String>,
+    /// Every secret gets a new version, whatever its value.
+    rotates: bool,
+    /// Secrets whose values the managers could not compare.
+    not_compared: usize,
 }
 
 /// A secret, what is there of it, and the value that it gets.
@@ -287,6 +299,9 @@ impl Deployment<'_> {
         let name = &secret.name;
         match (before, value) {
             (Some(info), None) => Ok(info.id.clone()),
+            (Some(info), Some(value)) if !self.is_another(info, &value).await? => {
+                Ok(info.id.clone())
+            }
             (Some(info), Some(value)) => {
                 let rotated = secret::store_again(&mut self.connection, info, value).await?;
                 self.changed.extend(rotated.services.into_iter().map(|service| service.id));
@@ -307,6 +322,28 @@ impl Deployment<'_> {
                 Ok(created.id)
             }
             (None, None) => Err(missing(name).into()),
+        }
+    }
+
+    /// Whether a secret is to get this value, as a new version.
+    async fn is_another(
+        &mut self,
+        info: &pb::SecretInfo,
+        value: &Plaintext,
+    ) -> Result<bool, Error> {
+        if self.rotates {
+            return Ok(true);
+        }
+        match secret::has_value(&mut self.connection, info, value).await? {
+            Some(true) => {
+                self.session.printer.progress(&format!("secret {} is as declared", info.name));
+                Ok(false)
+            }
+            Some(false) => Ok(true),
+            None => {
+                self.not_compared += 1;
+                Ok(false)
+            }
         }
     }
 
@@ -340,13 +377,13 @@ impl Deployment<'_> {
     }
 
     /// Tells what was left, and waits for what was done.
-    async fn end(self, kept: usize, wait: bool) -> Result<(), Error> {
+    async fn end(self, wait: bool) -> Result<(), Error> {
         let printer = self.session.printer;
-        if kept > 0 {
+        if self.not_compared > 0 {
             printer.hint(&format!(
-                "{} of the stack kept what is there; `--rotate-secrets` gives each the value of its \
-                 file, as a new version",
-                counted(kept, "secret")
+                "{} of the stack kept what is there: the managers are of a version that compares no \
+                 values; `--rotate-secrets` gives each the value of its file, as a new version",
+                counted(self.not_compared, "secret")
             ));
         }
         let mut tally = Tally::default();

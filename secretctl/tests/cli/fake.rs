@@ -181,6 +181,20 @@ impl Control for Fake {
         self.answer(request, World::rotate_secret)
     }
 
+    async fn get_compare_key(
+        &self,
+        request: Request<pb::GetCompareKeyRequest>,
+    ) -> Answer<pb::CompareKey> {
+        self.answer(request, |world, _, request| world.compare_key(&request))
+    }
+
+    async fn compare_secret(
+        &self,
+        request: Request<pb::CompareSecretRequest>,
+    ) -> Answer<pb::CompareSecretResponse> {
+        self.answer(request, |world, caller, request| Ok(world.compare(caller, request)))
+    }
+
     async fn list_secrets(
         &self,
         request: Request<pb::ListSecretsRequest>,

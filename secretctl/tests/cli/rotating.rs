@@ -1,13 +1,41 @@
-//! A fake manager's rotation of a secret: takes a payload as a manager does, and opens it.
+//! A fake manager's rotation of a secret: takes a payload as a manager does, and opens it; and its
+//! comparing of one with what is there.
 
 use link::Failure;
+use proto::id::Version;
 use proto::identity::Principal;
 use proto::pb;
-use seal::Operation;
+use proto::sealed::{Encapsulation, WrappedKey};
+use seal::{Operation, TransitReceiver};
 
 use crate::world::World;
 
 impl World {
+    pub(crate) fn compare_key(
+        &self,
+        request: &pb::GetCompareKeyRequest,
+    ) -> Result<pb::CompareKey, Failure> {
+        let id = self.find_secret(&request.secret)?;
+        let secret = &self.secrets[&id];
+        let key = self.bundles[&secret.name].compare_key().expose().to_vec().into();
+        Ok(pb::CompareKey { version: secret.current_version, key, id })
+    }
+
+    pub(crate) fn compare(
+        &self,
+        caller: &Principal,
+        request: pb::CompareSecretRequest,
+    ) -> pb::CompareSecretResponse {
+        let secret = &self.secrets[&request.secret];
+        assert_eq!(secret.current_version, request.version);
+        let encapsulation = Encapsulation::new(request.encapsulation).unwrap();
+        let receiver =
+            TransitReceiver::set_up(&self.transit, self.realm, *caller, &encapsulation).unwrap();
+        let (id, version) = (request.secret.parse().unwrap(), Version(request.version));
+        let tag = receiver.open_tag(id, version, &WrappedKey::new(request.sealed_tag).unwrap());
+        pb::CompareSecretResponse { same: self.bundles[&secret.name].has_tag(&tag.ok().unwrap()) }
+    }
+
     pub(crate) fn rotate_secret(
         &mut self,
         caller: &Principal,

@@ -15,7 +15,7 @@ use proto::sealed::SealedPayload;
 use proto::task::{DesiredState, TaskState};
 use proto::{Kind, pb};
 use rustls_pki_types::CertificateDer;
-use seal::{Context, Operation, TransitReceiver, TransitSecretKey, ciphertext_digest};
+use seal::{Context, DekBundle, Operation, TransitReceiver, TransitSecretKey, ciphertext_digest};
 
 const DAY: u64 = 86_400_000;
 
@@ -59,6 +59,8 @@ pub(crate) struct World {
     pub(crate) secrets: BTreeMap<String, pb::SecretInfo>,
     /// Values by name, opened as the manager's own keys can.
     pub(crate) values: BTreeMap<String, Vec<u8>>,
+    /// Their data keys.
+    pub(crate) bundles: BTreeMap<String, DekBundle>,
     pub(crate) services: BTreeMap<String, pb::ServiceInfo>,
     pub(crate) tasks: Vec<pb::TaskInfo>,
     /// The states that tasks go through, one at each look.
@@ -263,6 +265,7 @@ impl World {
             restore_has_all: None,
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             services: BTreeMap::new(),
             tasks: Vec::new(),
             script: vec![(TaskState::Assigned, String::new()), (TaskState::Running, String::new())],
@@ -589,10 +592,13 @@ impl World {
         let receiver =
             TransitReceiver::set_up(&self.transit, self.realm, *caller, &payload.encapsulation)
                 .unwrap();
-        let bundle = receiver
-            .open_dek(&payload, &digest, operation, &folded)
-            .map_err(|_| refused(Kind::Invalid, "the payload cannot be opened", "seal again"))?;
-        let value = bundle.into_dek().open(self.realm, payload.payload_id, &payload.ciphertext);
+        let open = || {
+            receiver
+                .open_dek(&payload, &digest, operation, &folded)
+                .map_err(|_| refused(Kind::Invalid, "the payload cannot be opened", "seal again"))
+        };
+        self.bundles.insert(name.to_owned(), open()?);
+        let value = open()?.into_dek().open(self.realm, payload.payload_id, &payload.ciphertext);
         self.values.insert(name.to_owned(), value.unwrap().expose().to_vec());
         Ok(payload.ciphertext.as_bytes().len() as u64)
     }

@@ -14,8 +14,9 @@ use proto::identity::Principal;
 use proto::name::FoldedName;
 use proto::sealed::{Encapsulation, SealedPayload, StoredPayload, WrappedKey};
 use seal::{
-    BackupRoot, Delivery, Operation, PeerPublicKey, PeerSecretKey, Plaintext, ReadBack, Release,
-    RootKey, SessionSender, SigningKeyDer, StoredAt, TransitReceiver, TransitSecretKey,
+    BackupRoot, CompareKey, DekBundle, Delivery, Operation, PeerPublicKey, PeerSecretKey,
+    Plaintext, ReadBack, Release, RootKey, SessionSender, SigningKeyDer, StoredAt, TransitReceiver,
+    TransitSecretKey,
 };
 use state::object::{Authority, Cluster};
 use state::{NewGeneration, WrapPlace};
@@ -179,15 +180,54 @@ impl Keyring {
     pub(crate) fn is_value(
         &self,
         stored: &StoredPayload,
-        (secret_id, version): (SecretId, Version),
+        place: (SecretId, Version),
         candidate: &Plaintext,
     ) -> Result<bool, KeyringError> {
+        Ok(self.bundle(stored, place)?.value_equals(candidate))
+    }
+
+    /// What the tag of a stored value is keyed with.
+    ///
+    /// # Errors
+    ///
+    /// If the data key is not to be had.
+    pub(crate) fn compare_key(
+        &self,
+        stored: &StoredPayload,
+        place: (SecretId, Version),
+    ) -> Result<CompareKey, KeyringError> {
+        Ok(self.bundle(stored, place)?.compare_key())
+    }
+
+    /// Whether a stored value has the tag that a client sealed.
+    ///
+    /// # Errors
+    ///
+    /// If the tag was sealed for something else, or the data key is not to be had.
+    pub(crate) fn has_tag(
+        &self,
+        cluster: &Cluster,
+        (transit_key_id, encapsulation, principal): (KeyId, &Encapsulation, Principal),
+        stored: &StoredPayload,
+        place: (SecretId, Version),
+        sealed: &WrappedKey,
+    ) -> Result<bool, KeyringError> {
+        let receiver = self.receiver(cluster, transit_key_id, encapsulation, principal)?;
+        let tag = receiver.open_tag(place.0, place.1, sealed).map_err(|_| KeyringError::Refused)?;
+        Ok(self.bundle(stored, place)?.has_tag(&tag))
+    }
+
+    fn bundle(
+        &self,
+        stored: &StoredPayload,
+        (secret_id, version): (SecretId, Version),
+    ) -> Result<DekBundle, KeyringError> {
         let root = self.root(stored.wrapped_dek.key_id())?;
         let payload_id = stored.payload_id;
         let at = StoredAt { realm: self.realm, secret_id, version, payload_id };
         let digest = seal::ciphertext_digest(&stored.ciphertext);
         let bundle = root.unwrap_dek(&at, &digest, &stored.wrapped_dek);
-        Ok(bundle.map_err(|_| KeyringError::Damaged)?.value_equals(candidate))
+        bundle.map_err(|_| KeyringError::Damaged)
     }
 
     /// Wraps a stored payload's data key for one delivery in one session.

@@ -35,6 +35,8 @@ table! {
     GetTransitKey, "get_transit_key": Admin Deployer Writer;
     CreateSecret, "create_secret": Admin Deployer Writer;
     RotateSecret, "rotate_secret": Admin Deployer Writer;
+    GetCompareKey, "get_compare_key": Admin Deployer;
+    CompareSecret, "compare_secret": Admin Deployer;
     ListSecrets, "list_secrets": Admin Deployer Writer Auditor;
     GetSecret, "get_secret": Admin Deployer Writer Auditor;
     RemoveSecret, "remove_secret": Admin Writer;
@@ -133,6 +135,8 @@ mod tests {
                 "get_transit_key",
                 "create_secret",
                 "rotate_secret",
+                "get_compare_key",
+                "compare_secret",
                 "create_service",
                 "update_service",
                 "remove_service",

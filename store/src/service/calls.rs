@@ -96,6 +96,8 @@ calls! {
         GetTransitKeyRequest => TransitKey, GetTransitKey, get_transit_key;
         CreateSecretRequest => CreateSecretResponse, CreateSecret, create_secret;
         RotateSecretRequest => RotateSecretResponse, RotateSecret, rotate_secret;
+        GetCompareKeyRequest => CompareKey, GetCompareKey, get_compare_key;
+        CompareSecretRequest => CompareSecretResponse, CompareSecret, compare_secret;
         ListSecretsRequest => ListSecretsResponse, ListSecrets, list_secrets;
         GetSecretRequest => SecretInfo, GetSecret, get_secret;
         RemoveSecretRequest => RemoveSecretResponse, RemoveSecret, remove_secret;

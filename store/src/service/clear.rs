@@ -4,17 +4,11 @@
 //! done with them; from there on they are like any other. So a value is in clear in this process and in
 //! no other manager: decoded until it gets here, and as it came in the buffers of its connection, until
 //! the front has answered the request and closed it. Not here: decoding it, and how long an answer may
-//! take (the front), what becomes of a sealed payload (`secrets`).
+//! take (the front), what becomes of a sealed payload (`secrets`), comparing one (`compare`).
 //!
-//! Whether a value is the one that is stored is answered, too: a stack that is deployed again brings all
-//! of its values again. It is compared by a tag, so that nothing is opened; and only for who could read
-//! the value anyway, by deploying a service with it.
-//!
-//! Invariant: what leaves this module is sealed, or a word.
+//! Invariant: what leaves this module is sealed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use link::Failure;
 use proto::identity::Caller;
@@ -22,21 +16,11 @@ use proto::name::{FoldedName, SecretName};
 use proto::sealed::SealedPayload;
 use proto::{Kind, pb};
 use seal::{Encrypted, Operation, Plaintext, TransitPublicKey, TransitSender};
-use state::Refusal;
-use tokio::sync::Mutex;
 
-use super::{CallName, Service, internal, lookup, refused, root_keys};
-use crate::keys::KeyringError;
+use super::{Service, internal};
 
 /// How often a value is sealed again because the transit key was retired meanwhile.
 const SEALS_MAX: usize = 3;
-
-/// Pause after a value that was another one: nobody guesses faster on one manager.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Held while a value is compared, and while nobody may guess again.
-#[derive(Default)]
-pub(crate) struct Comparing(Arc<Mutex<()>>);
 
 /// A secret that is to be made.
 pub(crate) struct NewValue {
@@ -75,51 +59,6 @@ impl Service {
             self.sender(caller)
         };
         until_taken(sender, &encrypted, &name, send, anew).await
-    }
-
-    /// Whether a secret has this value. Each that is another one is counted in the audit.
-    ///
-    /// # Errors
-    ///
-    /// If the caller may not deploy with the secret, or it is not there.
-    pub(crate) async fn has_value(
-        &self,
-        caller: Caller,
-        secret: &str,
-        value: &Plaintext,
-    ) -> Result<bool, Failure> {
-        self.barrier().await?;
-        self.authorise(caller, CallName::CreateService)?;
-        let turn = self.comparing.0.clone().lock_owned().await;
-        let is_same = {
-            let state = self.raft.machine.state();
-            let (id, found) = lookup::secret(&state, secret)?;
-            if !state.may_use(caller.principal(), found) {
-                return Err(refused(&Refusal::NotUsable {
-                    secret: found.name.to_string(),
-                    caller: caller.principal().to_string(),
-                }));
-            }
-            let current = found.current;
-            let version = found.versions.get(&current).ok_or_else(|| {
-                Failure::new(Kind::NotFound, format!("secret {} has no value", found.name))
-            })?;
-            let compared = self.keyring.is_value(&version.payload, (id, current), value);
-            compared.map_err(|error| match error {
-                KeyringError::NoRoot => root_keys::no_root_key(),
-                other => internal(&other),
-            })?
-        };
-        if !is_same {
-            self.denials.count(caller, "another_value");
-            // A task of its own: whoever hangs up does not guess again sooner.
-            let pause = tokio::spawn(async move {
-                tokio::time::sleep(PAUSE).await;
-                drop(turn);
-            });
-            pause.await.map_err(|error| internal(&error))?;
-        }
-        Ok(is_same)
     }
 
     /// A connection to the transit key of this moment, as a client of this caller's name would set it up.
@@ -166,15 +105,13 @@ mod tests {
     use std::cell::RefCell;
     use std::future::ready;
 
-    use std::sync::Arc;
-
-    use proto::id::{KeyId, Realm, SecretId, Version};
+    use proto::id::{KeyId, Realm};
     use proto::identity::Principal;
-    use proto::sealed::StoredPayload;
-    use seal::{RootKey, StoredAt, TransitReceiver, TransitSecretKey};
+    use seal::TransitSecretKey;
+    use state::Refusal;
 
     use super::*;
-    use crate::keys::Keyring;
+    use crate::service::refused;
 
     fn connection(key: &TransitPublicKey) -> TransitSender {
         let (realm, root) = (Realm::from_bytes([1; 16]), Principal::Local { uid: 0 });
@@ -197,35 +134,6 @@ mod tests {
         let name = "db".parse::<SecretName>().unwrap().folded();
         let taken = until_taken(first, &encrypted, &name, send, anew).await;
         (taken.map_err(|failure| failure.kind), tried.into_inner())
-    }
-
-    #[test]
-    fn a_value_is_told_from_another_without_being_opened() {
-        let value = |byte| Plaintext::born(3, |value| value.fill(byte)).unwrap();
-        let (realm, root) = (Realm::from_bytes([1; 16]), Arc::new(RootKey::make()));
-        let transit = TransitSecretKey::make();
-        let sender = connection(transit.public());
-        let name = "db".parse::<SecretName>().unwrap().folded();
-        let payload = sender.seal_key(&sender.encrypt(value(7)), Operation::Create, &name);
-        let by = Principal::Local { uid: 0 };
-        let receiver = TransitReceiver::set_up(&transit, realm, by, sender.encapsulation());
-        let digest = seal::ciphertext_digest(&payload.ciphertext);
-        let receiver = receiver.unwrap();
-        let bundle = receiver.open_dek(&payload, &digest, Operation::Create, &name).unwrap();
-        let (id, version) = (SecretId::from_entropy([1; 17]), Version(1));
-        let at = StoredAt { realm, secret_id: id, version, payload_id: payload.payload_id };
-        let stored = StoredPayload {
-            payload_id: payload.payload_id,
-            wrapped_dek: root.wrap_dek(&at, &digest, &bundle),
-            ciphertext: payload.ciphertext,
-        };
-        let keyring = Keyring::new(realm, vec![root]);
-        let is = |place, byte| keyring.is_value(&stored, place, &value(byte)).ok();
-        assert_eq!(is((id, version), 7), Some(true));
-        assert_eq!(is((id, version), 8), Some(false));
-        assert_eq!(is((id, Version(2)), 7), None, "it is of its own place only");
-        let longer = Plaintext::born(4, |value| value.fill(7)).unwrap();
-        assert_eq!(keyring.is_value(&stored, (id, version), &longer).ok(), Some(false));
     }
 
     #[tokio::test]

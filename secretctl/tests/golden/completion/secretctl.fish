@@ -329,7 +329,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_se
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l timeout -d 'How long to go on trying when no manager answers' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l prune -d 'Remove services of the stack that the files do not declare any more'
-complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l rotate-secrets -d 'Give each secret that is there the value of its file, as a new version'
+complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l rotate-secrets -d 'Give each secret the value of its file as a new version, though it is the same'
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l wait -d 'Wait until what was changed runs'
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and __fish_seen_subcommand_from deploy" -s q -l quiet -d 'Print ids only, and no progress'

@@ -506,7 +506,7 @@ _arguments "${_arguments_options[@]}" : \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
 '--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
 '--prune[Remove services of the stack that the files do not declare any more]' \
-'--rotate-secrets[Give each secret that is there the value of its file, as a new version]' \
+'--rotate-secrets[Give each secret the value of its file as a new version, though it is the same]' \
 '--wait[Wait until what was changed runs]' \
 '--json[Print JSON, errors too]' \
 '-q[Print ids only, and no progress]' \

@@ -100,6 +100,8 @@ control! {
     get_transit_key(GetTransitKeyRequest) -> TransitKey;
     create_secret(CreateSecretRequest) -> CreateSecretResponse;
     rotate_secret(RotateSecretRequest) -> RotateSecretResponse;
+    get_compare_key(GetCompareKeyRequest) -> CompareKey;
+    compare_secret(CompareSecretRequest) -> CompareSecretResponse;
     list_secrets(ListSecretsRequest) -> ListSecretsResponse;
     get_secret(GetSecretRequest) -> SecretInfo;
     remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
