@@ -73,6 +73,10 @@ struct Settings {
     /// over it come here in clear: docs/operations/docker.md [default: none]
     #[arg(long, value_name = "FILE")]
     docker_socket: Option<PathBuf>,
+    /// Unix socket of this machine's container engine: what docker asks at --docker-socket that is not
+    /// swarm's (containers, exec, images, volumes) is passed on to it [default: none]
+    #[arg(long, value_name = "FILE")]
+    docker_engine: Option<PathBuf>,
     /// The seed that opens the key file at start; best on another mount, in a credential or on a
     /// TPM [default: unlock-seed in the data folder]
     #[arg(long, value_name = "FILE")]
@@ -117,6 +121,8 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// The unix socket of the Docker front.
     pub docker_socket: Option<PathBuf>,
+    /// The unix socket of this machine's container engine.
+    pub docker_engine: Option<PathBuf>,
     /// The seed of the `file` slot.
     pub unlock_seed: PathBuf,
     /// What asks the other managers to open this one after a restart.
@@ -223,6 +229,12 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         "json" => true,
         other => return Err(bad("log-format", other, "text or json")),
     };
+    let docker_socket = given.docker_socket.or(file.docker_socket);
+    let docker_engine = given.docker_engine.or(file.docker_engine);
+    if let (Some(engine), None) = (&docker_engine, &docker_socket) {
+        let engine = engine.display().to_string();
+        return Err(bad("docker-engine", &engine, "docker-socket beside it"));
+    }
     let reserve = given.disk_reserve_mib.or(file.disk_reserve_mib);
     Ok(Options {
         unlock_seed: given
@@ -235,7 +247,8 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         listen,
         advertise: given.advertise.or(file.advertise),
         socket: given.socket.or(file.socket).unwrap_or_else(|| "/run/secretd/secretd.sock".into()),
-        docker_socket: given.docker_socket.or(file.docker_socket),
+        docker_socket,
+        docker_engine,
         http,
         profile,
         disk_reserve_bytes: reserve.map_or(RESERVE_DEFAULT, |mib| mib.saturating_mul(1 << 20)),
@@ -271,6 +284,8 @@ mod tests {
     fn wrong_values_name_the_option() {
         let error = options(&["--profile", "moon"], "").expect_err("no such profile");
         assert_eq!(error.to_string(), "`moon` is not a value of `profile`: expected lan or wan");
+        let error = options(&["--docker-engine", "/run/docker.sock"], "").expect_err("no front");
+        assert!(error.to_string().ends_with("expected docker-socket beside it"), "{error}");
         assert!(options(&["--http", "none"], "").expect("options").http.is_none());
         assert!(toml::from_str::<Settings>("lisen = \"x\"").is_err(), "a typing slip is told");
     }

@@ -18,9 +18,10 @@ pub(crate) fn with_front(test: &str) -> Option<(Rig, impl Fn(&[&str]) -> String)
 /// The same; the agent asks the engine at that socket.
 pub(crate) fn front(engine: Engine, asked_at: PathBuf) -> (Rig, impl Fn(&[&str]) -> String) {
     let mut lab = Lab::new(PROGRAMS);
+    let own = asked_at.display().to_string();
     lab.engine = Some(asked_at);
     let socket = lab.path().join("docker/docker.sock").display().to_string();
-    lab.start_manager(&["--docker-socket", &socket]);
+    lab.start_manager(&["--docker-socket", &socket, "--docker-engine", &own]);
     lab.ctl().ok(&["cluster", "init", "--hostname", "m1"]);
     lab.agent("node1");
     let docker = move |arguments: &[&str]| {

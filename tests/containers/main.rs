@@ -15,6 +15,7 @@ mod declared;
 mod endings;
 mod engine;
 mod networks;
+mod passed;
 mod session;
 
 use std::fs;

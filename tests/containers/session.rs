@@ -42,7 +42,7 @@ fn the_course_is_typed_at_a_manager() {
     const TEST: &str = "the_course_is_typed_at_a_manager";
     let Some((rig, _)) = with_front(TEST) else { return };
     let socket = rig.lab.path().join("docker/docker.sock");
-    let transcript = Transcript::new(SESSION, &rig.lab, &socket).with_engine(rig.engine.socket());
+    let transcript = Transcript::new(SESSION, &rig.lab, &socket);
     prepare(&transcript, &rig.engine);
     transcript.check(|_| ());
 }
@@ -53,8 +53,7 @@ fn the_course_is_typed_at_a_swarm_of_dockers() {
     let Some(engine) = Engine::start_apart(TEST) else { return };
     engine.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
     let socket = engine.socket();
-    let transcript =
-        Transcript::typed_in(SESSION, engine.path(), &socket).with_engine(socket.clone());
+    let transcript = Transcript::typed_in(SESSION, engine.path(), &socket);
     prepare(&transcript, &engine);
     let mut met = BTreeSet::new();
     let mut wrong = String::new();

@@ -294,7 +294,8 @@ fn what_is_no_request_is_refused_in_dockers_words() {
             "GET",
             "/volumes/data",
             501,
-            "rpc error: code = Unimplemented desc = secretd does not serve /volumes; see secretctl",
+            "rpc error: code = Unimplemented desc = /volumes is not swarm's: start secretd with \
+             --docker-engine FILE, this machine's own engine, to have it passed on",
         ),
         ("GET", "/services/none/logs?stdout=1", 404, "service none not found"),
         ("GET", "/tasks/none/logs?stdout=1", 404, "task none not found"),

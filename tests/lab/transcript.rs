@@ -24,7 +24,6 @@ pub struct Transcript {
     file: PathBuf,
     folder: PathBuf,
     socket: PathBuf,
-    engine: Option<PathBuf>,
 }
 
 impl Transcript {
@@ -38,13 +37,7 @@ impl Transcript {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let folder = place.join("here");
         std::fs::create_dir(&folder).unwrap();
-        Self { file: root.join(file), folder, socket: socket.to_owned(), engine: None }
-    }
-
-    /// Has `docker container` typed at the socket of an engine.
-    #[must_use]
-    pub fn with_engine(self, socket: PathBuf) -> Self {
-        Self { engine: Some(socket), ..self }
+        Self { file: root.join(file), folder, socket: socket.to_owned() }
     }
 
     /// Puts a file where it is typed.
@@ -103,15 +96,8 @@ impl Transcript {
     /// Types one command. One that does not end within [`PATIENCE`] has the exit status 124.
     pub fn typed(&self, command: &str) -> Vec<String> {
         let mut shell = Command::new("timeout");
-        shell.args([&PATIENCE.as_secs().to_string(), "bash", "-c"]);
-        if let Some(engine) = &self.engine {
-            let own = "docker() { if [[ $1 == container ]]; then \
-                       DOCKER_HOST=$ENGINE command docker \"$@\"; else command docker \"$@\"; fi; }";
-            shell.arg(format!("{own}\n{command}")).env("ENGINE", at(engine));
-        } else {
-            shell.arg(command);
-        }
         let ran = shell
+            .args([&PATIENCE.as_secs().to_string(), "bash", "-c", command])
             .current_dir(&self.folder)
             .env("DOCKER_HOST", at(&self.socket))
             .env("DOCKER_CONFIG", &self.folder)

@@ -275,6 +275,7 @@ impl Doors {
             servers.push(tokio::spawn(docker::serve(
                 stage.clone(),
                 manager.clone(),
+                docker::Engine::at(options.docker_engine.clone()),
                 accepted,
                 stop.clone(),
             )));

@@ -15,6 +15,7 @@
 mod answer;
 mod body;
 mod declaration;
+mod engine;
 mod filters;
 mod logs;
 mod networks;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -56,6 +57,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use self::answer::Problem;
+pub(crate) use self::engine::Engine;
 use self::swarm::Desk;
 use self::written::WrittenWithin;
 use super::grpc::LocalCalls;
@@ -97,6 +99,8 @@ struct Front {
     stage: Stage,
     peer: Peer,
     desk: Desk,
+    /// Where goes what is not swarm's.
+    engine: Engine,
     /// What ends what would not end by itself.
     stop: CancellationToken,
 }
@@ -174,49 +178,45 @@ fn routes(front: Front) -> Router {
         .route("/nodes", get(nodes::list))
         .route("/nodes/{id}", get(nodes::inspect).delete(nodes::remove))
         .route("/nodes/{id}/update", post(nodes::update))
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(elsewhere)
         .with_state(front)
 }
-
-/// Where the API goes on beyond what is served.
-const NOT_SERVED: &[&str] = &[
-    "auth",
-    "build",
-    "commit",
-    "configs",
-    "containers",
-    "distribution",
-    "events",
-    "exec",
-    "images",
-    "plugins",
-    "session",
-    "system",
-    "volumes",
-];
 
 /// A list of what there is none of, for commands that look at all that belongs to a stack.
 async fn none() -> Response {
     answer::json(StatusCode::OK, &[(); 0])
 }
 
-async fn unknown(request: Request) -> Problem {
-    let first = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-    if NOT_SERVED.contains(&first) {
-        return Problem::unimplemented(&format!("secretd does not serve /{first}; see secretctl"));
+/// What is no route of swarm's: the engine's, or nobody's.
+async fn elsewhere(State(front): State<Front>, request: Request) -> Result<Response, Problem> {
+    if engine::is_its(request.method(), request.uri().path()) {
+        return engine::pass(&front, request).await;
     }
-    Problem::page_not_found()
+    // What is not there yet, though it is swarm's.
+    if request.uri().path().starts_with("/configs") {
+        return Err(Problem::unimplemented("secretd does not serve /configs; see secretctl"));
+    }
+    Err(Problem::page_not_found())
+}
+
+/// What all connections of a front share.
+#[derive(Clone)]
+struct Shared {
+    stage: Stage,
+    desk: Desk,
+    engine: Engine,
 }
 
 /// Serves a socket until `stop`.
 pub(crate) async fn serve(
     stage: Stage,
     calls: impl LocalCalls,
+    engine: Engine,
     mut accepted: Accepted,
     stop: CancellationToken,
 ) {
-    let desk = Desk::new(calls);
+    let shared = Shared { stage, desk: Desk::new(calls), engine };
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = TaskTracker::new();
     loop {
@@ -230,7 +230,7 @@ pub(crate) async fn serve(
             connection = accepted.next() => connection,
         };
         let Some(Ok(connection)) = connection else { break };
-        let served = serve_one((stage.clone(), desk.clone()), connection, stop.clone());
+        let served = serve_one(shared.clone(), connection, stop.clone());
         connections.spawn(async move {
             served.await;
             drop(permit);
@@ -240,9 +240,10 @@ pub(crate) async fn serve(
     connections.wait().await;
 }
 
-async fn serve_one((stage, desk): (Stage, Desk), connection: Connection, stop: CancellationToken) {
+async fn serve_one(shared: Shared, connection: Connection, stop: CancellationToken) {
+    let Shared { stage, desk, engine } = shared;
     let (stage_of_front, peer) = (stage.clone(), connection.peer().clone());
-    let front = Front { stage: stage_of_front, peer, desk, stop: stop.clone() };
+    let front = Front { stage: stage_of_front, peer, desk, engine, stop: stop.clone() };
     converse(routes(front), stage, connection, Times::USUAL, stop).await;
 }
 
@@ -250,7 +251,7 @@ async fn serve_one((stage, desk): (Stage, Desk), connection: Connection, stop: C
 async fn converse(
     routes: Router,
     stage: Stage,
-    io: impl AsyncRead + AsyncWrite + Unpin,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     times: Times,
     stop: CancellationToken,
 ) {
@@ -264,7 +265,7 @@ async fn converse(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(times.head).max_buf_size(HEAD_BYTES_MAX);
     let io = TokioIo::new(WrittenWithin::new(io, times.written));
-    let mut serving = std::pin::pin!(http.serve_connection(io, answer));
+    let mut serving = std::pin::pin!(http.serve_connection(io, answer).with_upgrades());
     let ended = tokio::select! {
         ended = &mut serving => ended,
         () = stop.cancelled() => {
@@ -280,17 +281,19 @@ async fn converse(
 /// One request: its version is looked at, and what is left of its path routed.
 async fn answer(routes: Router, request: hyper::Request<Incoming>, within: Duration) -> Response {
     let had_body = !hyper::body::Body::is_end_stream(request.body());
-    let answered = async {
-        let request = version::routed(request.map(Body::new))?;
-        let Ok(response) = routes.oneshot(request).await;
-        Ok::<_, Problem>(response)
+    let mut response = match version::routed(request.map(Body::new)) {
+        // What an engine takes as long as it takes: waiting for a container's end is a request.
+        Ok(request) if engine::is_its(request.method(), request.uri().path()) => {
+            let Ok(response) = routes.oneshot(request).await;
+            response
+        }
+        Ok(request) => match tokio::time::timeout(within, routes.oneshot(request)).await {
+            Ok(Ok(response)) => response,
+            Err(_) => Problem::timed_out().into_response(),
+        },
+        Err(problem) => problem.into_response(),
     };
-    let mut response = match tokio::time::timeout(within, answered).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.into_response(),
-        Err(_) => Problem::timed_out().into_response(),
-    };
-    if had_body {
+    if had_body && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = header::HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -48,12 +48,16 @@ const SERVES_WITHIN: Duration = Duration::from_secs(20);
 pub(super) type Unlocks =
     Arc<dyn Fn(u32, UnlockKey) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
+/// Says whether a user of this machine may.
+pub(super) type Admits = Arc<dyn Fn(u32) -> Result<(), Failure> + Send + Sync>;
+
 /// What is kept between requests.
 #[derive(Clone)]
 pub(super) struct Desk {
     made: MadeKeys,
     tokens: Arc<Mutex<BTreeMap<(Principal, &'static str), ShownToken>>>,
     unlocks: Unlocks,
+    pub(super) admits: Admits,
 }
 
 /// A join token that was shown, and the request that it was made by.
@@ -65,6 +69,7 @@ struct ShownToken {
 
 impl Desk {
     pub(super) fn new(calls: impl LocalCalls) -> Self {
+        let of_uids = calls.clone();
         let unlocks = move |uid: u32, key: UnlockKey| -> BoxFuture<'static, _> {
             let calls = calls.clone();
             Box::pin(async move {
@@ -73,14 +78,29 @@ impl Desk {
                 calls.unlock(uid, pb::UnlockRequest { seed }).await.map(drop)
             })
         };
-        Self { made: MadeKeys::default(), tokens: Arc::default(), unlocks: Arc::new(unlocks) }
+        Self {
+            made: MadeKeys::default(),
+            tokens: Arc::default(),
+            unlocks: Arc::new(unlocks),
+            admits: Arc::new(move |uid| of_uids.admits(uid)),
+        }
+    }
+
+    /// Whether a user of this machine may use the manager's own sockets.
+    pub(super) fn admits(&self, uid: u32) -> Result<(), Failure> {
+        (self.admits)(uid)
     }
 
     /// One that does nothing, for tests.
     #[cfg(test)]
     pub(super) fn idle() -> Self {
         let unlocks = |_, _| -> BoxFuture<'static, _> { Box::pin(std::future::pending()) };
-        Self { made: MadeKeys::default(), tokens: Arc::default(), unlocks: Arc::new(unlocks) }
+        Self {
+            made: MadeKeys::default(),
+            tokens: Arc::default(),
+            unlocks: Arc::new(unlocks),
+            admits: Arc::new(|_| Ok(())),
+        }
     }
 
     fn known(&self, whose: (Principal, &'static str)) -> Option<ShownToken> {

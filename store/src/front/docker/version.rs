@@ -10,14 +10,19 @@ use super::answer::Problem;
 pub(super) const API: u32 = 50;
 pub(super) const API_MIN: u32 = 24;
 
+/// The version that a request named, as its minor of version 1; what has none named none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked(pub(super) u32);
+
 /// The request without its version, if that is one that is served.
 pub(super) fn routed(mut request: Request) -> Result<Request, Problem> {
     let Some((version, rest)) = split(request.uri().path()) else { return Ok(request) };
-    check(version)?;
+    let asked = Asked(check(version)?);
     let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
     let path = PathAndQuery::try_from(format!("{rest}{query}"));
     let path = path.map_err(|_| Problem::page_not_found())?;
     *request.uri_mut() = Uri::from(path);
+    request.extensions_mut().insert(asked);
     Ok(request)
 }
 
@@ -32,7 +37,8 @@ fn split(path: &str) -> Option<(&str, &str)> {
     is_version.then_some((version, rest))
 }
 
-fn check(version: &str) -> Result<(), Problem> {
+/// The minor of a version that is served.
+fn check(version: &str) -> Result<u32, Problem> {
     let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
     // What does not fit is a version of the far future.
     let number = |text: &str| text.parse().unwrap_or(u32::MAX);
@@ -48,7 +54,7 @@ fn check(version: &str) -> Result<(), Problem> {
              please upgrade your client to a newer version"
         )));
     }
-    Ok(())
+    Ok(asked.1)
 }
 
 #[cfg(test)]
