@@ -14,6 +14,7 @@ mod ca;
 mod config;
 mod disk;
 mod dispatcher;
+mod events;
 mod front;
 mod keys;
 mod leader;

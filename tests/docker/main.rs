@@ -9,6 +9,7 @@
     reason = "helpers of tests, which clippy does not take for tests"
 )]
 
+mod events;
 mod raw;
 
 use std::io::{BufRead as _, BufReader};

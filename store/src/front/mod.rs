@@ -15,6 +15,7 @@ use proto::Kind;
 use tokio::sync::watch;
 
 use crate::dispatcher::Dispatcher;
+use crate::events::Events;
 use crate::keys::Needed;
 use crate::leader::Inbox;
 use crate::service::Service;
@@ -25,6 +26,8 @@ pub(crate) struct Serving {
     pub(crate) service: Arc<Service>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) dispatcher: Arc<Dispatcher>,
+    /// What happened, if there is a front that tells it.
+    pub(crate) events: Arc<Events>,
     /// Where other machines reach this one.
     pub(crate) address: String,
 }

@@ -20,10 +20,13 @@ use super::authorities::{self, Known};
 use super::room::Room;
 use super::turn::{self, Turning};
 use super::{
-    Event, Manager, ManagerError, STOP_WITHIN, incarnation, renew, reseal, rotate, rotate_root,
+    Event, Manager, ManagerError, STOP_WITHIN, Shared, incarnation, renew, reseal, rotate,
+    rotate_root,
 };
+use crate::config::Options;
 use crate::disk::{Disk, SledDisk};
 use crate::dispatcher::Dispatcher;
+use crate::events::Events;
 use crate::front::grpc::serve_remote;
 use crate::front::{Phase, Serving, Stage};
 use crate::keys::{Chain, HeldKeys, Keyring, Unlocked, credentials};
@@ -117,12 +120,7 @@ impl Running {
             fatal: ends_with(shared.events.clone()),
         })
         .await?;
-        let local = LocalFacts {
-            memory_protection: shared.protection.clone(),
-            unlocked_by: by.as_str().into(),
-            brought,
-            incarnation: cluster.incarnation,
-        };
+        let local = local_facts(shared, by, brought, cluster.incarnation);
         let connections = Connections::new();
         let service = Arc::new(Service {
             roots: Roots::new(raft.clone(), keyring.clone(), keys.clone()),
@@ -150,6 +148,7 @@ impl Running {
             service: service.clone(),
             inbox: inbox.clone(),
             dispatcher: dispatcher.clone(),
+            events: tell_events(&shared.options, &service),
             address,
         });
 
@@ -196,6 +195,29 @@ impl Running {
             tracing::warn!("duties_not_finished");
         }
     }
+}
+
+fn local_facts(
+    shared: &Shared,
+    by: SlotKind,
+    brought: Option<SlotPublicKey>,
+    incarnation: Incarnation,
+) -> LocalFacts {
+    LocalFacts {
+        memory_protection: shared.protection.clone(),
+        unlocked_by: by.as_str().into(),
+        brought,
+        incarnation,
+    }
+}
+
+/// Has the state machine tell what happens, if there is a front that passes it on.
+fn tell_events(options: &Options, service: &Service) -> Arc<Events> {
+    let events = Arc::new(Events::default());
+    if options.docker_socket.is_some() {
+        service.raft.machine.tell(events.clone());
+    }
+    events
 }
 
 fn tell(owner: &KeyFileOwner, serving: &Serving, bound: &str) {

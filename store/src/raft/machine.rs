@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Instant;
 
 use futures_util::{Stream, StreamExt as _};
@@ -26,6 +26,7 @@ use super::storage::{Anchors, LogStore};
 use super::type_config::{
     Answer, Entry, LeaderId, LogId, PeerNode, Proposal, SnapshotMeta, StoredMembership, TypeConfig,
 };
+use crate::events::Events;
 
 /// Changes that wait for a slow listener; one that falls behind computes everything anew.
 const CHANGES_KEPT: usize = 4096;
@@ -75,6 +76,8 @@ struct Machinery {
     position: RwLock<Position>,
     applied: watch::Sender<u64>,
     changes: broadcast::Sender<Changes>,
+    /// Who is told what happened, if anybody is to follow it.
+    events: OnceLock<Arc<Events>>,
     snapshots: Snapshots,
     anchors: Anchors,
     log_bytes: AtomicU64,
@@ -138,6 +141,7 @@ impl Machine {
             position: RwLock::new(position),
             applied,
             changes: broadcast::Sender::new(CHANGES_KEPT),
+            events: OnceLock::new(),
             snapshots,
             anchors,
             log_bytes: AtomicU64::new(0),
@@ -171,6 +175,14 @@ impl Machine {
     /// What changes from now on.
     pub(crate) fn changes(&self) -> broadcast::Receiver<Changes> {
         self.shared.changes.subscribe()
+    }
+
+    /// Tells what happens from now on; once.
+    pub(crate) fn tell(&self, events: Arc<Events>) {
+        let state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        events.look(&state);
+        // Set once, where a manager starts to serve.
+        drop(self.shared.events.set(events));
     }
 
     /// Snapshot files, for sending and receiving.
@@ -218,6 +230,9 @@ impl Machine {
                 None
             }
         };
+        if let (Some(events), Some(applied)) = (self.shared.events.get(), &applied) {
+            events.note(&state, &applied.changes);
+        }
         if index.is_multiple_of(digest_every(&state)) {
             self.note_digest(index, state.clone());
         }
@@ -344,7 +359,12 @@ impl Machine {
         shared.snapshots.remove_older(&name)?;
         shared.snapshot_bytes.store(snapshot.bytes, Ordering::Relaxed);
         shared.log_bytes.store(0, Ordering::Relaxed);
-        *shared.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        let mut current = shared.state.write().unwrap_or_else(PoisonError::into_inner);
+        *current = state;
+        if let Some(events) = shared.events.get() {
+            events.look(&current);
+        }
+        drop(current);
         *shared.position.write().unwrap_or_else(PoisonError::into_inner) =
             Position { last: meta.last_log_id, membership: meta.last_membership.clone() };
         // Everything may have changed: listeners compute anew.

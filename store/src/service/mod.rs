@@ -68,6 +68,7 @@ pub(crate) use self::locking::unlock_key;
 pub(crate) use self::made_keys::MadeKeys;
 pub(crate) use self::members::{MemberWatch, check_address, describe};
 pub(crate) use self::releases::Releases;
+pub(crate) use self::render::update_state;
 use crate::keys::{HeldKeys, Keyring};
 use crate::raft::{BarrierError, ProposeError, Proposed, Raft};
 use crate::roots::Roots;

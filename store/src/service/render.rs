@@ -64,17 +64,21 @@ fn followed(settled: Option<&Followed>) -> BTreeMap<String, u64> {
     Followed::iter(settled).map(|(id, version)| (id.to_string(), version.0)).collect()
 }
 
-fn update(update: &UpdateStatus) -> pb::UpdateStatus {
-    let update_state = match update.state {
+/// Where an update is, in the words that clients are told.
+pub(crate) const fn update_state(state: UpdateState) -> pb::UpdateState {
+    match state {
         UpdateState::Updating => pb::UpdateState::Updating,
         UpdateState::Paused => pb::UpdateState::Paused,
         UpdateState::Completed => pb::UpdateState::Completed,
         UpdateState::RollbackStarted => pb::UpdateState::RollbackStarted,
         UpdateState::RollbackPaused => pb::UpdateState::RollbackPaused,
         UpdateState::RollbackCompleted => pb::UpdateState::RollbackCompleted,
-    };
+    }
+}
+
+fn update(update: &UpdateStatus) -> pb::UpdateStatus {
     pb::UpdateStatus {
-        state: update_state.into(),
+        state: update_state(update.state).into(),
         started_at: update.started_at.0,
         completed_at: update.completed_at.map_or(0, |at| at.0),
         message: update.message.clone(),

@@ -78,7 +78,7 @@ impl Wanted {
 }
 
 /// Milliseconds of an instant that is written as seconds, with or without a fraction.
-fn since(text: &str) -> Option<u64> {
+pub(super) fn since(text: &str) -> Option<u64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: u64 = if seconds.is_empty() { 0 } else { seconds.parse().ok()? };
     let ms: String = fraction.chars().chain("000".chars()).take(3).collect();

@@ -16,6 +16,7 @@ mod answer;
 mod body;
 mod declaration;
 mod engine;
+mod events;
 mod filters;
 mod logs;
 mod networks;
@@ -164,6 +165,7 @@ fn routes(front: Front) -> Router {
         .route("/services/{id}/update", post(services::update))
         .route("/services/{id}/logs", get(logs::of_service))
         .route("/configs", get(none))
+        .route("/events", get(events::follow))
         .route("/networks", get(networks::list))
         .route(
             "/networks/{id}",
