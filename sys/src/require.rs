@@ -30,6 +30,8 @@ pub enum Need {
     Docker,
     /// Docker's engine, and an image for it: dockerd, and a static busybox.
     Dockerd,
+    /// Crates that are not the workspace's: a registry, or what was fetched from one before.
+    Crates,
 }
 
 impl Need {
@@ -46,6 +48,7 @@ impl Need {
             Self::Faketime => "faketime",
             Self::Docker => "docker",
             Self::Dockerd => "dockerd",
+            Self::Crates => "crates",
         }
     }
 }

@@ -16,6 +16,7 @@ mod endings;
 mod engine;
 mod networks;
 mod passed;
+mod sdk;
 mod session;
 
 use std::fs;
