@@ -272,6 +272,37 @@ pub fn issue(
     Ok(params.signed_by(&public, &issuer)?.into())
 }
 
+/// Signs a certificate for a server that is known by names and addresses, for clients of another
+/// protocol than ours. It names nobody of the cluster, so nobody of it takes it for one of theirs.
+///
+/// # Errors
+///
+/// If a name or the public key is none, or signing fails.
+pub fn issue_for_names(
+    ca_certificate: &CertificateDer<'_>,
+    ca_key: &SigningKeyDer,
+    names: &[String],
+    public_key: &[u8],
+    (now, not_after): (Timestamp, Timestamp),
+) -> Result<CertificateDer<'static>, CertificateError> {
+    let public = SubjectPublicKeyInfo::from_der(public_key).map_err(|_| CertificateError::Key)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("secretd");
+    let named = names.iter().map(|name| match name.parse() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => name.as_str().try_into().map(SanType::DnsName),
+    });
+    params.subject_alt_names = named.collect::<Result<_, _>>()?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.not_before = at(Timestamp(now.0.saturating_sub(BACKDATE_MS)))?;
+    params.not_after = at(not_after)?;
+    params.serial_number = Some(SerialNumber::from_slice(&positive(seal::random())));
+    let issuer = Issuer::from_ca_cert_der(ca_certificate, read_key(ca_key)?)?;
+    Ok(params.signed_by(&public, &issuer)?.into())
+}
+
 /// A fresh serial number, positive and of full length, so that it reads back as it is.
 pub fn make_serial() -> Serial {
     Serial::from_bytes(positive(seal::random()))
@@ -365,6 +396,23 @@ mod tests {
             let refused = issue(&ca_certificate, &ca.private, &new).unwrap_err();
             assert_eq!(refused, CertificateError::Key);
         }
+    }
+
+    #[test]
+    fn a_certificate_for_names_is_nobodys_of_the_cluster() {
+        let (ca, key) = (make_key_pair().unwrap(), make_key_pair().unwrap());
+        let ca_certificate = make_ca(&ca.private, Timestamp(0), Timestamp(10_000_000_000)).unwrap();
+        let names = ["m1.example", "192.0.2.1", "2001:db8::1"].map(str::to_owned);
+        let times = (Timestamp(4_000_000), Timestamp(9_000_000));
+        let made =
+            issue_for_names(&ca_certificate, &ca.private, &names, &key.public, times).unwrap();
+        assert!(is_signed_by(&made, &ca_certificate));
+        assert_eq!(PeerCertificate::parse(&made), Err(CertificateError::Foreign));
+        let (_, made) = X509Certificate::from_der(&made).unwrap();
+        let found = made.subject_alternative_name().unwrap().unwrap();
+        assert_eq!(found.value.general_names.len(), names.len());
+        assert!(found.value.general_names.contains(&GeneralName::DNSName("m1.example")));
+        assert!(found.value.general_names.contains(&GeneralName::IPAddress(&[192, 0, 2, 1])));
     }
 
     #[test]

@@ -212,12 +212,14 @@ pub struct Cluster {
 struct ClientVerifier {
     trust: Trust,
     cluster: Cluster,
+    /// Whether a handshake without a certificate comes to nothing.
+    mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.mandatory
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -344,15 +346,45 @@ pub fn manager_config(
     trust: Trust,
     cluster: Cluster,
 ) -> Result<Arc<ServerConfig>, TlsError> {
+    server(own, trust, cluster, &Port { alpn: b"h2", strangers: true })
+}
+
+/// A manager's configuration for the docker client: HTTP/1.1, under a certificate with the names that
+/// such clients look for, for clients with a certificate of the cluster and no others.
+///
+/// # Errors
+///
+/// If the provider lacks TLS 1.3.
+pub fn docker_config(
+    own: Arc<OwnCertificate>,
+    trust: Trust,
+    cluster: Cluster,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    server(own, trust, cluster, &Port { alpn: b"http/1.1", strangers: false })
+}
+
+/// What is particular to a port.
+struct Port {
+    alpn: &'static [u8],
+    /// Whether clients without a certificate get to it: whoever enrols has none.
+    strangers: bool,
+}
+
+fn server(
+    own: Arc<OwnCertificate>,
+    trust: Trust,
+    cluster: Cluster,
+    port: &Port,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
-    let verifier =
-        ClientVerifier { trust, cluster, algorithms: provider.signature_verification_algorithms };
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = ClientVerifier { trust, cluster, mandatory: !port.strangers, algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Certificate)?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(own);
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![port.alpn.to_vec()];
     // A resumed session would skip the verifier: a revoked node could come back with a ticket.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -9,6 +9,7 @@
 //!
 //! Invariant: a folder without `context.json`, which is written last, is no context.
 
+use base64ct::{Base64, Encoding as _};
 use std::path::{Path, PathBuf};
 
 use link::Failure;
@@ -33,6 +34,9 @@ const LOCK: &str = "lock";
 /// Largest file of a context, in bytes: certificates have about 600, a list of managers some
 /// hundred.
 const FILE_BYTES_MAX: usize = 64 << 10;
+
+/// Characters of a line of PEM (RFC 7468, 2).
+const PEM_LINE_CHARS: usize = 64;
 
 /// A context cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +198,21 @@ impl Stored {
         let is_same = kept.says.serial == self.says.serial;
         *self = kept;
         Ok(if is_same { Taken::Here(lock) } else { Taken::Renewed })
+    }
+
+    /// Writes it as the docker client and its like read it, into a folder of its own.
+    pub(crate) fn export_docker(&self, folder: &Path) -> Result<(), ContextError> {
+        let failed = failed(&self.name);
+        let folder = Folder::create_private(folder).map_err(&failed)?;
+        let OwnIdentity { certificate, key } = &self.identity;
+        for (name, label, der) in [
+            ("ca.pem", "CERTIFICATE", &*self.ca),
+            ("cert.pem", "CERTIFICATE", &**certificate),
+            ("key.pem", "PRIVATE KEY", key.expose()),
+        ] {
+            folder.replace(name, PRIVATE_FILE_MODE, &pem(label, der)).map_err(&failed)?;
+        }
+        Ok(())
     }
 
     fn write_identity(&self, identity: &OwnIdentity) -> Result<(), ContextError> {
@@ -415,6 +434,24 @@ fn der_length(bytes: &[u8]) -> Option<usize> {
     }
     let length = rest.get(..count)?.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     Some(2 + count + length)
+}
+
+/// DER as text (RFC 7468), in memory that is wiped: it may be a key.
+fn pem(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
+    let length = Base64::encoded_len(der);
+    let mut encoded = Zeroizing::new(vec![0; length]);
+    // The place is as long as it says.
+    let text = Base64::encode(der, &mut encoded).unwrap_or_default();
+    // Never moved while it grows: a line's end for each line, and two lines around them.
+    let room = length + length / PEM_LINE_CHARS + 2 * label.len() + 40;
+    let mut lines = Zeroizing::new(Vec::with_capacity(room));
+    lines.extend_from_slice(format!("-----BEGIN {label}-----\n").as_bytes());
+    for line in text.as_bytes().chunks(PEM_LINE_CHARS) {
+        lines.extend_from_slice(line);
+        lines.push(b'\n');
+    }
+    lines.extend_from_slice(format!("-----END {label}-----\n").as_bytes());
+    lines
 }
 
 /// Whether a path can be shown as it is.

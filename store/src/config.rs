@@ -73,6 +73,10 @@ struct Settings {
     /// over it come here in clear: docs/operations/docker.md [default: none]
     #[arg(long, value_name = "FILE")]
     docker_socket: Option<PathBuf>,
+    /// Address and port for the docker client on other machines, with the certificate of an operator
+    /// (`secretctl context export-docker`): docs/operations/docker.md [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    docker_address: Option<SocketAddr>,
     /// Unix socket of this machine's container engine: what docker asks at --docker-socket that is not
     /// swarm's (containers, exec, images, volumes) is passed on to it [default: none]
     #[arg(long, value_name = "FILE")]
@@ -121,6 +125,8 @@ pub struct Options {
     pub http: Option<SocketAddr>,
     /// The unix socket of the Docker front.
     pub docker_socket: Option<PathBuf>,
+    /// Where the Docker front listens for other machines.
+    pub docker_address: Option<SocketAddr>,
     /// The unix socket of this machine's container engine.
     pub docker_engine: Option<PathBuf>,
     /// The seed of the `file` slot.
@@ -248,6 +254,7 @@ fn merge(given: Settings, file: Settings) -> Result<Options, ConfigError> {
         advertise: given.advertise.or(file.advertise),
         socket: given.socket.or(file.socket).unwrap_or_else(|| "/run/secretd/secretd.sock".into()),
         docker_socket,
+        docker_address: given.docker_address.or(file.docker_address),
         docker_engine,
         http,
         profile,

@@ -11,6 +11,7 @@
 
 mod events;
 mod raw;
+mod tls;
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;

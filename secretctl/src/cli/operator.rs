@@ -1,5 +1,7 @@
 //! `operator` and `context`: who may administer a cluster, and the clusters this user talks to.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// What to do with operators.
@@ -104,6 +106,19 @@ pub(crate) enum ContextCommand {
     ///
     /// Its cluster, its managers, its certificate's end. Never its key.
     Show {
+        /// The context; the current one unless given
+        name: Option<String>,
+    },
+
+    /// Write a context's certificate and key for the docker client
+    ///
+    /// Into a folder of its own: ca.pem, cert.pem, key.pem. With DOCKER_CERT_PATH at it and
+    /// DOCKER_TLS_VERIFY=1, docker talks to a manager's docker-address as this operator. The key in it
+    /// is the context's, in clear; when the context's certificate was renewed, export it anew.
+    ExportDocker {
+        /// The folder; made if it is not there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
         /// The context; the current one unless given
         name: Option<String>,
     },

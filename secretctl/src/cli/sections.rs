@@ -470,6 +470,11 @@ secretctl context use -",
     ("secretctl context rm", "secretctl context rm prod"),
     ("secretctl context show", "secretctl context show prod"),
     (
+        "secretctl context export-docker",
+        "secretctl context export-docker ~/.docker/prod
+DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH=~/.docker/prod docker -H tcp://10.0.0.4:2376 secret ls",
+    ),
+    (
         "secretctl demo",
         "\
 # With a secret that is made for it

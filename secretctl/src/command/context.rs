@@ -1,4 +1,6 @@
-//! `context`: add, ls, use, rm, show.
+//! `context`: add, ls, use, rm, show, export-docker.
+
+use std::path::Path;
 
 use proto::Kind;
 use proto::identity::Role;
@@ -18,6 +20,7 @@ pub(super) async fn run(session: &Session, command: ContextCommand) -> Result<()
         ContextCommand::Use { name } => choose(session, &name),
         ContextCommand::Rm { names } => rm(session, &names),
         ContextCommand::Show { name } => show(session, name),
+        ContextCommand::ExportDocker { folder, name } => export_docker(session, &folder, name),
     }
 }
 
@@ -117,12 +120,7 @@ fn rm(session: &Session, names: &[String]) -> Result<(), Error> {
 fn show(session: &Session, name: Option<String>) -> Result<(), Error> {
     let contexts = Contexts::of_user()?;
     let current = contexts.current()?;
-    let name = name.or_else(|| session.global.context.clone()).or_else(|| current.clone());
-    let name = name.ok_or_else(|| {
-        Error::failed(Kind::NotFound, "no context is chosen")
-            .because("commands talk to the unix socket of this machine")
-            .hint("`secretctl context ls` shows those there are")
-    })?;
+    let name = chosen(session, name, current.clone())?;
     let stored = contexts.read(&name)?;
     let is_current = current.as_ref() == Some(&name);
     let view = ContextView::of(&stored, is_current, show_path(&contexts.path(&name)));
@@ -139,4 +137,34 @@ fn show(session: &Session, name: Option<String>) -> Result<(), Error> {
     card.line("renews from", view.renews_at.unwrap_or_default());
     card.line("folder", view.folder);
     session.printer.data(&card.render())
+}
+
+/// The context that is meant.
+fn chosen(
+    session: &Session,
+    name: Option<String>,
+    current: Option<String>,
+) -> Result<String, Error> {
+    name.or_else(|| session.global.context.clone()).or(current).ok_or_else(|| {
+        Error::failed(Kind::NotFound, "no context is chosen")
+            .because("commands talk to the unix socket of this machine")
+            .hint("`secretctl context ls` shows those there are")
+            .into()
+    })
+}
+
+fn export_docker(session: &Session, folder: &Path, name: Option<String>) -> Result<(), Error> {
+    let contexts = Contexts::of_user()?;
+    let name = chosen(session, name, contexts.current()?)?;
+    contexts.read(&name)?.export_docker(folder)?;
+    if session.printer.json {
+        return session.printer.json(&serde_json::json!({ "folder": show_path(folder) }));
+    }
+    session.printer.data(&show_path(folder))?;
+    session.printer.hint(&format!(
+        "`DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={} DOCKER_HOST=tcp://HOST:PORT docker …`, at a \
+         manager's docker-address",
+        folder.display()
+    ));
+    Ok(())
 }

@@ -62,7 +62,7 @@ fn help_is_as_reviewed() {
     for name in commands(&place) {
         let path = name.trim_end_matches(".1").replace("join-token", "join_token");
         let path = path.replace("set-address", "set_address").replace("log-key", "log_key");
-        let path = path.replace("root-key", "root_key");
+        let path = path.replace("root-key", "root_key").replace("export-docker", "export_docker");
         let path = path.replace("unlock-slot", "unlock_slot").replace("unlock-key", "unlock_key");
         let words: Vec<String> =
             path.split('-').skip(1).map(|word| word.replace('_', "-")).collect();

@@ -118,6 +118,21 @@ pub(crate) fn issue(
     sign(&issuer.certificate.0, &ca_key, what)
 }
 
+/// A certificate for a server that clients of another protocol know by these names, signed with a CA of
+/// the cluster: of no record, and nobody of the cluster by it.
+pub(crate) fn issue_for_names(
+    keyring: &Keyring,
+    issuer: &Authority,
+    names: &[String],
+    public_key: &[u8],
+    (now, not_after): (Timestamp, Timestamp),
+) -> Result<CertificateDer<'static>, CaError> {
+    let ca_key = keyring.ca_key(issuer)?;
+    let ca = CertificateDer::from(&*issuer.certificate.0);
+    let times = (now, not_after);
+    Ok(certificate::issue_for_names(&ca, &ca_key, names, public_key, times)?)
+}
+
 /// A new transit key: wrapped, announced by the CA.
 pub(crate) fn make_transit_key(
     realm: Realm,

@@ -13,6 +13,7 @@ mod found;
 mod incarnation;
 mod join;
 mod leave;
+mod names;
 mod renew;
 mod reseal;
 mod restore;

@@ -20,7 +20,7 @@ use super::authorities::{self, Known};
 use super::room::Room;
 use super::turn::{self, Turning};
 use super::{
-    Event, Manager, ManagerError, STOP_WITHIN, Shared, incarnation, renew, reseal, rotate,
+    Event, Manager, ManagerError, STOP_WITHIN, Shared, incarnation, names, renew, reseal, rotate,
     rotate_root,
 };
 use crate::config::Options;
@@ -105,7 +105,7 @@ impl Running {
         let for_clients = tls::manager_config(unsealed.own.clone(), trust.clone(), cluster)
             .map_err(tls_failed)?;
         let Unsealed { owner, recipients, contents, by, brought, own, address, chain } = unsealed;
-        let known = Arc::new(Known::new(own.clone(), trust, chain.authorities));
+        let known = Arc::new(Known::new(own.clone(), trust.clone(), chain.authorities));
         let KeyFileContents { roots, logs, active_log, .. } = &contents;
         let keyring = Arc::new(Keyring::new(owner.disk.realm, roots.clone()));
         let log_keys = Arc::new(LogKeys::new(owner.disk, logs.clone(), *active_log));
@@ -162,6 +162,8 @@ impl Running {
         duties.spawn(room.watch(service.clone(), stop_duties.clone()));
         follow_authorities(&manager, &duties, service, own, known, &stop_duties);
         watch_for_the_end(&manager, &serving, later, &duties, &stop_duties);
+        let stop = stop_duties.clone();
+        names::open(&manager, &serving, (trust, cluster), &duties, stop).await?;
         duties.close();
 
         shared.phase.send_replace(Phase::Serving(serving.clone()));
@@ -214,7 +216,7 @@ fn local_facts(
 /// Has the state machine tell what happens, if there is a front that passes it on.
 fn tell_events(options: &Options, service: &Service) -> Arc<Events> {
     let events = Arc::new(Events::default());
-    if options.docker_socket.is_some() {
+    if options.docker_socket.is_some() || options.docker_address.is_some() {
         service.raft.machine.tell(events.clone());
     }
     events

@@ -281,6 +281,12 @@ impl Service {
         authorise::is_allowed(role, call)
     }
 
+    /// Whether a caller is an admin.
+    pub(crate) fn is_admin(&self, caller: Caller) -> bool {
+        let role = self.raft.machine.state().operator_role(caller.principal());
+        role == Some(state::object::OperatorRole::Admin)
+    }
+
     /// Looks the call up in the table.
     pub(crate) fn authorise(&self, caller: Caller, call: CallName) -> Result<(), Failure> {
         if self.may(caller, call) {

@@ -190,6 +190,9 @@ _secretctl() {
             secretctl__subcmd__context,add)
                 cmd="secretctl__subcmd__context__subcmd__add"
                 ;;
+            secretctl__subcmd__context,export-docker)
+                cmd="secretctl__subcmd__context__subcmd__export__subcmd__docker"
+                ;;
             secretctl__subcmd__context,ls)
                 cmd="secretctl__subcmd__context__subcmd__ls"
                 ;;
@@ -1542,7 +1545,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__context)
-            opts="-q -h --context --socket --timeout --json --quiet --help add ls use rm show"
+            opts="-q -h --context --socket --timeout --json --quiet --help add ls use rm show export-docker"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1582,6 +1585,32 @@ _secretctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__context__subcmd__export__subcmd__docker)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --context)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -645,17 +645,18 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish
 complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand operator; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l timeout -d 'How long to go on trying when no manager answers' -r
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -l json -d 'Print JSON, errors too'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -s q -l quiet -d 'Print ids only, and no progress'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "add" -d 'Enrol in a cluster and keep the certificate'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "ls" -d 'List contexts'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "use" -d 'Choose the context that commands use'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "rm" -d 'Remove contexts'
-complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show" -f -a "show" -d 'Show a context'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "add" -d 'Enrol in a cluster and keep the certificate'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "ls" -d 'List contexts'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "use" -d 'Choose the context that commands use'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "rm" -d 'Remove contexts'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "show" -d 'Show a context'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and not __fish_seen_subcommand_from add ls use rm show export-docker" -f -a "export-docker" -d 'Write a context\'s certificate and key for the docker client'
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l token -d 'The token that `secretctl operator add` printed, or `-` to read it from standard input' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l manager -d 'A manager\'s address; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from add" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
@@ -688,6 +689,12 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand context; and __fish_seen_subcommand_from export-docker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l managers -d 'How many managers; 1 starts sooner, 3 agree on every change' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand demo" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F

@@ -1528,6 +1528,20 @@ _arguments "${_arguments_options[@]}" : \
 '::name -- The context; the current one unless given:_default' \
 && ret=0
 ;;
+(export-docker)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':folder -- The folder; made if it is not there:_files' \
+'::name -- The context; the current one unless given:_default' \
+&& ret=0
+;;
         esac
     ;;
 esac
@@ -1881,6 +1895,7 @@ _secretctl__subcmd__context_commands() {
 'use:Choose the context that commands use' \
 'rm:Remove contexts' \
 'show:Show a context' \
+'export-docker:Write a context'\''s certificate and key for the docker client' \
     )
     _describe -t commands 'secretctl context commands' commands "$@"
 }
@@ -1888,6 +1903,11 @@ _secretctl__subcmd__context_commands() {
 _secretctl__subcmd__context__subcmd__add_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl context add commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__context__subcmd__export-docker_commands] )) ||
+_secretctl__subcmd__context__subcmd__export-docker_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl context export-docker commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__context__subcmd__ls_commands] )) ||
 _secretctl__subcmd__context__subcmd__ls_commands() {

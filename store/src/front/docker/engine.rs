@@ -117,15 +117,15 @@ pub(super) fn is_its(method: &Method, path: &str) -> bool {
 /// Passes a request on.
 pub(super) async fn pass(front: &Front, request: Request) -> Result<Response, Problem> {
     let first = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let Peer::Local { uid } = front.peer else {
+        let text = format!("/{first} is passed to a manager's own engine at its own socket only");
+        return Err(Problem::forbidden(text));
+    };
     let Some(socket) = &front.engine.socket else {
         return Err(Problem::unimplemented(&format!(
             "/{first} is not swarm's: start secretd with --docker-engine FILE, this machine's own engine, \
              to have it passed on"
         )));
-    };
-    let Peer::Local { uid } = front.peer else {
-        let text = format!("/{first} is passed to a manager's own engine at its own socket only");
-        return Err(Problem::forbidden(text));
     };
     front.desk.admits(uid)?;
     let permit = front.engine.room.clone().try_acquire_owned().map_err(|_| {

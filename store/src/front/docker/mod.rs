@@ -60,6 +60,7 @@ use tower::util::ServiceExt as _;
 use self::answer::Problem;
 pub(crate) use self::engine::Engine;
 use self::swarm::Desk;
+pub(crate) use self::system::host_of;
 use self::written::WrittenWithin;
 use super::grpc::LocalCalls;
 use super::{Serving, Stage};

@@ -91,6 +91,6 @@ fn standing(status: &pb::ClusterStatus, cluster: &Value) -> Value {
 }
 
 /// An address without its port.
-pub(super) fn host_of(address: &str) -> &str {
+pub(crate) fn host_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host.trim_matches(['[', ']']))
 }

@@ -30,6 +30,7 @@ pub(in super::super) fn manager(data: &Path) -> Manager {
         advertise: None,
         socket: data.join("s.sock"),
         docker_socket: None,
+        docker_address: None,
         docker_engine: None,
         http: None,
         unlock_seed: data.join("unlock-seed"),
