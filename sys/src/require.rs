@@ -60,8 +60,13 @@ pub fn skip(test: &str, need: Need, reason: &str) {
     let required = std::env::var("SECRETD_REQUIRE").unwrap_or_default();
     let required = required.split([',', ' ']).any(|word| word == need.word());
     assert!(!required, "{test} needs {} (SECRETD_REQUIRE): {reason}", need.word());
+    say(&format!("SKIPPED {test}: {reason}"));
+}
+
+/// Says a line that is seen whether the test passes or not.
+pub fn say(line: &str) {
     // Nothing can be done about a closed stderr.
-    writeln!(std::io::stderr(), "SKIPPED {test}: {reason}").ok();
+    writeln!(std::io::stderr(), "{line}").ok();
 }
 
 /// Whether this process is root; else says that `test` is skipped.

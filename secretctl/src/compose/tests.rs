@@ -471,3 +471,26 @@ proptest! {
         drop(read_one(&text));
     }
 }
+
+#[path = "../../../tests/mutate.rs"]
+mod mutate;
+
+#[test]
+fn a_file_of_any_bytes_is_read_or_refused() {
+    let anchored =
+        "x-a: &a {A: b}\nservices:\n  w:\n    image: ${I:-i}\n    environment:\n      <<: *a\n";
+    let corpus = [CHAPTER.as_bytes(), anchored.as_bytes()];
+    mutate::fuzz("compose", &corpus, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match read_one(&text) {
+            Ok(read) => {
+                if let Ok(secrets) = secrets("s", &read.stack) {
+                    drop(declare("s", &read.stack, &secrets));
+                }
+                "taken".to_owned()
+            }
+            // What is wrong, without where and what it says.
+            Err(error) => error.chars().filter(|it| !it.is_ascii_digit()).take(50).collect(),
+        }
+    });
+}

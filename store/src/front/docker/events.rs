@@ -74,7 +74,7 @@ pub(super) struct Asked {
 
 /// The same, read.
 #[derive(Default)]
-struct Wanted {
+pub(super) struct Wanted {
     /// From when on; none, from now on.
     since: Option<u64>,
     until: Option<u64>,
@@ -91,7 +91,7 @@ fn instant(what: &str, text: &str) -> Result<Option<u64>, Problem> {
 }
 
 impl Asked {
-    fn read(self) -> Result<Wanted, Problem> {
+    pub(super) fn read(self) -> Result<Wanted, Problem> {
         let (since, until) = (instant("since", &self.since)?, instant("until", &self.until)?);
         if let (Some(from), Some(to)) = (since, until)
             && from > to

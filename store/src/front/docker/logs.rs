@@ -56,7 +56,11 @@ impl Wanted {
         Format { timestamps: is_true(&self.timestamps), details: is_true(&self.details) }
     }
 
-    fn selector(&self, service_id: String, task_id: String) -> Result<pb::OutputSelector, Problem> {
+    pub(super) fn selector(
+        &self,
+        service_id: String,
+        task_id: String,
+    ) -> Result<pb::OutputSelector, Problem> {
         let (stdout, stderr) = (is_true(&self.stdout), is_true(&self.stderr));
         if !stdout && !stderr {
             let text = "Bad parameters: you must choose at least one stream";

@@ -18,6 +18,8 @@ mod declaration;
 mod engine;
 mod events;
 mod filters;
+#[cfg(test)]
+mod fuzz;
 mod logs;
 mod networks;
 mod nodes;

@@ -105,7 +105,7 @@ struct Addresses {
 /// A network as it is asked for.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Declared {
+pub(super) struct Declared {
     name: String,
     driver: String,
     #[serde(deserialize_with = "or_default")]
@@ -347,7 +347,7 @@ async fn create(front: &Front, headers: &HeaderMap, body: Body) -> Result<Respon
 }
 
 impl Declared {
-    fn read(self) -> Result<pb::CreateNetworkRequest, Problem> {
+    pub(super) fn read(self) -> Result<pb::CreateNetworkRequest, Problem> {
         let name = name_of(&self.name)?;
         if self.driver != OVERLAY {
             return Err(Problem::unimplemented(&format!(

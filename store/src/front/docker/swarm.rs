@@ -250,7 +250,7 @@ impl Spec {
     }
 
     /// What is to change for another one.
-    fn changes(&self, new: &Self) -> Result<Changes, Problem> {
+    pub(super) fn changes(&self, new: &Self) -> Result<Changes, Problem> {
         // What is left out stays.
         let limit = new.orchestration.task_history_retention_limit;
         let fixed = [
@@ -285,7 +285,7 @@ impl Spec {
 
 /// What an update asks for that can be done.
 #[derive(Debug, PartialEq, Eq)]
-struct Changes {
+pub(super) struct Changes {
     autolock: Option<bool>,
     rotates_ca: bool,
 }
@@ -506,7 +506,7 @@ async fn revoke_tokens(serving: &Serving, caller: Caller, role: &str) -> Result<
 /// What is typed to unlock a manager: it goes straight among the keys in memory.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Unlocking {
+pub(super) struct Unlocking {
     unlock_key: Typed,
 }
 
