@@ -34,6 +34,10 @@ fn built(test: &str) -> Option<Command> {
 #[test]
 fn a_program_with_bollard_deploys_a_service_with_a_secret() {
     const TEST: &str = "a_program_with_bollard_deploys_a_service_with_a_secret";
+    // Before it is built for nothing.
+    if !sys::require::root(TEST) {
+        return;
+    }
     let Some(mut program) = built(TEST) else { return };
     let Some((rig, _)) = with_front(TEST) else { return };
     let socket = rig.lab.path().join("docker/docker.sock");

@@ -82,7 +82,8 @@ async fn main() -> Done<()> {
         println!("node {}", node.description.and_then(|it| it.hostname).ok_or("no hostname")?);
     }
 
-    let refused = docker.delete_secret(&secret).await.err().ok_or("removed from under a service")?;
+    let refused =
+        docker.delete_secret(&secret).await.err().ok_or("removed from under a service")?;
     println!("refused {refused}");
     docker.delete_service("sdk_web").await?;
     docker.delete_secret("sdk_db").await?;
