@@ -11,9 +11,11 @@ use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use proto::id::TaskId;
-use proto::limits::PAYLOAD_BYTES_MAX;
+use bytes::Bytes;
+use proto::id::{ConfigId, TaskId};
+use proto::limits::{CONFIG_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use proto::name::SecretName;
+use proto::spec::ConfigReference;
 use sys::mount::{Limits, MountError, SecretsMount};
 
 use crate::assignment::{ResolvedReference, SecretVersion};
@@ -30,6 +32,16 @@ pub trait SecretSource: Send + Sync + 'static {
     /// The most bytes that a value may have, from the length of its ciphertext; `None` if it is not
     /// held.
     fn bytes_max(&self, secret: SecretVersion) -> Option<u64>;
+
+    /// Configs that can be had now.
+    fn configs(&self) -> BTreeSet<ConfigId> {
+        BTreeSet::new()
+    }
+
+    /// The value of a config, if it is held.
+    fn config(&self, _: ConfigId) -> Option<Bytes> {
+        None
+    }
 
     /// Opens a secret for a task and hands its value to `write`, once; the value is wiped before
     /// this returns.
@@ -78,6 +90,24 @@ pub enum FillError {
         #[source]
         source: SourceError,
     },
+    /// A config's file cannot be made, or not be given its owner.
+    #[error("config `{config_name}` cannot be mounted")]
+    ConfigFile {
+        /// The config.
+        config_name: SecretName,
+        /// Why.
+        #[source]
+        source: MountError,
+    },
+    /// A config cannot be had or written.
+    #[error("config `{config_name}` cannot be mounted")]
+    Config {
+        /// The config.
+        config_name: SecretName,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
     /// The source handed over nothing, or more than one value.
     #[error("secret `{secret_name}` has no value")]
     NoValue {
@@ -91,7 +121,10 @@ impl FillError {
     pub fn message(&self) -> String {
         let message = explained(self);
         match self {
-            Self::File { source: MountError::SetOwner { .. }, .. } if !is_root() => {
+            Self::File { source: MountError::SetOwner { .. }, .. }
+            | Self::ConfigFile { source: MountError::SetOwner { .. }, .. }
+                if !is_root() =>
+            {
                 format!("{message}; an agent without root gives files to its own user only")
             }
             _ => message,
@@ -104,21 +137,32 @@ fn is_root() -> bool {
     sys::user::current().is_ok_and(|user| user.uid == 0)
 }
 
-/// How large the filesystem for these files must be, at most. A secret that is not held counts as
-/// large as it can be; opening it will fail anyway.
-pub fn limits(files: &[ResolvedReference], source: &dyn SecretSource) -> Limits {
+/// How large the filesystem for these files must be, at most. A secret or config that is not held counts
+/// as large as it can be; opening it will fail anyway.
+pub fn limits(
+    files: &[ResolvedReference],
+    configs: &[ConfigReference],
+    source: &dyn SecretSource,
+) -> Limits {
     let page = sys::host::page_bytes();
     let bytes = |file: &ResolvedReference| {
         let bytes_max = source.bytes_max(file.secret).unwrap_or(PAYLOAD_BYTES_MAX as u64);
         bytes_max.max(1).next_multiple_of(page)
     };
+    let config_bytes = |file: &ConfigReference| {
+        let bytes = source.config(file.config_id).map_or(CONFIG_BYTES_MAX, |data| data.len());
+        (bytes as u64).max(1).next_multiple_of(page)
+    };
+    let of_secrets = files.iter().map(|file| file.target.as_str());
+    let paths = of_secrets.chain(configs.iter().map(|file| file.target.as_str()));
     let folders: BTreeSet<&Path> =
-        files.iter().flat_map(|file| Path::new(file.target.as_str()).ancestors().skip(1)).collect();
+        paths.flat_map(|path| Path::new(path).ancestors().skip(1)).collect();
+    let bytes = files.iter().map(bytes).chain(configs.iter().map(config_bytes));
     Limits {
         // A bound of 0 would be none.
-        bytes_max: files.iter().map(bytes).sum::<u64>().max(page),
+        bytes_max: bytes.sum::<u64>().max(page),
         // `ancestors` ends with the root, so the filesystem's own folder is counted.
-        inodes_max: (files.len() + folders.len().max(1)) as u64,
+        inodes_max: (files.len() + configs.len() + folders.len().max(1)) as u64,
     }
 }
 
@@ -157,6 +201,26 @@ pub fn fill(
         if values != 1 {
             return Err(FillError::NoValue { secret_name: secret_name() });
         }
+    }
+    Ok(())
+}
+
+/// Makes the files of a task's configs, with their values, beside those of its secrets.
+pub fn fill_configs(
+    mount: &SecretsMount,
+    files: &[ConfigReference],
+    (uid, gid): (u32, u32),
+    source: &dyn SecretSource,
+) -> Result<(), FillError> {
+    for file in files {
+        let config_name = || file.config_name.clone();
+        let failed = |source| FillError::Config { config_name: config_name(), source };
+        let data = source.config(file.config_id).ok_or_else(|| failed(SourceError::NotHeld))?;
+        let (uid, gid) = (file.uid.unwrap_or(uid), file.gid.unwrap_or(gid));
+        let mut handle = mount
+            .create_file(Path::new(file.target.as_str()), uid, gid, file.mode.bits())
+            .map_err(|source| FillError::ConfigFile { config_name: config_name(), source })?;
+        handle.write_all(&data).map_err(|error| failed(SourceError::Write(error)))?;
     }
     Ok(())
 }
@@ -203,7 +267,7 @@ mod tests {
         let page = sys::host::page_bytes();
         let of = |targets: &[&str], bytes| {
             let files: Vec<_> = targets.iter().copied().map(file).collect();
-            let limits = limits(&files, &Fixed(bytes));
+            let limits = limits(&files, &[], &Fixed(bytes));
             (limits.bytes_max / page, limits.inodes_max)
         };
         assert_eq!(of(&[], 1), (1, 1));

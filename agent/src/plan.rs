@@ -5,16 +5,16 @@
 //! plans again. Not here: how a task is started or stopped.
 //!
 //! Invariants, each with its test:
-//! - a task starts only if every secret it refers to is held in the version it refers to, and with
-//!   exactly those files;
-//! - a task that cannot start says which secret is missing, and never gets an empty file;
+//! - a task starts only if every secret it refers to is held in the version it refers to, and every
+//!   config, and with exactly those files;
+//! - a task that cannot start says which secret or config is missing, and never gets an empty file;
 //! - what is not assigned, or assigned to be down, does not keep running;
 //! - a task that is over never starts again, and no report moves back;
 //! - when the actions are done, there is nothing more to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto::id::TaskId;
+use proto::id::{ConfigId, TaskId};
 use proto::task::{DesiredState, TaskState};
 
 use crate::assignment::{Assignment, ResolvedReference, SecretVersion};
@@ -91,10 +91,19 @@ pub enum Action {
     },
 }
 
-/// Works out what to do. `held` are the secrets that this node can open now.
+/// What this node has for its tasks now: secrets that it can open, and configs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Held {
+    /// The secrets.
+    pub secrets: BTreeSet<SecretVersion>,
+    /// The configs.
+    pub configs: BTreeSet<ConfigId>,
+}
+
+/// Works out what to do.
 pub fn plan(
     assigned: &BTreeMap<TaskId, Assignment>,
-    held: &BTreeSet<SecretVersion>,
+    held: &Held,
     observed: &BTreeMap<TaskId, Observed>,
 ) -> Vec<Action> {
     let unassigned = observed.iter().filter(|(task_id, _)| !assigned.contains_key(task_id));
@@ -118,7 +127,7 @@ fn plan_unassigned(task_id: TaskId, life: &Life) -> Option<Action> {
 
 fn plan_assigned(
     assignment: &Assignment,
-    held: &BTreeSet<SecretVersion>,
+    held: &Held,
     observed: &Observed,
     actions: &mut Vec<Action>,
 ) {
@@ -160,17 +169,22 @@ fn is_news(reported: Option<&Report>, report: &Report) -> bool {
     })
 }
 
-/// Which secrets a task still needs, as a sentence for its owner.
-fn missing(assignment: &Assignment, held: &BTreeSet<SecretVersion>) -> Option<String> {
+/// Which secrets a task still needs, or else which config, as a sentence for its owner.
+fn missing(assignment: &Assignment, held: &Held) -> Option<String> {
     let missing: BTreeSet<String> = assignment
         .secrets
         .iter()
-        .filter(|reference| !held.contains(&reference.secret))
+        .filter(|reference| !held.secrets.contains(&reference.secret))
         .map(|reference| {
             format!("`{}` version {}", reference.secret_name, reference.secret.version)
         })
         .collect();
-    let first = missing.first()?;
+    let Some(first) = missing.first() else {
+        let mut configs = assignment.spec.configs.iter();
+        let config = configs.find(|reference| !held.configs.contains(&reference.config_id))?;
+        let name = &config.config_name;
+        return Some(format!("waits for config `{name}`, which no manager has delivered"));
+    };
     Some(match missing.len() {
         1 => format!("waits for secret {first}, which no manager has delivered"),
         count => format!(
@@ -184,12 +198,11 @@ fn missing(assignment: &Assignment, held: &BTreeSet<SecretVersion>) -> Option<St
 mod tests {
     use proptest::prelude::*;
     use proto::id::{Revision, SecretId, ServiceId, Version};
-    use proto::spec::{FileMode, TaskSpec};
+    use proto::spec::{ConfigReference, FileMode, TaskSpec};
 
     use super::*;
 
-    type World =
-        (BTreeMap<TaskId, Assignment>, BTreeSet<SecretVersion>, BTreeMap<TaskId, Observed>);
+    type World = (BTreeMap<TaskId, Assignment>, Held, BTreeMap<TaskId, Observed>);
 
     fn task_id(number: u8) -> TaskId {
         TaskId::from_entropy([number; 17])
@@ -208,6 +221,21 @@ mod tests {
             uid: None,
             gid: None,
             mode: FileMode::OWNER_READS,
+        }
+    }
+
+    fn config_id(number: u8) -> ConfigId {
+        ConfigId::from_entropy([number; 17])
+    }
+
+    fn config(number: u8) -> ConfigReference {
+        ConfigReference {
+            config_id: config_id(number),
+            config_name: format!("c{number}").parse().unwrap(),
+            target: format!("c{number}").parse().unwrap(),
+            uid: None,
+            gid: None,
+            mode: FileMode::ALL_READ,
         }
     }
 
@@ -268,17 +296,28 @@ mod tests {
     fn world() -> impl Strategy<Value = World> {
         let secret_ids = || (0_u8..4, 1_u64..3);
         let secrets = prop::collection::btree_set(secret_ids(), 0..4);
-        let assigned = prop::collection::btree_map(0_u8..6, (desired(), secrets), 0..6);
+        let config_ids = || prop::collection::btree_set(0_u8..3, 0..3);
+        let task = (desired(), secrets, config_ids());
+        let assigned = prop::collection::btree_map(0_u8..6, task, 0..6);
         let held = prop::collection::btree_set(secret_ids(), 0..8);
         let observed = prop::collection::btree_map(0_u8..6, observed(), 0..6);
-        (assigned, held, observed).prop_map(|(assigned, held, observed)| {
-            let assign = |(task, (desired, secrets)): (u8, (DesiredState, BTreeSet<_>))| {
-                let secrets: Vec<_> = secrets.into_iter().collect();
-                (task_id(task), assignment(task, desired, &secrets))
-            };
+        (assigned, held, config_ids(), observed).prop_map(|(assigned, held, configs, observed)| {
+            let assign =
+                |(task, (desired, secrets, configs)): (u8, (_, BTreeSet<_>, BTreeSet<u8>))| {
+                    let secrets: Vec<_> = secrets.into_iter().collect();
+                    let mut assignment = assignment(task, desired, &secrets);
+                    assignment.spec.configs = configs.into_iter().map(config).collect();
+                    (task_id(task), assignment)
+                };
             (
                 assigned.into_iter().map(assign).collect(),
-                held.into_iter().map(|(number, version)| secret(number, version)).collect(),
+                Held {
+                    secrets: held
+                        .into_iter()
+                        .map(|(number, version)| secret(number, version))
+                        .collect(),
+                    configs: configs.into_iter().map(config_id).collect(),
+                },
                 observed.into_iter().map(|(task, observed)| (task_id(task), observed)).collect(),
             )
         })
@@ -312,14 +351,17 @@ mod tests {
             for action in &actions {
                 let Action::Start { task_id, files } = action else { continue };
                 prop_assert_eq!(files, &assigned[task_id].secrets);
-                prop_assert!(files.iter().all(|file| held.contains(&file.secret)));
+                prop_assert!(files.iter().all(|file| held.secrets.contains(&file.secret)));
+                let configs = &assigned[task_id].spec.configs;
+                prop_assert!(configs.iter().all(|file| held.configs.contains(&file.config_id)));
                 prop_assert_eq!(assigned[task_id].desired, DesiredState::Running);
             }
             // And one that may start does.
             for (task_id, assignment) in &assigned {
                 let seen = observed.get(task_id).cloned().unwrap_or_default();
                 let over = seen.reported.is_some_and(|report| report.state.is_terminal());
-                let complete = assignment.secrets.iter().all(|r| held.contains(&r.secret));
+                let complete = assignment.secrets.iter().all(|r| held.secrets.contains(&r.secret))
+                    && assignment.spec.configs.iter().all(|r| held.configs.contains(&r.config_id));
                 let starts = actions.iter().any(
                     |action| matches!(action, Action::Start { task_id: t, .. } if t == task_id));
                 prop_assert_eq!(
@@ -331,21 +373,29 @@ mod tests {
         }
 
         #[test]
-        fn a_task_that_lacks_a_secret_says_which(world in world()) {
+        fn a_task_that_lacks_a_secret_or_config_says_which(world in world()) {
             let (assigned, held, _) = world;
             let actions = plan(&assigned, &held, &BTreeMap::new());
             for (task_id, assignment) in &assigned {
-                let lacking = assignment.secrets.iter().find(|r| !held.contains(&r.secret));
+                let lacking = assignment.secrets.iter().find(|r| !held.secrets.contains(&r.secret));
                 let wanted = matches!(
                     assignment.desired, DesiredState::Running | DesiredState::Ready);
-                let Some(lacking) = lacking.filter(|_| wanted) else { continue };
+                let mut configs = assignment.spec.configs.iter();
+                let config = configs.find(|r| !held.configs.contains(&r.config_id));
+                let lacking = match (lacking, config) {
+                    _ if !wanted => continue,
+                    (Some(lacking), _) => {
+                        format!("`{}` version {}", lacking.secret_name, lacking.secret.version)
+                    }
+                    (None, Some(lacking)) => format!("config `{}`", lacking.config_name),
+                    (None, None) => continue,
+                };
                 let said = actions.iter().any(|action| matches!(
                     action,
                     Action::Report { task_id: t, report }
                         if t == task_id
                             && report.state == TaskState::Preparing
-                            && report.message.contains(&format!(
-                                "`{}` version {}", lacking.secret_name, lacking.secret.version))
+                            && report.message.contains(&lacking)
                 ));
                 prop_assert!(said, "{:?}", actions);
             }
@@ -394,7 +444,8 @@ mod tests {
     fn a_task_waits_for_all_its_secrets_and_then_starts() {
         let assigned =
             BTreeMap::from([(task_id(1), assignment(1, DesiredState::Running, &[(1, 2), (2, 1)]))]);
-        let mut held = BTreeSet::from([secret(1, 1), secret(2, 1)]);
+        let secrets = BTreeSet::from([secret(1, 1), secret(2, 1)]);
+        let mut held = Held { secrets, configs: BTreeSet::new() };
         let mut observed = BTreeMap::new();
         let actions = plan(&assigned, &held, &observed);
         let message = "waits for secret `s1` version 2, which no manager has delivered";
@@ -402,7 +453,7 @@ mod tests {
         assert_eq!(actions, [Action::Report { task_id: task_id(1), report }]);
         carry_out(&actions, &mut observed);
         assert_eq!(plan(&assigned, &held, &observed), []);
-        held.insert(secret(1, 2));
+        held.secrets.insert(secret(1, 2));
         let actions = plan(&assigned, &held, &observed);
         assert!(matches!(&actions[0], Action::Start { files, .. } if files.len() == 2));
     }

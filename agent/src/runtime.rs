@@ -9,7 +9,7 @@ pub mod process;
 
 use std::path::PathBuf;
 
-use proto::spec::RuntimeKind;
+use proto::spec::{ConfigReference, RuntimeKind};
 use sys::harden::CoreLimit;
 
 use crate::assignment::{Assignment, ResolvedReference};
@@ -50,4 +50,19 @@ pub trait Runtime: Send + Sync + 'static {
     fn files(&self, files: Vec<ResolvedReference>) -> Result<Vec<ResolvedReference>, Refused> {
         Ok(files)
     }
+
+    /// Where in the secrets filesystem those of configs are, which are declared from the root folder on.
+    fn configs(&self, configs: Vec<ConfigReference>) -> Result<Vec<ConfigReference>, Refused> {
+        let placed = configs.into_iter().enumerate().map(|(position, mut file)| {
+            let place = self.config_place(&file, position)?;
+            file.target = place
+                .parse()
+                .map_err(|error: proto::name::NameError| Refused(error.to_string()))?;
+            Ok(file)
+        });
+        placed.collect()
+    }
+
+    /// Where one of them is.
+    fn config_place(&self, file: &ConfigReference, position: usize) -> Result<String, Refused>;
 }

@@ -1,4 +1,5 @@
-//! The secrets that this node holds: sealed, each with its key, until a task is started with it.
+//! The secrets that this node holds: sealed, each with its key, until a task is started with it. And its
+//! configs, which are in clear.
 //!
 //! The payload is opened when its file is written, and wiped before this module returns; keys live
 //! in the key memory ([`crate::memory`]). Not here: which secrets those are
@@ -9,25 +10,37 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proto::id::{Realm, TaskId};
+use bytes::Bytes;
+use proto::id::{ConfigId, Realm, TaskId};
 use proto::limits::PAYLOAD_BYTES_MAX;
 use proto::sealed::{HEADER_BYTES, TAG_BYTES};
 use seal::Dek;
 
 use crate::assignment::SecretVersion;
 use crate::mount::{SecretSource, SourceError, Write};
-use crate::session::sets::HeldSecrets;
+use crate::session::sets::{HeldConfigs, HeldSecrets};
 
 /// What is held, as of the last set of assignments.
 pub(crate) struct Vault {
     realm: Realm,
     held: Mutex<Arc<HeldSecrets<Dek>>>,
+    configs: Mutex<Arc<HeldConfigs>>,
 }
 
 impl Vault {
     /// An empty one.
     pub(crate) fn new(realm: Realm) -> Self {
-        Self { realm, held: Mutex::new(Arc::new(HeldSecrets::new())) }
+        let held = Mutex::new(Arc::new(HeldSecrets::new()));
+        Self { realm, held, configs: Mutex::default() }
+    }
+
+    /// Holds these configs from now on, and no others.
+    pub(crate) fn hold_configs(&self, configs: Arc<HeldConfigs>) {
+        *self.configs.lock().unwrap_or_else(PoisonError::into_inner) = configs;
+    }
+
+    fn current_configs(&self) -> Arc<HeldConfigs> {
+        Arc::clone(&self.configs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Holds these from now on, and nothing else. What is not among them is wiped as soon as
@@ -51,6 +64,7 @@ impl Vault {
     /// Drops everything.
     pub(crate) fn wipe(&self) {
         self.hold(Arc::new(HeldSecrets::new()));
+        self.hold_configs(Arc::default());
     }
 
     fn current(&self) -> Arc<HeldSecrets<Dek>> {
@@ -69,6 +83,14 @@ impl SecretSource for Vault {
         // The frame's length and padding are in it too; a bound need not be tight.
         let bytes = framed.saturating_sub(HEADER_BYTES + TAG_BYTES).min(PAYLOAD_BYTES_MAX);
         Some(bytes as u64)
+    }
+
+    fn configs(&self) -> BTreeSet<ConfigId> {
+        self.current_configs().keys().copied().collect()
+    }
+
+    fn config(&self, id: ConfigId) -> Option<Bytes> {
+        self.current_configs().get(&id).cloned()
     }
 
     fn open(&self, _: TaskId, secret: SecretVersion, write: Write<'_>) -> Result<(), SourceError> {
@@ -142,6 +164,21 @@ mod tests {
         vault.wipe();
         assert!(opened(&vault, 1).is_err());
         assert_eq!(vault.held(), BTreeSet::new());
+    }
+
+    #[test]
+    fn configs_are_those_of_the_last_set() {
+        let vault = Vault::new(REALM);
+        let id = |number| ConfigId::from_entropy([number; 17]);
+        let hold = |number, data: &'static [u8]| {
+            vault.hold_configs(Arc::new([(id(number), Bytes::from_static(data))].into()));
+        };
+        hold(1, b"one");
+        hold(2, b"two");
+        assert_eq!(vault.configs(), BTreeSet::from([id(2)]));
+        assert_eq!((vault.config(id(1)), vault.config(id(2))), (None, Some("two".into())));
+        vault.wipe();
+        assert_eq!(vault.config(id(2)), None);
     }
 
     #[test]

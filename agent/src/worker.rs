@@ -25,7 +25,7 @@ use crate::assignment::{Assignment, ResolvedReference};
 use crate::clock;
 use crate::engine::presence::{self, Found};
 use crate::mount::{self, SecretSource};
-use crate::plan::{Action, Life, Observed, Report, plan};
+use crate::plan::{Action, Held, Life, Observed, Report, plan};
 use crate::runtime::docker::{Docker, Place};
 use crate::runtime::process::Process;
 use crate::runtime::{Node, Runtime};
@@ -249,7 +249,8 @@ impl Worker {
     fn work(&mut self, assigned: &Assigned) {
         let observed: BTreeMap<TaskId, Observed> =
             self.known.iter().map(|(task_id, task)| (*task_id, task.observed.clone())).collect();
-        for action in plan(assigned, &self.source.held(), &observed) {
+        let held = Held { secrets: self.source.held(), configs: self.source.configs() };
+        for action in plan(assigned, &held, &observed) {
             match action {
                 Action::Start { task_id, files } => {
                     if let Some(assignment) = assigned.get(&task_id) {
@@ -274,12 +275,15 @@ impl Worker {
             let runtime = runtime(assignment.spec.runtime);
             let mut definition = runtime.define(&assignment, &node).map_err(|why| why.0)?;
             let files = runtime.files(files).map_err(|why| why.0)?;
-            let limits = mount::limits(&files, &*source);
+            let configs = runtime.configs(assignment.spec.configs.clone()).map_err(|why| why.0)?;
+            let limits = mount::limits(&files, &configs, &*source);
             definition.mount_bytes_max = limits.bytes_max;
             definition.mount_inodes_max = limits.inodes_max;
             let owner = (definition.uid, definition.gid);
             let launched = launcher.launch(&tasks, &definition, |filesystem| {
-                mount::fill(filesystem, task_id, &files, owner, &*source).map_err(|e| e.message())
+                mount::fill(filesystem, task_id, &files, owner, &*source)
+                    .and_then(|()| mount::fill_configs(filesystem, &configs, owner, &*source))
+                    .map_err(|error| error.message())
             });
             launched
                 .map(|launched| Box::new((launched, definition)))

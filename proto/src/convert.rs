@@ -16,9 +16,9 @@ use crate::name::Labels;
 use crate::pb;
 use crate::sealed::{Ciphertext, Encapsulation, SealedPayload, WrappedKey};
 use crate::spec::{
-    Extension, FailureAction, FileMode, LogPolicy, Mode, OnChange, Placement, Resources,
-    RestartCondition, RestartPolicy, RuntimeKind, SecretReference, ServiceSpec, TaskSpec,
-    UpdateConfig, UpdateOrder, VersionChoice,
+    ConfigReference, Extension, FailureAction, FileMode, LogPolicy, Mode, OnChange, Placement,
+    Resources, RestartCondition, RestartPolicy, RuntimeKind, SecretReference, ServiceSpec,
+    TaskSpec, UpdateConfig, UpdateOrder, VersionChoice,
 };
 use crate::task::{DesiredState, Mounted, TaskState, TaskStatus};
 
@@ -200,6 +200,35 @@ impl From<SecretReference> for pb::SecretReference {
     }
 }
 
+impl TryFrom<pb::ConfigReference> for ConfigReference {
+    type Error = ParseError;
+
+    fn try_from(message: pb::ConfigReference) -> Result<Self, ParseError> {
+        let mode = message.mode.unwrap_or_else(|| FileMode::ALL_READ.bits());
+        Ok(Self {
+            config_id: text("config_id", &message.config_id)?,
+            config_name: text("config_name", &message.config_name)?,
+            target: text("target", &message.target)?,
+            uid: message.uid,
+            gid: message.gid,
+            mode: FileMode::new(mode).map_err(|e| ParseError::new("mode", e))?,
+        })
+    }
+}
+
+impl From<ConfigReference> for pb::ConfigReference {
+    fn from(reference: ConfigReference) -> Self {
+        Self {
+            config_id: reference.config_id.to_string(),
+            config_name: reference.config_name.to_string(),
+            target: reference.target.to_string(),
+            uid: reference.uid,
+            gid: reference.gid,
+            mode: Some(reference.mode.bits()),
+        }
+    }
+}
+
 impl TryFrom<pb::RestartPolicy> for RestartPolicy {
     type Error = ParseError;
 
@@ -291,6 +320,11 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
             logs: LogPolicy::from_number(message.logs)?,
             force_update: message.force_update,
             networks: message.networks,
+            configs: message
+                .configs
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -321,6 +355,7 @@ impl From<TaskSpec> for pb::TaskSpec {
             logs: task.logs.number(),
             force_update: task.force_update,
             networks: task.networks,
+            configs: task.configs.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -458,6 +493,17 @@ mod tests {
         )
     }
 
+    fn config() -> impl Strategy<Value = ConfigReference> {
+        reference().prop_map(|like| ConfigReference {
+            config_id: like.secret_id.as_str().parse().unwrap(),
+            config_name: like.secret_name,
+            target: like.target,
+            uid: like.uid,
+            gid: like.gid,
+            mode: like.mode,
+        })
+    }
+
     prop_compose! {
         fn spec()(
             name in "[a-z]{1,8}",
@@ -465,6 +511,7 @@ mod tests {
             command in prop::collection::vec("[a-z ]{0,8}", 0..4),
             env in prop::collection::vec("[A-Z]{1,4}=[a-z]{0,4}", 0..4),
             secrets in prop::collection::vec(reference(), 0..4),
+            configs in prop::collection::vec(config(), 0..4),
             replicas in prop::option::of(0_u64..10),
             numbers in any::<[u32; 6]>(),
             signal in prop::option::of(1_u8..=64),
@@ -475,6 +522,7 @@ mod tests {
             spec.task.command = command;
             spec.task.env = env;
             spec.task.secrets = secrets;
+            spec.task.configs = configs;
             spec.task.stop_signal = signal.map(|number| number.to_string().parse().unwrap());
             spec.task.stop_grace_ms = replicas;
             spec.task.restart.delay_ms = numbers[0].into();

@@ -23,6 +23,16 @@ pub const CIPHERTEXT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + PAYLOAD_BYTES_MAX / 
 /// Largest wrapped key, in bytes. A wrapped DEK is 122; an ML-KEM box would be 1.2 KiB.
 pub const WRAPPED_KEY_BYTES_MAX: usize = 2048;
 
+/// Largest value of a config, in bytes: Docker's number, below the largest message with room to spare.
+pub const CONFIG_BYTES_MAX: usize = 1_000 << 10;
+
+/// Configs of one cluster: each stack has a few, and a list of all of them fits a message.
+pub const CONFIGS_MAX: usize = 10_000;
+
+/// Bytes of the values of all configs of a cluster. Every manager keeps them in memory, and each of its
+/// snapshots has them: what is larger is data, for which there are file servers.
+pub const CONFIGS_BYTES_MAX: u64 = 256 << 20;
+
 /// Labels of one object. More is a database.
 pub const LABELS_MAX: usize = 64;
 
@@ -38,7 +48,7 @@ pub const TARGET_COMPONENT_BYTES_MAX: usize = 255;
 /// Longest target path, in bytes. Well under `PATH_MAX`, so that the prefix always fits.
 pub const TARGET_BYTES_MAX: usize = 1024;
 
-/// Secrets one service may refer to. The tmpfs of a task is sized for them.
+/// Secrets, and once more configs, that one service may refer to. The tmpfs of a task is sized for them.
 pub const REFERENCES_MAX: usize = 128;
 
 /// Arguments of a command, and entries of an environment.

@@ -105,8 +105,8 @@ name_type!(
     check_operator_name
 );
 name_type!(
-    /// Where a secret appears in a task: a relative path under `/run/secrets`, or an absolute one
-    /// for the fronts and runtimes that take it.
+    /// Where a secret or a config appears in a task: a relative path, under `/run/secrets` or the root
+    /// folder, or an absolute one for the fronts and runtimes that take it.
     Target,
     check_target
 );
@@ -130,7 +130,7 @@ impl FoldedName {
 }
 
 impl Target {
-    /// Whether the target leaves `/run/secrets`.
+    /// Whether the target says where it is by itself.
     pub fn is_absolute(&self) -> bool {
         self.0.starts_with('/')
     }

@@ -1,4 +1,4 @@
-//! What users declare: services, the tasks they run, and the secrets those refer to.
+//! What users declare: services, the tasks they run, and the secrets and configs those refer to.
 //!
 //! The types are shared by the wire (through `convert`), the log and the scheduler. Names,
 //! defaults and rules are Swarm's where Swarm has them. Not here: whether a referred object
@@ -13,9 +13,11 @@ use core::fmt;
 use core::str::FromStr;
 use std::collections::BTreeMap;
 
-pub use self::reference::{FileMode, OnChange, SecretReference, VersionChoice};
+pub use self::reference::{
+    ConfigReference, FileMode, OnChange, SECRETS_FOLDER, SecretReference, VersionChoice,
+};
 
-use self::reference::distinct_targets;
+use self::reference::{distinct_files, distinct_targets};
 use crate::limits::{
     ARGUMENTS_MAX, CONSTRAINT_BYTES_MAX, CONSTRAINTS_MAX, EXTENSION_BYTES_MAX, NETWORKS_MAX,
     PREFERENCES_MAX, REFERENCES_MAX, REPLICAS_MAX, RESTARTS_IN_WINDOW_MAX, SPEC_BYTES_MAX,
@@ -26,11 +28,13 @@ use crate::name::{Labels, SecretName, ServiceName, Target};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Two references write the same file.
-    #[error("secret references `{first}` and `{second}` have a conflicting target: `{target}`")]
+    #[error("{what} references `{first}` and `{second}` have a conflicting target: `{target}`")]
     ConflictingTarget {
-        /// The secret named first.
+        /// Of secrets, of configs, or one of each.
+        what: &'static str,
+        /// The object named first.
         first: SecretName,
-        /// The secret named second.
+        /// The object named second.
         second: SecretName,
         /// The file both would write.
         target: Target,
@@ -455,6 +459,9 @@ pub struct TaskSpec {
     /// Networks it is attached to, by id or name; kept for the fronts that know networks.
     #[n(15)]
     pub networks: Vec<String>,
+    /// The configs it uses. Not written where there are none: those of before had none.
+    #[cbor(n(16), skip_if = "Vec::is_empty")]
+    pub configs: Vec<ConfigReference>,
 }
 
 /// Milliseconds a task has to stop unless declared otherwise (Swarm's number).
@@ -516,6 +523,7 @@ impl ServiceSpec {
         };
         let task = &self.task;
         bound("the number of secrets", task.secrets.len(), REFERENCES_MAX)?;
+        bound("the number of configs", task.configs.len(), REFERENCES_MAX)?;
         bound("the number of arguments", task.command.len() + task.args.len(), ARGUMENTS_MAX)?;
         bound("the environment", task.env.len(), ARGUMENTS_MAX)?;
         bound("the number of constraints", task.placement.constraints.len(), CONSTRAINTS_MAX)?;
@@ -558,14 +566,15 @@ impl ServiceSpec {
         {
             return Err(SpecError::Limit { what: "the number of replicas", limit: 10_000 });
         }
-        distinct_targets(&task.secrets)
+        distinct_targets(&task.secrets)?;
+        distinct_files(&task.secrets, &task.configs)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::SecretId;
+    use crate::id::{ConfigId, SecretId};
 
     fn reference(name: &str, target: &str) -> SecretReference {
         SecretReference {
@@ -604,6 +613,20 @@ mod tests {
         let many = |n: usize| (0..n).map(|i| reference("a", &format!("t{i}"))).collect();
         assert!(spec(many(REFERENCES_MAX)).check().is_ok());
         assert!(spec(many(REFERENCES_MAX + 1)).check().is_err());
+
+        let mut configs = spec(vec![]);
+        let config = |i: usize| ConfigReference {
+            config_id: ConfigId::from_entropy([1; 17]),
+            config_name: "site".parse().unwrap(),
+            target: format!("c{i}").parse().unwrap(),
+            uid: None,
+            gid: None,
+            mode: FileMode::ALL_READ,
+        };
+        configs.task.configs = (0..REFERENCES_MAX).map(config).collect();
+        assert!(configs.check().is_ok());
+        configs.task.configs.push(config(REFERENCES_MAX));
+        assert!(configs.check().is_err());
 
         let mut env = spec(vec![]);
         env.task.env = vec!["A=B".into(); ARGUMENTS_MAX];

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use proto::id::{
-    BackupId, KeyId, MemberId, NetworkId, NodeId, OperatorId, Revision, SecretId, Serial,
+    BackupId, ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, Revision, SecretId, Serial,
     ServiceId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Caller, Role};
@@ -426,6 +426,32 @@ pub enum Command {
     /// Certificates of before are refused, though agents or operators are left behind.
     #[n(84)]
     CutFormerCertificates,
+    /// A new config.
+    #[n(120)]
+    CreateConfig(#[n(0)] CreateConfig),
+    /// Other labels of a config. Its value never changes.
+    #[n(121)]
+    UpdateConfigLabels {
+        /// Which.
+        #[n(0)]
+        id: ConfigId,
+        /// As the caller saw it.
+        #[n(1)]
+        revision: Revision,
+        /// All of them, from now on.
+        #[n(2)]
+        labels: Labels,
+    },
+    /// Removes a config that no service uses.
+    #[n(122)]
+    RemoveConfig {
+        /// Which.
+        #[n(0)]
+        id: ConfigId,
+        /// Whether previous specs that refer to it are given up.
+        #[n(1)]
+        forget_previous: bool,
+    },
     /// A new network.
     #[n(110)]
     CreateNetwork(#[n(0)] CreateNetwork),
@@ -540,6 +566,23 @@ pub struct CreateNetwork {
     /// What the front that makes it was given, for that front.
     #[n(2)]
     pub body: Blob,
+}
+
+/// A new config.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateConfig {
+    /// Made before proposing.
+    #[n(0)]
+    pub id: ConfigId,
+    /// Unique without regard to case.
+    #[n(1)]
+    pub name: SecretName,
+    /// Given by the caller.
+    #[n(2)]
+    pub labels: Labels,
+    /// The value.
+    #[n(3)]
+    pub data: Blob,
 }
 
 /// What one agent said of its tasks.

@@ -36,7 +36,7 @@ mod snapshot;
 mod state;
 
 pub use crate::apply::{Applied, Change, Unapplicable, apply, pass};
-pub use crate::assign::{Assignments, assignments, entitled};
+pub use crate::assign::{Assignments, assignments, entitled, entitled_to_config};
 pub use crate::audit::{AuditLog, AuditRecord};
 pub use crate::backup::{Backup, Backups, ForgottenBackups, WrapPlace};
 pub use crate::boot::{

@@ -65,9 +65,11 @@ pub enum Refusal {
         id: String,
     },
     /// Something still uses the object.
-    #[error("secret {name} is in use by the following {}: {}", plural(users), users.join(", "))]
+    #[error("{what} {name} is in use by the following {}: {}", plural(users), users.join(", "))]
     InUse {
-        /// The secret.
+        /// The kind of object.
+        what: &'static str,
+        /// Its name.
         name: String,
         /// Names of services.
         users: Vec<String>,

@@ -4,7 +4,9 @@
 //! answer holds a wrap or a payload.
 
 use minicbor::{Decode, Encode};
-use proto::id::{MemberId, NetworkId, NodeId, OperatorId, SecretId, ServiceId, TokenId, Version};
+use proto::id::{
+    ConfigId, MemberId, NetworkId, NodeId, OperatorId, SecretId, ServiceId, TokenId, Version,
+};
 
 use crate::object::Digest;
 
@@ -71,6 +73,13 @@ pub enum Outcome {
         /// How many not.
         #[n(1)]
         stale: u64,
+    },
+    /// A config was made.
+    #[n(120)]
+    Config {
+        /// Which.
+        #[n(0)]
+        id: ConfigId,
     },
     /// A network was made.
     #[n(110)]

@@ -77,6 +77,7 @@ pub struct State {
     pub(crate) tasks_by_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
     pub(crate) nodes_by_hostname: BTreeMap<String, NodeId>,
     pub(crate) payload_bytes: u64,
+    pub(crate) config_bytes: u64,
     /// How many data keys are wrapped under each root key.
     pub(crate) wraps_by_root: BTreeMap<KeyId, u64>,
 }
@@ -137,6 +138,18 @@ impl State {
     pub fn secret_by_name(&self, name: &FoldedName) -> Option<(SecretId, &Arc<Secret>)> {
         let id = *self.secrets_by_name.get(name)?;
         Some((id, self.secrets.get(&id)?))
+    }
+
+    /// A config by its name, without regard to case.
+    pub fn config_by_name(&self, name: &FoldedName) -> Option<(ConfigId, &Arc<Config>)> {
+        let mut configs = self.configs.iter();
+        let is_it = |config: &Config| config.name.as_str().eq_ignore_ascii_case(name.as_str());
+        configs.find(|(_, config)| is_it(config)).map(|(id, config)| (*id, config))
+    }
+
+    /// Bytes of the values of all configs.
+    pub const fn config_bytes(&self) -> u64 {
+        self.config_bytes
     }
 
     /// A service by its exact name.
@@ -256,6 +269,7 @@ impl State {
         assert_eq!(self.tasks_by_node, rebuilt.tasks_by_node, "tasks of nodes");
         assert_eq!(self.nodes_by_hostname, rebuilt.nodes_by_hostname, "hostnames");
         assert_eq!(self.payload_bytes, rebuilt.payload_bytes, "bytes of payloads");
+        assert_eq!(self.config_bytes, rebuilt.config_bytes, "bytes of configs");
         assert_eq!(self.wraps_by_root, rebuilt.wraps_by_root, "wraps by root key");
     }
 
@@ -280,6 +294,7 @@ impl State {
         for (id, task) in self.tasks.clone() {
             self.index_task(id, &task);
         }
+        self.config_bytes = self.configs.values().map(|config| config.data.0.len() as u64).sum();
         for (id, node) in &self.nodes {
             self.nodes_by_hostname.insert(node.hostname.as_str().to_ascii_lowercase(), *id);
         }
@@ -365,6 +380,18 @@ impl State {
             self.discount_wrap(version.payload.wrapped_dek.key_id());
         }
         Some(secret)
+    }
+
+    pub(crate) fn put_config(&mut self, id: ConfigId, config: Config) {
+        self.take_config(id);
+        self.config_bytes += config.data.0.len() as u64;
+        self.configs.insert(id, Arc::new(config));
+    }
+
+    pub(crate) fn take_config(&mut self, id: ConfigId) {
+        if let Some(config) = self.configs.remove(&id) {
+            self.config_bytes -= config.data.0.len() as u64;
+        }
     }
 
     pub(crate) fn put_service(&mut self, id: ServiceId, service: Service) {

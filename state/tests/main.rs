@@ -11,6 +11,7 @@ mod boot;
 mod bounds;
 mod ca_rotation;
 mod certificate_rotation;
+mod configs;
 mod examples;
 mod fixtures;
 mod global;

@@ -7,16 +7,16 @@ use proto::id::{MemberId, RequestKey, Revision, Timestamp, Version};
 use proto::identity::{Caller, Principal, Subject};
 use proto::limits::{RECIPIENTS_MAX, SLOT_PARAMETERS_BYTES_MAX};
 use proto::name::Labels;
-use proto::spec::{FailureAction, Mode};
+use proto::spec::{ConfigReference, FailureAction, Mode};
 use proto::task::{DesiredState, TaskState, TaskStatus};
 use state::command::{
-    Command, CreateSecret, Envelope, NodeNews, NodeStatuses, RotateSecret, UpdateNode,
+    Command, CreateConfig, CreateSecret, Envelope, NodeNews, NodeStatuses, RotateSecret, UpdateNode,
 };
 use state::object::{
     Availability, Blob, Digest, Node, NodeReport, NodeState, Place, RequestMark, Service,
     SlotRecipient,
 };
-use state::{Scope, SnapshotReader, State, apply, assignments, entitled, plan};
+use state::{Scope, SnapshotReader, State, apply, assignments, entitled, entitled_to_config, plan};
 
 use crate::world::*;
 
@@ -26,6 +26,8 @@ enum Act {
     CreateSecret { n: u8, name: u8, size: u16, request: Option<u8> },
     RotateSecret { n: u8, stale: bool },
     RemoveSecret { n: u8, forget: bool },
+    CreateConfig { n: u8 },
+    RemoveConfig { n: u8, forget: bool },
     CreateService { n: u8, replicas: u8, secrets: Vec<u8>, zone: Option<u8>, global: bool },
     UpdateService { n: u8, replicas: u8, secrets: Vec<u8>, stale: bool },
     RollBack { n: u8, stale: bool },
@@ -50,6 +52,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0_u8..6, prop::bool::weighted(0.1))
             .prop_map(|(n, stale)| Act::RotateSecret { n, stale }),
         1 => (0_u8..6, any::<bool>()).prop_map(|(n, forget)| Act::RemoveSecret { n, forget }),
+        3 => (0_u8..6).prop_map(|n| Act::CreateConfig { n }),
+        1 => (0_u8..6, any::<bool>()).prop_map(|(n, forget)| Act::RemoveConfig { n, forget }),
         3 => (0_u8..4, 0_u8..5, secrets(), prop::option::of(0_u8..3), prop::bool::weighted(0.3))
             .prop_map(|(n, replicas, secrets, zone, global)|
                 Act::CreateService { n, replicas, secrets, zone, global }),
@@ -77,6 +81,13 @@ fn act() -> impl Strategy<Value = Act> {
 fn references(secrets: &[u8]) -> Vec<(u8, String)> {
     let distinct: BTreeSet<_> = secrets.iter().copied().collect();
     distinct.into_iter().map(|n| (n, format!("s{n}"))).collect()
+}
+
+/// Those of the same numbers, as far as there are some.
+fn configs_of(state: &State, secrets: &[u8]) -> Vec<ConfigReference> {
+    let distinct: BTreeSet<_> = secrets.iter().copied().collect();
+    let there = distinct.into_iter().filter(|n| state.config(config_id(*n)).is_some());
+    there.map(|n| config_reference(n, &format!("c{n}"))).collect()
 }
 
 fn spec_of(n: u8, replicas: u8, secrets: &[u8]) -> proto::spec::ServiceSpec {
@@ -119,8 +130,18 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
         Act::RemoveSecret { n, forget } => {
             Command::RemoveSecret { id: secret_id(*n), forget_previous: *forget, shred: None }
         }
+        Act::CreateConfig { n } => Command::CreateConfig(CreateConfig {
+            id: config_id(*n),
+            name: format!("c{n}").parse().unwrap(),
+            labels: Labels::default(),
+            data: Blob(vec![*n; 3].into()),
+        }),
+        Act::RemoveConfig { n, forget } => {
+            Command::RemoveConfig { id: config_id(*n), forget_previous: *forget }
+        }
         Act::CreateService { n, replicas, secrets, zone, global } => {
             let mut spec = spec_of(*n, *replicas, secrets);
+            spec.task.configs = configs_of(&world.state, secrets);
             if *global {
                 spec.mode = Mode::Global;
             }
@@ -135,6 +156,7 @@ fn command(world: &mut World, act: &Act) -> Option<Command> {
             let revision = world.state.service(id).map_or(Revision(0), |s| s.revision);
             let revision = if *stale { Revision(revision.0 + 1) } else { revision };
             let mut spec = spec_of(*n, *replicas, secrets);
+            spec.task.configs = configs_of(&world.state, secrets);
             if let Some(service) = world.state.service(id) {
                 spec.task.placement = service.spec.task.placement.clone();
                 if service.spec.mode == Mode::Global {
@@ -277,7 +299,23 @@ fn least_privilege(state: &State) {
             });
             assert!(needed, "{node} is assigned {secret} version {version} for nothing");
         }
+        for config in &assigned.configs {
+            let needed = state.tasks_of_node(*node).any(|(id, task)| {
+                task.spec.configs.iter().any(|r| r.config_id == *config)
+                    && entitled_to_config(state, *node, id, *config).is_some()
+            });
+            assert!(needed, "{node} is assigned {config} for nothing");
+        }
         for (task_id, task) in state.tasks() {
+            for config in state.configs().keys() {
+                let may = entitled_to_config(state, *node, *task_id, *config).is_some();
+                let needs = task.node_id == Some(*node)
+                    && task.is_live()
+                    && task.desired <= DesiredState::Running
+                    && task.spec.configs.iter().any(|r| r.config_id == *config);
+                assert_eq!(may, needs, "{node} and {config} for {task_id}");
+                assert!(!may || assigned.configs.contains(config));
+            }
             let versions = state
                 .secrets()
                 .iter()

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proto::id::{
-    Incarnation, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, Realm, RequestKey,
-    Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
+    ConfigId, Incarnation, KeyId, MemberId, NetworkId, NodeId, OperatorId, PayloadId, Realm,
+    RequestKey, Revision, SecretId, Serial, ServiceId, TaskId, Timestamp, TokenId,
 };
 use proto::identity::{Caller, Principal, Role, Subject};
 use proto::name::Labels;
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, Ciphertext, FORMAT, StoredPayload, WrappedKey};
-use proto::spec::{FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice};
+use proto::spec::{
+    ConfigReference, FileMode, Mode, OnChange, SecretReference, ServiceSpec, VersionChoice,
+};
 use proto::task::TaskState;
 use state::command::{
     AdmitAgent, AdmitManager, Command, CreateSecret, CreateToken, Envelope, InitCluster, LEVEL,
@@ -50,6 +52,21 @@ pub(crate) fn service_id(n: u8) -> ServiceId {
 
 pub(crate) fn network_id(n: u8) -> NetworkId {
     NetworkId::from_entropy([n; 17])
+}
+
+pub(crate) fn config_id(n: u8) -> ConfigId {
+    ConfigId::from_entropy([n; 17])
+}
+
+pub(crate) fn config_reference(n: u8, name: &str) -> ConfigReference {
+    ConfigReference {
+        config_id: config_id(n),
+        config_name: name.parse().unwrap(),
+        target: name.parse().unwrap(),
+        uid: Some(0),
+        gid: Some(0),
+        mode: FileMode::ALL_READ,
+    }
 }
 
 pub(crate) fn node_id(n: u8) -> NodeId {

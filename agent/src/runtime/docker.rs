@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use proto::id::NodeId;
 use proto::name::Target;
-use proto::spec::{RuntimeKind, STOP_GRACE_MS_DEFAULT, Signal};
+use proto::spec::{ConfigReference, RuntimeKind, SECRETS_FOLDER, STOP_GRACE_MS_DEFAULT, Signal};
 use serde_json::{Map, Value, json};
 
 use self::declared::Declared;
@@ -24,7 +24,6 @@ use super::{Node, Refused, Runtime};
 use crate::assignment::{Assignment, ResolvedReference};
 use crate::supervisor::container::FILES;
 use crate::supervisor::definition::{Container, Definition};
-use crate::supervisor::start::SECRETS;
 
 /// The label that says which node's agent made a container.
 pub(crate) const NODE_LABEL: &str = "secretd.node";
@@ -40,6 +39,9 @@ const RELATIVE: &str = "files";
 
 /// That with what goes elsewhere, by position.
 const ABSOLUTE: &str = "others";
+
+/// That with configs, by position.
+const CONFIGS: &str = "configs";
 
 /// Where an engine is, and whose containers are this agent's there.
 #[derive(Debug, Clone)]
@@ -71,6 +73,12 @@ impl Runtime for Docker {
             return Err(Refused(format!(
                 "the mode {} of secret `{}` has more than permissions, which a container does not get",
                 odd.mode, odd.secret_name
+            )));
+        }
+        if let Some(odd) = spec.configs.iter().find(|file| file.mode.bits() & 0o7000 != 0) {
+            return Err(Refused(format!(
+                "the mode {} of config `{}` has more than permissions, which a container does not get",
+                odd.mode, odd.config_name
             )));
         }
         check_places(assignment)?;
@@ -115,7 +123,7 @@ impl Runtime for Docker {
                 image: spec.image.clone(),
                 body: body.to_string(),
                 place: at,
-                has_secrets: !assignment.secrets.is_empty(),
+                has_secrets: !(assignment.secrets.is_empty() && spec.configs.is_empty()),
                 has_terminal: declared.has_terminal(),
                 has_stop_signal: spec.stop_signal.is_some(),
                 networks: made_networks(&spec.networks),
@@ -132,6 +140,18 @@ impl Runtime for Docker {
         });
         placed.collect()
     }
+
+    fn config_place(&self, file: &ConfigReference, position: usize) -> Result<String, Refused> {
+        Ok(place_of_config(&file.path(), position))
+    }
+}
+
+/// Where in the secrets filesystem a config's file is.
+fn place_of_config(path: &str, position: usize) -> String {
+    match path.strip_prefix(SECRETS_FOLDER).and_then(|rest| rest.strip_prefix('/')) {
+        Some(name) => format!("{RELATIVE}/{name}"),
+        None => format!("{CONFIGS}/{position}"),
+    }
 }
 
 /// Relative to `/run/secrets`, if it is in there.
@@ -140,7 +160,7 @@ fn below_secrets(target: &Target) -> Option<&str> {
     if !target.is_absolute() {
         return Some(text);
     }
-    text.strip_prefix(SECRETS)?.strip_prefix('/')
+    text.strip_prefix(SECRETS_FOLDER)?.strip_prefix('/')
 }
 
 /// Where in the secrets filesystem a file is.
@@ -190,7 +210,7 @@ fn made_networks(declared: &[String]) -> Vec<String> {
     declared.iter().filter(|name| !ENGINES_OWN.contains(&name.as_str())).cloned().collect()
 }
 
-/// What is bound where: the folder of secrets, and each file that goes elsewhere.
+/// What is bound where: the folder of secrets, and each file that goes elsewhere, configs too.
 fn secrets(assignment: &Assignment, at: &str) -> Vec<Value> {
     let bound = |from: String, to: &str| {
         json!({
@@ -199,12 +219,17 @@ fn secrets(assignment: &Assignment, at: &str) -> Vec<Value> {
         })
     };
     let targets = || assignment.secrets.iter().map(|file| &file.target).enumerate();
+    let configs = assignment.spec.configs.iter().map(ConfigReference::path).enumerate();
+    let configs = configs.map(|(at, path)| (place_of_config(&path, at), path));
+    let (within, outside): (Vec<_>, Vec<_>) =
+        configs.partition(|(place, _)| !place.starts_with(CONFIGS));
     let mut mounts = Vec::new();
-    if targets().any(|(_, target)| below_secrets(target).is_some()) {
-        mounts.push(bound(RELATIVE.into(), SECRETS));
+    if !within.is_empty() || targets().any(|(_, target)| below_secrets(target).is_some()) {
+        mounts.push(bound(RELATIVE.into(), SECRETS_FOLDER));
     }
     let elsewhere = targets().filter(|(_, target)| below_secrets(target).is_none());
     mounts.extend(elsewhere.map(|(at, target)| bound(place_of(target, at), target.as_str())));
+    mounts.extend(outside.into_iter().map(|(place, path)| bound(place, &path)));
     mounts
 }
 

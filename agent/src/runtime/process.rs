@@ -1,11 +1,13 @@
 //! The `process` runtime: the declared command, as a process of the node's own system in mount and
 //! pid namespaces of its own.
 //!
-//! The task sees the host's files but for the agent's own, and its secrets at `/run/secrets`. It
+//! The task sees the host's files but for the agent's own, and its secrets and configs at `/run/secrets`. It
 //! has what is declared: user, working directory, environment; of the agent's nothing. Not here:
 //! images, absolute targets and networks; they are for runtimes with a root folder per task.
 
-use proto::spec::{RuntimeKind, STOP_GRACE_MS_DEFAULT, Signal, TaskSpec};
+use proto::spec::{
+    ConfigReference, RuntimeKind, SECRETS_FOLDER, STOP_GRACE_MS_DEFAULT, Signal, TaskSpec,
+};
 use sys::process::PATH_DEFAULT;
 use sys::user::{self, User};
 
@@ -32,6 +34,9 @@ impl Runtime for Process {
                 reference.secret_name, reference.target
             )));
         }
+        for reference in &assignment.spec.configs {
+            self.config_place(reference, 0)?;
+        }
         let argv: Vec<String> = spec.command.iter().chain(&spec.args).cloned().collect();
         if argv.is_empty() {
             return Err(Refused("no command was declared, and a process has no image".into()));
@@ -57,6 +62,18 @@ impl Runtime for Process {
             core_hard: node.core_limit.hard,
             hide: hidden(node)?,
             container: None,
+        })
+    }
+
+    fn config_place(&self, file: &ConfigReference, _: usize) -> Result<String, Refused> {
+        let path = file.path();
+        let below = path.strip_prefix(SECRETS_FOLDER).and_then(|rest| rest.strip_prefix('/'));
+        below.map(str::to_owned).ok_or_else(|| {
+            Refused(format!(
+                "config `{}` cannot be mounted at {path}: a process sees its node's own files, and what \
+                 is its own at {SECRETS_FOLDER}, so its target must be there",
+                file.config_name
+            ))
         })
     }
 }
@@ -173,6 +190,30 @@ mod tests {
             "secret `db` cannot be mounted at /etc/key: a process sees its secrets at \
              /run/secrets, so its target must be relative"
         );
+        let config = |target: &str| ConfigReference {
+            config_id: proto::id::ConfigId::from_entropy([5; 17]),
+            config_name: "site".parse().unwrap(),
+            target: target.parse().unwrap(),
+            uid: None,
+            gid: None,
+            mode: FileMode::ALL_READ,
+        };
+        assert_eq!(Process.config_place(&config("/run/secrets/a/site"), 0).unwrap(), "a/site");
+        for wrong in ["site", "/run/secretsite", "/etc/site"] {
+            let said = Process.config_place(&config(wrong), 0).unwrap_err().0;
+            assert!(said.ends_with("/run/secrets, so its target must be there"), "{said}");
+        }
+        let elsewhere = |a: &mut Assignment| {
+            a.spec.configs = vec![ConfigReference {
+                config_id: proto::id::ConfigId::from_entropy([5; 17]),
+                config_name: "site".parse().unwrap(),
+                target: "site".parse().unwrap(),
+                uid: None,
+                gid: None,
+                mode: FileMode::ALL_READ,
+            }];
+        };
+        assert!(reason(elsewhere).starts_with("config `site` cannot be mounted at /site: "));
         assert!(reason(|a| a.spec.command.clear()).starts_with("no command was declared"));
         assert_eq!(
             reason(|a| a.spec.user = "no-such-user".into()),

@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::convert::{ParseError, bytes_16, text};
-use proto::id::{PayloadId, SecretId, TaskId, Version};
+use proto::id::{ConfigId, PayloadId, SecretId, TaskId, Version};
+use proto::limits::{CONFIG_BYTES_MAX, CONFIGS_BYTES_MAX, CONFIGS_MAX};
 use proto::pb;
 use proto::sealed::{Ciphertext, WrappedKey};
 use proto::task::DesiredState;
@@ -50,6 +51,9 @@ pub(crate) struct Held<K> {
 /// Everything that is held.
 pub(crate) type HeldSecrets<K> = BTreeMap<SecretVersion, Arc<Held<K>>>;
 
+/// The values of configs that are held.
+pub(crate) type HeldConfigs = BTreeMap<ConfigId, Bytes>;
+
 /// What is in force on this node: the outcome of the last set that came to its end. It outlives
 /// sessions.
 pub(crate) struct Holdings<K> {
@@ -59,6 +63,8 @@ pub(crate) struct Holdings<K> {
     pub(crate) not_understood: Arc<BTreeMap<TaskId, String>>,
     /// The secrets of tasks that may still start.
     pub(crate) held: Arc<HeldSecrets<K>>,
+    /// Their configs.
+    pub(crate) configs: Arc<HeldConfigs>,
 }
 
 impl<K> Default for Holdings<K> {
@@ -67,6 +73,7 @@ impl<K> Default for Holdings<K> {
             assigned: Arc::default(),
             not_understood: Arc::default(),
             held: Arc::new(BTreeMap::new()),
+            configs: Arc::default(),
         }
     }
 }
@@ -77,6 +84,7 @@ impl<K> Clone for Holdings<K> {
             assigned: Arc::clone(&self.assigned),
             not_understood: Arc::clone(&self.not_understood),
             held: Arc::clone(&self.held),
+            configs: Arc::clone(&self.configs),
         }
     }
 }
@@ -139,6 +147,10 @@ pub(crate) enum Message {
     Secret(pb::SecretDelivery),
     /// A secret is to be dropped.
     SecretRemoval(pb::SecretRemoval),
+    /// A config is delivered.
+    Config(pb::ConfigDelivery),
+    /// A config is to be dropped.
+    ConfigRemoval(pb::ConfigRemoval),
     /// The set is whole.
     End(pb::End),
 }
@@ -200,6 +212,17 @@ pub(crate) enum SetError {
         /// Its version.
         version: Version,
     },
+    /// A config that no assignment names.
+    #[error(
+        "config {config_id} was delivered for task {task_id}, which is not assigned to this node \
+             with it"
+    )]
+    ForeignConfig {
+        /// The task it was sent for.
+        task_id: TaskId,
+        /// The config.
+        config_id: ConfigId,
+    },
     /// More than a node can have.
     #[error("more than {limit} {what} were assigned")]
     TooMany {
@@ -229,6 +252,9 @@ struct Draft<K> {
     secrets: BTreeMap<SecretVersion, Option<Arc<Held<K>>>>,
     /// For which tasks, to be compared with the assignments at the end.
     delivered_for: Vec<(TaskId, SecretVersion)>,
+    /// Delivered, or removed.
+    configs: BTreeMap<ConfigId, Option<Bytes>>,
+    configs_for: Vec<(TaskId, ConfigId)>,
     bytes: usize,
 }
 
@@ -278,6 +304,10 @@ impl<K> Sets<K> {
             Message::Secret(delivery) => self.delivery(&delivery, opener),
             Message::SecretRemoval(removal) => {
                 self.change("a removal of a secret", |draft| draft.secret_removal(&removal))
+            }
+            Message::Config(delivery) => self.change("a config", |draft| draft.config(delivery)),
+            Message::ConfigRemoval(removal) => {
+                self.change("a removal of a config", |draft| draft.config_removal(&removal))
             }
             Message::End(end) => self.end(end),
         }
@@ -346,6 +376,8 @@ impl<K> Draft<K> {
             tasks: BTreeMap::new(),
             secrets: BTreeMap::new(),
             delivered_for: Vec::new(),
+            configs: BTreeMap::new(),
+            configs_for: Vec::new(),
             bytes: 0,
         }
     }
@@ -399,14 +431,65 @@ impl<K> Draft<K> {
         Ok(())
     }
 
+    fn config(&mut self, message: pb::ConfigDelivery) -> Result<(), SetError> {
+        let task_id = text("task_id", &message.task_id).map_err(malformed("a config"))?;
+        let config_id = text("config_id", &message.config_id).map_err(malformed("a config"))?;
+        if message.data.is_empty() {
+            return Err(malformed("a config")(ParseError::missing("data")));
+        }
+        bounded("bytes of one config", message.data.len(), CONFIG_BYTES_MAX)?;
+        bounded("configs", self.configs_for.len() + 1, CONFIGS_MAX)?;
+        // A copy of its own: what came is part of a larger buffer, which would live as long.
+        let data = Bytes::copy_from_slice(&message.data);
+        self.configs.insert(config_id, Some(data));
+        self.configs_for.push((task_id, config_id));
+        let staged = self.configs.values().flatten();
+        bounded_configs(staged.map(Bytes::len).sum())
+    }
+
+    fn config_removal(&mut self, message: &pb::ConfigRemoval) -> Result<(), SetError> {
+        let config_id = text("config_id", &message.config_id).map_err(malformed("a removal"))?;
+        self.configs.insert(config_id, None);
+        bounded("configs", self.configs.len(), 2 * CONFIGS_MAX)
+    }
+
+    /// The configs of tasks that may start, as far as they came.
+    fn configs_of(
+        &self,
+        assigned: &Assigned,
+        not_understood: &BTreeMap<TaskId, String>,
+        old: &HeldConfigs,
+    ) -> Result<HeldConfigs, SetError> {
+        for (task_id, config_id) in self.configs_for.iter().copied() {
+            let names = |task: &Assignment| {
+                task.spec.configs.iter().any(|reference| reference.config_id == config_id)
+            };
+            let is_named =
+                not_understood.contains_key(&task_id) || assigned.get(&task_id).is_some_and(names);
+            if !is_named {
+                return Err(SetError::ForeignConfig { task_id, config_id });
+            }
+        }
+        let starting = assigned.values().filter(|task| may_start(task));
+        let named = starting.flat_map(|task| &task.spec.configs).map(|it| it.config_id);
+        let source = |id: ConfigId| match self.configs.get(&id) {
+            Some(staged) => staged.clone(),
+            None => old.get(&id).cloned(),
+        };
+        let configs: HeldConfigs = named.filter_map(|id| Some((id, source(id)?))).collect();
+        bounded("configs", configs.len(), CONFIGS_MAX)?;
+        bounded_configs(configs.values().map(Bytes::len).sum())?;
+        Ok(configs)
+    }
+
     /// The holdings with the changes in force; the old ones stay if the set is not what it may be.
-    fn applied_to(self, old: &Holdings<K>) -> Result<Holdings<K>, SetError> {
+    fn applied_to(mut self, old: &Holdings<K>) -> Result<Holdings<K>, SetError> {
         let (mut assigned, mut not_understood) = if self.complete {
             (Assigned::new(), BTreeMap::new())
         } else {
             ((*old.assigned).clone(), (*old.not_understood).clone())
         };
-        for (task_id, change) in self.tasks {
+        for (task_id, change) in std::mem::take(&mut self.tasks) {
             assigned.remove(&task_id);
             not_understood.remove(&task_id);
             match change {
@@ -416,6 +499,7 @@ impl<K> Draft<K> {
             }
         }
         bounded("tasks", assigned.len() + not_understood.len(), TASKS_MAX)?;
+        let configs = self.configs_of(&assigned, &not_understood, &old.configs)?;
         for (task_id, secret) in self.delivered_for {
             // What such a task needs is not known; its secrets are not kept either.
             let is_named = not_understood.contains_key(&task_id)
@@ -443,12 +527,18 @@ impl<K> Draft<K> {
             assigned: Arc::new(assigned),
             not_understood: Arc::new(not_understood),
             held: Arc::new(held),
+            configs: Arc::new(configs),
         })
     }
 }
 
 const fn bounded(what: &'static str, count: usize, limit: usize) -> Result<(), SetError> {
     if count > limit { Err(SetError::TooMany { what, limit }) } else { Ok(()) }
+}
+
+/// As many as a whole cluster may have.
+fn bounded_configs(bytes: usize) -> Result<(), SetError> {
+    bounded("bytes of configs", bytes, usize::try_from(CONFIGS_BYTES_MAX).unwrap_or(usize::MAX))
 }
 
 fn names(task: &Assignment, secret: SecretVersion) -> bool {

@@ -195,6 +195,7 @@ pub(crate) async fn open(
         boot_id: local.boot_id.clone(),
         report: Some(report.borrow_and_update().clone()),
         incarnation_seen: identity.incarnation_seen.0,
+        configs: holdings.configs.keys().map(ToString::to_string).collect(),
     };
     // There is room for one.
     drop(outgoing.try_send(up(Up::Open(open))));
@@ -389,6 +390,8 @@ impl<'a> Exchange<'a> {
             Down::Secret(delivery) => self.take_change(Message::Secret(delivery))?,
             Down::TaskRemoval(removal) => self.take_change(Message::TaskRemoval(removal))?,
             Down::SecretRemoval(removal) => self.take_change(Message::SecretRemoval(removal))?,
+            Down::Config(delivery) => self.take_change(Message::Config(delivery))?,
+            Down::ConfigRemoval(removal) => self.take_change(Message::ConfigRemoval(removal))?,
             Down::End(end) => self.take_change(Message::End(end))?,
             Down::Acknowledged(acknowledged) => self.untold.acknowledged(acknowledged.number),
             Down::OutputWanted(wanted) => self.subscriptions.want(wanted),
@@ -418,15 +421,17 @@ impl<'a> Exchange<'a> {
     /// Puts new holdings in force: secrets first, so that no task misses one.
     fn apply(&mut self) {
         *self.holdings = self.sets.holdings().clone();
-        let Holdings { assigned, not_understood, held } = &*self.holdings;
+        let Holdings { assigned, not_understood, held, configs } = &*self.holdings;
         tracing::debug!(
             tasks = assigned.len(),
             not_understood = not_understood.len(),
             secrets = held.len(),
+            configs = configs.len(),
             results_in = self.sets.results_in(),
             "assignments_applied"
         );
         self.local.vault.hold(Arc::clone(held));
+        self.local.vault.hold_configs(Arc::clone(configs));
         self.local.worker.assign(Arc::clone(assigned));
         self.note_not_understood();
         self.note_statuses(Instant::now());

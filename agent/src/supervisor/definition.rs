@@ -100,7 +100,7 @@ pub struct Container {
     /// Where, for the engine, the secrets are while it starts: a folder in the task's.
     #[n(4)]
     pub place: String,
-    /// Whether it has any.
+    /// Whether it has any, or configs, which are beside them.
     #[n(5)]
     pub has_secrets: bool,
     /// Whether its output is that of a terminal.

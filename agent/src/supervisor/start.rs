@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
+use proto::spec::SECRETS_FOLDER;
 use sys::harden::{NewPrivileges, harden};
 use sys::mount::{self, Limits, SecretsMount};
 use sys::poll::readable;
@@ -23,16 +24,13 @@ use super::definition::Definition;
 use super::init::{self, Stdio};
 use super::status::{Outcome, explained};
 
-/// Where a task finds its secrets.
-pub(crate) const SECRETS: &str = "/run/secrets";
-
 /// Where a supervisor holds what is for a container: a folder that every host has and no supervisor
 /// needs, in its own mount namespace. Not `/run/secrets`: covering `/run` would hide the socket that an
 /// engine makes anew when it restarts.
 const HELD: &str = "/sys";
 
 fn place(definition: &Definition) -> &'static Path {
-    Path::new(if definition.container.is_some() { HELD } else { SECRETS })
+    Path::new(if definition.container.is_some() { HELD } else { SECRETS_FOLDER })
 }
 
 /// Why a task is not started, as a sentence for its owner.

@@ -55,6 +55,24 @@ pub struct SecretReference {
     #[prost(enumeration = "OnChange", tag = "8")]
     pub on_change: i32,
 }
+/// One config a service uses, and the file it becomes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigReference {
+    #[prost(string, tag = "1")]
+    pub config_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub config_name: ::prost::alloc::string::String,
+    /// below the root folder, unless absolute
+    #[prost(string, tag = "3")]
+    pub target: ::prost::alloc::string::String,
+    #[prost(uint32, optional, tag = "4")]
+    pub uid: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "5")]
+    pub gid: ::core::option::Option<u32>,
+    /// permission bits; 0444 if absent
+    #[prost(uint32, optional, tag = "6")]
+    pub mode: ::core::option::Option<u32>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestartPolicy {
     #[prost(enumeration = "RestartCondition", tag = "1")]
@@ -135,6 +153,8 @@ pub struct TaskSpec {
     pub force_update: u64,
     #[prost(string, repeated, tag = "16")]
     pub networks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, repeated, tag = "17")]
+    pub configs: ::prost::alloc::vec::Vec<ConfigReference>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateStatus {
@@ -1214,6 +1234,103 @@ pub struct TaskInfo {
         ::prost::alloc::string::String,
         u64,
     >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateConfigRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateConfigResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListConfigsRequest {
+    /// configs are asked for as secrets are
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<SecretFilter>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListConfigsResponse {
+    /// without their values
+    #[prost(message, repeated, tag = "1")]
+    pub configs: ::prost::alloc::vec::Vec<ConfigInfo>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetConfigRequest {
+    /// full id, exact name, or unique id prefix
+    #[prost(string, tag = "1")]
+    pub config: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ConfigInfo {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    #[prost(uint64, tag = "4")]
+    pub created_at: u64,
+    #[prost(uint64, tag = "5")]
+    pub updated_at: u64,
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
+    /// of the value
+    #[prost(uint64, tag = "7")]
+    pub bytes: u64,
+    /// services, by name
+    #[prost(string, repeated, tag = "8")]
+    pub used_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// the value; only if this config was asked for
+    #[prost(bytes = "bytes", tag = "9")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateConfigRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub config: ::prost::alloc::string::String,
+    /// as the caller saw it
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+    /// all of them, from now on
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub labels: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveConfigRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub config: ::prost::alloc::string::String,
+    /// release the previous specs that still refer to it
+    #[prost(bool, tag = "3")]
+    pub forget_previous: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveConfigResponse {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
 }
 /// Networks are kept for fronts that know them; managers ask each other for them, and nobody else.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2543,6 +2660,9 @@ pub struct Open {
     /// the highest the agent has met
     #[prost(uint64, tag = "6")]
     pub incarnation_seen: u64,
+    /// ids of those it has: the value of one never changes
+    #[prost(string, repeated, tag = "7")]
+    pub configs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeldTask {
@@ -2604,7 +2724,7 @@ pub struct OutputChunk {
 pub struct ManagerMessage {
     #[prost(
         oneof = "manager_message::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub message: ::core::option::Option<manager_message::Message>,
 }
@@ -2639,6 +2759,10 @@ pub mod manager_message {
         /// the answer to one
         #[prost(message, tag = "13")]
         Beat(super::Beat),
+        #[prost(message, tag = "14")]
+        Config(super::ConfigDelivery),
+        #[prost(message, tag = "15")]
+        ConfigRemoval(super::ConfigRemoval),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2671,6 +2795,22 @@ pub struct Begin {
 pub struct End {
     #[prost(uint64, tag = "1")]
     pub results_in: u64,
+}
+/// A config, one a message: the largest value leaves room in one, two do not fit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigDelivery {
+    /// of one that it is for
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub config_id: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConfigRemoval {
+    #[prost(string, tag = "1")]
+    pub config_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskAssignment {

@@ -240,6 +240,38 @@ impl Control for Fake {
         self.answer(request, |world, _, request| Ok(world.list_removed(&request)))
     }
 
+    async fn create_config(
+        &self,
+        request: Request<pb::CreateConfigRequest>,
+    ) -> Answer<pb::CreateConfigResponse> {
+        self.answer(request, |world, _, request| world.create_config(request))
+    }
+
+    async fn list_configs(
+        &self,
+        request: Request<pb::ListConfigsRequest>,
+    ) -> Answer<pb::ListConfigsResponse> {
+        self.answer(request, |world, _, request| Ok(world.list_configs(&request)))
+    }
+
+    async fn get_config(&self, request: Request<pb::GetConfigRequest>) -> Answer<pb::ConfigInfo> {
+        self.answer(request, |world, _, request| world.get_config(&request.config))
+    }
+
+    async fn update_config(
+        &self,
+        request: Request<pb::UpdateConfigRequest>,
+    ) -> Answer<pb::ConfigInfo> {
+        self.answer(request, |world, _, request| world.update_config(request))
+    }
+
+    async fn remove_config(
+        &self,
+        request: Request<pb::RemoveConfigRequest>,
+    ) -> Answer<pb::RemoveConfigResponse> {
+        self.answer(request, |world, _, request| world.remove_config(&request))
+    }
+
     async fn create_service(
         &self,
         request: Request<pb::CreateServiceRequest>,

@@ -12,6 +12,7 @@
 mod backups;
 mod ca_rotation;
 mod certificate_rotation;
+mod configs;
 #[cfg(feature = "cluster")]
 mod demo;
 mod failover;

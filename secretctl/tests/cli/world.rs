@@ -61,6 +61,7 @@ pub(crate) struct World {
     pub(crate) values: BTreeMap<String, Vec<u8>>,
     /// Their data keys.
     pub(crate) bundles: BTreeMap<String, DekBundle>,
+    pub(crate) configs: BTreeMap<String, pb::ConfigInfo>,
     pub(crate) services: BTreeMap<String, pb::ServiceInfo>,
     pub(crate) tasks: Vec<pb::TaskInfo>,
     /// The states that tasks go through, one at each look.
@@ -266,6 +267,7 @@ impl World {
             secrets: BTreeMap::new(),
             values: BTreeMap::new(),
             bundles: BTreeMap::new(),
+            configs: BTreeMap::new(),
             services: BTreeMap::new(),
             tasks: Vec::new(),
             script: vec![(TaskState::Assigned, String::new()), (TaskState::Running, String::new())],
@@ -305,7 +307,7 @@ impl World {
         world
     }
 
-    fn entropy(&mut self) -> [u8; 17] {
+    pub(crate) fn entropy(&mut self) -> [u8; 17] {
         self.made += 1;
         // Large at the front, so that the ids begin differently.
         [self.made.wrapping_mul(29); 17]

@@ -11,6 +11,7 @@ mod boot;
 mod ca_rotation;
 mod certificate_rotation;
 mod cluster;
+mod config;
 mod identity;
 mod incarnation;
 mod log_keys;
@@ -274,6 +275,13 @@ impl Context<'_> {
             Command::DropFormerCa => self.drop_former_ca(),
             Command::BeginCertificateRotation => self.begin_certificate_rotation(),
             Command::CutFormerCertificates => self.cut_former_certificates(),
+            Command::CreateConfig(create) => self.create_config(create),
+            Command::UpdateConfigLabels { id, revision, labels } => {
+                self.update_config_labels(id, revision, labels)
+            }
+            Command::RemoveConfig { id, forget_previous } => {
+                self.remove_config(id, forget_previous)
+            }
             Command::CreateNetwork(create) => self.create_network(create),
             Command::RemoveNetwork { id } => self.remove_network(id),
         }

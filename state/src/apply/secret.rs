@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::id::{KeyId, SecretId, Version};
 use proto::limits::{SECRETS_MAX, USABLE_BY_MAX, VERSIONS_MAX};
 use proto::sealed::StoredPayload;
-use proto::spec::{SecretReference, ServiceSpec, VersionChoice};
+use proto::spec::{SecretReference, ServiceSpec, TaskSpec, VersionChoice};
 
 use super::{Applying, Context};
 use crate::command::{CreateSecret, RotateSecret};
@@ -179,29 +179,7 @@ impl Context<'_> {
             return Err(Refusal::not_found("secret", &id));
         };
         let name = secret.name.to_string();
-        let users = self.users_of(id);
-        if !users.is_empty() {
-            return Err(Refusal::InUse { name, users, previous_only: false });
-        }
-        let previous: Vec<_> = self
-            .state
-            .services
-            .iter()
-            .filter(|(_, s)| s.previous_spec.as_ref().is_some_and(|spec| refers(spec, id)))
-            .map(|(service_id, service)| (*service_id, service.clone()))
-            .collect();
-        if !previous.is_empty() && !forget_previous {
-            let users = previous.iter().map(|(_, s)| s.spec.name.to_string()).collect();
-            return Err(Refusal::InUse { name, users, previous_only: true });
-        }
-        for (service_id, service) in previous {
-            let mut service = (*service).clone();
-            service.previous_spec = None;
-            service.previous_spec_revision = None;
-            service.previous_followed = None;
-            self.state.put_service(service_id, service);
-            self.updated(ObjectId::Service(service_id));
-        }
+        self.give_up("secret", &name, forget_previous, |task| refers(task, id))?;
         if let Some(secret) = self.state.take_secret(id) {
             self.bury(id, &secret, shred);
         }
@@ -212,14 +190,51 @@ impl Context<'_> {
         Ok((Outcome::Done, ObjectId::Secret(id)))
     }
 
-    /// Names of services that hold the secret: by their current spec, or by a task that has it and
-    /// is not on its way down.
-    fn users_of(&self, id: SecretId) -> Vec<String> {
-        let by_spec = self.state.services_of_secret(id).map(|(_, s)| s.spec.name.to_string());
+    /// Nothing that is used is removed: `refers` says whether a task's declaration needs it. What only
+    /// declarations of before need is given up with them, if that is wanted.
+    pub(super) fn give_up(
+        &mut self,
+        what: &'static str,
+        name: &str,
+        forget_previous: bool,
+        refers: impl Fn(&TaskSpec) -> bool,
+    ) -> Result<(), Refusal> {
+        let services = self.state.services.iter();
+        let name = name.to_owned();
+        let users = self.users_of(&refers);
+        if !users.is_empty() {
+            return Err(Refusal::InUse { what, name, users, previous_only: false });
+        }
+        let refers = |spec: &ServiceSpec| refers(&spec.task);
+        let previous: Vec<_> = services
+            .filter(|(_, service)| service.previous_spec.as_ref().is_some_and(refers))
+            .map(|(id, service)| (*id, service.clone()))
+            .collect();
+        if !previous.is_empty() && !forget_previous {
+            let users = previous.iter().map(|(_, s)| s.spec.name.to_string()).collect();
+            return Err(Refusal::InUse { what, name, users, previous_only: true });
+        }
+        for (id, service) in previous {
+            let mut service = (*service).clone();
+            service.previous_spec = None;
+            service.previous_spec_revision = None;
+            service.previous_followed = None;
+            self.state.put_service(id, service);
+            self.updated(ObjectId::Service(id));
+        }
+        Ok(())
+    }
+
+    /// Names of services that hold something: by their current spec, or by a task that has it and is
+    /// not on its way down.
+    fn users_of(&self, refers: impl Fn(&TaskSpec) -> bool) -> Vec<String> {
+        let services = self.state.services.values();
+        let by_spec = services.filter(|service| refers(&service.spec.task));
+        let by_spec = by_spec.map(|service| service.spec.name.to_string());
         let by_task = self.state.tasks.values().filter(|task| {
             task.is_live()
                 && task.desired <= proto::task::DesiredState::Running
-                && task.spec.secrets.iter().any(|reference| reference.secret_id == id)
+                && refers(&task.spec)
         });
         let by_task = by_task.map(|task| task.service_name.to_string());
         let names: BTreeSet<_> = by_spec.chain(by_task).collect();
@@ -232,6 +247,6 @@ fn follows(spec: &ServiceSpec, id: SecretId) -> bool {
     references.any(|reference| reference.version == VersionChoice::Follow)
 }
 
-fn refers(spec: &ServiceSpec, id: SecretId) -> bool {
-    spec.task.secrets.iter().any(|reference| reference.secret_id == id)
+fn refers(task: &TaskSpec, id: SecretId) -> bool {
+    task.secrets.iter().any(|reference| reference.secret_id == id)
 }

@@ -38,6 +38,7 @@ impl Context<'_> {
             return Err(Refusal::limit("the number of services", SERVICES_MAX));
         }
         self.may_use(&spec.task.secrets)?;
+        self.has_configs(&spec.task)?;
         let followed = self.followed_now(&spec);
         let service = Service {
             spec,
@@ -78,6 +79,7 @@ impl Context<'_> {
         let mut service = (**service).clone();
         // Every reference counts anew: who deploys with a secret can read it.
         self.may_use(&spec.task.secrets)?;
+        self.has_configs(&spec.task)?;
         let declared = service.spec_revision;
         let (mut goes_on_as, mut message) = (UpdateState::Updating, "update in progress");
         if same_tasks(&service.spec, &spec) {
@@ -130,6 +132,7 @@ impl Context<'_> {
             return Err(Refusal::precondition(reason));
         };
         self.may_use(&spec.task.secrets)?;
+        self.has_configs(&spec.task)?;
         service.previous_spec = Some(std::mem::replace(&mut service.spec, spec));
         service.previous_spec_revision =
             Some(std::mem::replace(&mut service.spec_revision, spec_revision));

@@ -62,6 +62,9 @@ impl Command {
             Self::DropFormerCa => "drop_former_ca",
             Self::BeginCertificateRotation => "begin_certificate_rotation",
             Self::CutFormerCertificates => "cut_former_certificates",
+            Self::CreateConfig(_) => "create_config",
+            Self::UpdateConfigLabels { .. } => "update_config_labels",
+            Self::RemoveConfig { .. } => "remove_config",
             Self::CreateNetwork(_) => "create_network",
             Self::RemoveNetwork { .. } => "remove_network",
         }
@@ -94,6 +97,10 @@ impl Command {
             | Self::AcknowledgeRoot { member, .. }
             | Self::AcknowledgeRootDestroyed { member, .. }
             | Self::AcknowledgeLogKey { member, .. } => ObjectId::Member(*member),
+            Self::CreateConfig(config) => ObjectId::Config(config.id),
+            Self::UpdateConfigLabels { id, .. } | Self::RemoveConfig { id, .. } => {
+                ObjectId::Config(*id)
+            }
             Self::CreateNetwork(network) => ObjectId::Network(network.id),
             Self::RemoveNetwork { id } => ObjectId::Network(*id),
             Self::Boot(command) => command.object(),
@@ -141,6 +148,8 @@ impl Command {
                 | Self::CreateToken(_)
                 | Self::AddOperator(_)
                 | Self::CreateNetwork(_)
+                | Self::CreateConfig(_)
+                | Self::UpdateConfigLabels { .. }
         )
     }
 }

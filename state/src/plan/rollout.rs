@@ -125,22 +125,27 @@ pub(super) fn verdict(state: &State, id: ServiceId, service: &Service) -> Option
         // What was declared since changed no task: to go back to it would go on with what fails.
         return Some(pause(format!("update paused {why}: the previous spec makes the same tasks")));
     }
-    Some(match previous.map(|spec| missing_secret(state, spec)) {
+    Some(match previous.map(|spec| missing(state, spec)) {
         Some(None) => Step::RollBack {
             service_id: id,
             revision: service.revision,
             message: format!("update rolled back {why}"),
         },
-        Some(Some(name)) => pause(format!(
-            "update paused {why}: the previous spec uses secret {name}, which is gone"
-        )),
+        Some(Some(gone)) => {
+            pause(format!("update paused {why}: the previous spec uses {gone}, which is gone"))
+        }
         None => pause(format!("update paused {why}: there is no previous spec to roll back to")),
     })
 }
 
-/// The first secret of a declaration that is not there any more.
-fn missing_secret(state: &State, spec: &ServiceSpec) -> Option<String> {
+/// The first secret or config of a declaration that is not there any more.
+fn missing(state: &State, spec: &ServiceSpec) -> Option<String> {
     let mut references = spec.task.secrets.iter();
     let gone = references.find(|reference| !state.secrets.contains_key(&reference.secret_id));
-    gone.map(|reference| reference.secret_name.to_string())
+    let secret = gone.map(|reference| format!("secret {}", reference.secret_name));
+    secret.or_else(|| {
+        let mut references = spec.task.configs.iter();
+        let gone = references.find(|reference| !state.configs.contains_key(&reference.config_id));
+        gone.map(|reference| format!("config {}", reference.config_name))
+    })
 }

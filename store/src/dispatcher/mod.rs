@@ -5,7 +5,8 @@
 //! against applied state at that moment; a manager without quorum contact sends none and closes
 //! its sessions. Not here: who may open one (front), what a node may have (`state::assignments`).
 //!
-//! Invariant: nothing is delivered that `state::entitled` does not allow at the moment of sending.
+//! Invariant: nothing is delivered that `state::entitled` and `state::entitled_to_config` do not allow
+//! at the moment of sending.
 
 mod gather;
 mod output;

@@ -1,7 +1,7 @@
 //! One agent's session: assignments down, statuses and output up.
 //!
 //! The session keeps what it has sent, works out the difference to what the node may have now, and
-//! sends it as one set: secrets first, then tasks. Every delivery has a number and is recorded
+//! sends it as one set: secrets and configs first, then tasks. Every delivery of a secret has a number and is recorded
 //! before it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use link::Failure;
 use link::certificate::PeerCertificate;
 use proto::convert::EnumField as _;
-use proto::id::{NodeId, Revision, SecretId, SessionId, TaskId, Version};
+use proto::id::{ConfigId, NodeId, Revision, SecretId, SessionId, TaskId, Version};
 use proto::identity::{Caller, Subject};
 use proto::limits::STATUSES_MAX;
 use proto::sealed::StoredPayload;
@@ -60,6 +60,7 @@ pub(super) struct Session {
     /// What the agent has, as far as it was sent or said so.
     tasks: BTreeMap<TaskId, Revision>,
     secrets: BTreeSet<Value>,
+    configs: BTreeSet<ConfigId>,
     results_in: u64,
     deliveries: u64,
     complete_next: bool,
@@ -73,18 +74,22 @@ pub(super) struct Session {
 struct Set {
     complete: bool,
     deliver: Vec<(TaskId, Value)>,
+    configs: Vec<(TaskId, ConfigId)>,
     tasks: Vec<(TaskId, Arc<Task>)>,
     gone_tasks: Vec<TaskId>,
     gone_secrets: Vec<Value>,
+    gone_configs: Vec<ConfigId>,
 }
 
 impl Set {
     fn is_empty(&self) -> bool {
         !self.complete
             && self.deliver.is_empty()
+            && self.configs.is_empty()
             && self.tasks.is_empty()
             && self.gone_tasks.is_empty()
             && self.gone_secrets.is_empty()
+            && self.gone_configs.is_empty()
     }
 }
 
@@ -105,7 +110,8 @@ impl Session {
                 "the agent has seen a later incarnation of the cluster",
             ));
         }
-        if open.tasks.len() > HELD_MAX || open.secrets.len() > HELD_MAX {
+        if [open.tasks.len(), open.secrets.len(), open.configs.len()].iter().any(|n| *n > HELD_MAX)
+        {
             return Err(malformed("open: the agent holds too much"));
         }
         let session_key = SessionPublicKey::parse(open.session_public_key.clone())
@@ -122,6 +128,7 @@ impl Session {
         let subject = Subject::Agent(node_id);
         Ok(Self {
             secrets: held(&dispatcher, node_id, open),
+            configs: held_configs(&dispatcher, node_id, open),
             managers: addresses(&dispatcher),
             dispatcher,
             id,
@@ -288,6 +295,9 @@ impl Session {
         for (task, value) in set.deliver {
             self.deliver(task, value).await?;
         }
+        for (task, config) in set.configs {
+            self.deliver_config(task, config).await?;
+        }
         for (id, task) in set.tasks {
             self.tasks.insert(id, task.revision);
             let mut assignment = assignment(id, &task);
@@ -303,6 +313,11 @@ impl Session {
             self.secrets.remove(&(secret, version));
             let removal = pb::SecretRemoval { secret_id: secret.to_string(), version: version.0 };
             self.send(Message::SecretRemoval(removal)).await?;
+        }
+        for config in set.gone_configs {
+            self.configs.remove(&config);
+            let removal = pb::ConfigRemoval { config_id: config.to_string() };
+            self.send(Message::ConfigRemoval(removal)).await?;
         }
         let just_opened = self.results_in == 0;
         self.results_in += 1;
@@ -352,6 +367,15 @@ impl Session {
                     set.deliver.push((id, value));
                 }
             }
+            for config in task.spec.configs.iter().map(|reference| reference.config_id) {
+                let needed = assigned.configs.contains(&config) && !self.configs.contains(&config);
+                if needed
+                    && set.configs.iter().all(|(_, other)| *other != config)
+                    && state::entitled_to_config(&state, self.node_id, id, config).is_some()
+                {
+                    set.configs.push((id, config));
+                }
+            }
             if self.tasks.get(&id) != Some(&task.revision) {
                 set.tasks.push((id, task));
             }
@@ -359,11 +383,33 @@ impl Session {
         if complete {
             // A complete set names every task; what none of them needs is let go by the agent.
             self.secrets.retain(|value| assigned.secrets.contains(value));
+            self.configs.retain(|config| assigned.configs.contains(config));
         } else {
             set.gone_tasks = self.tasks.keys().filter(|id| !wanted.contains(id)).copied().collect();
             set.gone_secrets = self.secrets.difference(&assigned.secrets).copied().collect();
+            set.gone_configs = self.configs.difference(&assigned.configs).copied().collect();
         }
         set
+    }
+
+    /// Delivers one config for one task, if this node may have it at this moment: a message each, of
+    /// which few wait for a slow agent.
+    async fn deliver_config(&mut self, task_id: TaskId, id: ConfigId) -> Result<(), Failure> {
+        self.dispatcher.fresh_barrier().await?;
+        self.dispatcher.service.still_stands(self.caller)?;
+        let config = {
+            let state = self.dispatcher.service.raft.machine.state();
+            state::entitled_to_config(&state, self.node_id, task_id, id).cloned()
+        };
+        // If it was removed, the agent finds it missing, and says so in the task's status.
+        let Some(config) = config else { return Ok(()) };
+        self.configs.insert(id);
+        self.send(Message::Config(pb::ConfigDelivery {
+            task_id: task_id.to_string(),
+            config_id: id.to_string(),
+            data: config.data.0.clone(),
+        }))
+        .await
     }
 
     /// Delivers one value for one task, if this node may have it at this moment.
@@ -418,6 +464,14 @@ impl Session {
         }))
         .await
     }
+}
+
+/// Configs the agent says it holds, if they are its business: the value of one never changes.
+fn held_configs(dispatcher: &Dispatcher, node_id: NodeId, open: &pb::Open) -> BTreeSet<ConfigId> {
+    let state = dispatcher.service.raft.machine.state();
+    let assigned = state::assignments(&state, node_id).configs;
+    let said = open.configs.iter().filter_map(|held| held.parse().ok());
+    said.filter(|id| assigned.contains(id)).collect()
 }
 
 async fn wait_until(at: Option<Instant>) {

@@ -41,6 +41,11 @@ table! {
     GetSecret, "get_secret": Admin Deployer Writer Auditor;
     RemoveSecret, "remove_secret": Admin Writer;
     ListRemovedSecrets, "list_removed_secrets": Admin Deployer Writer Auditor;
+    CreateConfig, "create_config": Admin Deployer;
+    ListConfigs, "list_configs": Admin Deployer Writer Auditor;
+    GetConfig, "get_config": Admin Deployer Writer Auditor;
+    UpdateConfig, "update_config": Admin Deployer;
+    RemoveConfig, "remove_config": Admin Deployer;
     CreateService, "create_service": Admin Deployer;
     UpdateService, "update_service": Admin Deployer;
     RemoveService, "remove_service": Admin Deployer;
@@ -113,6 +118,8 @@ mod tests {
             "list_secrets",
             "get_secret",
             "list_removed_secrets",
+            "list_configs",
+            "get_config",
             "list_services",
             "get_service",
             "list_tasks",
@@ -143,6 +150,9 @@ mod tests {
                 "stream_output",
                 "create_network",
                 "remove_network",
+                "create_config",
+                "update_config",
+                "remove_config",
             ],
         );
         expect(

@@ -103,6 +103,11 @@ calls! {
         RemoveSecretRequest => RemoveSecretResponse, RemoveSecret, remove_secret;
         ListRemovedSecretsRequest => ListRemovedSecretsResponse,
             ListRemovedSecrets, list_removed_secrets;
+        CreateConfigRequest => CreateConfigResponse, CreateConfig, create_config;
+        ListConfigsRequest => ListConfigsResponse, ListConfigs, list_configs;
+        GetConfigRequest => ConfigInfo, GetConfig, get_config;
+        UpdateConfigRequest => ConfigInfo, UpdateConfig, update_config;
+        RemoveConfigRequest => RemoveConfigResponse, RemoveConfig, remove_config;
         CreateServiceRequest => CreateServiceResponse, CreateService, create_service;
         UpdateServiceRequest => ServiceInfo, UpdateService, update_service;
         RemoveServiceRequest => RemoveServiceResponse, RemoveService, remove_service;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use link::Failure;
 use proto::Kind;
-use proto::id::{NodeId, OperatorId, SecretId, ServiceId};
+use proto::id::{ConfigId, NodeId, OperatorId, SecretId, ServiceId};
 use state::State;
-use state::object::{Node, Operator, Secret, Service as ServiceObject};
+use state::object::{Config, Node, Operator, Secret, Service as ServiceObject};
 
 /// Objects listed when a prefix fits several.
 const CANDIDATES_SHOWN: usize = 5;
@@ -60,6 +60,22 @@ pub(super) fn secret<'a>(
     match by_id.or_else(by_name) {
         Some(found) => Ok(found),
         None => by_prefix("secret", text, state.secrets()),
+    }
+}
+
+/// A config by id, name or prefix.
+pub(super) fn config<'a>(
+    state: &'a State,
+    text: &str,
+) -> Result<(ConfigId, &'a Arc<Config>), Failure> {
+    let by_id = text.parse().ok().and_then(|id| Some((id, state.config(id)?)));
+    let by_name = || {
+        let name: proto::name::SecretName = text.parse().ok()?;
+        state.config_by_name(&name.folded())
+    };
+    match by_id.or_else(by_name) {
+        Some(found) => Ok(found),
+        None => by_prefix("config", text, state.configs()),
     }
 }
 

@@ -14,6 +14,7 @@ mod calls;
 mod certificate_rotation;
 mod clear;
 mod compare;
+mod configs;
 mod containers;
 mod denials;
 mod enroll;
@@ -435,12 +436,18 @@ pub(crate) fn refused(refusal: &Refusal) -> Failure {
         Refusal::Exists { what, name, .. } if what == "secret" => failure
             .hint(format!("to start over, `secretctl rm {name}`"))
             .hint("names are compared without regard to case"),
+        Refusal::Exists { what, .. } if what == "config" => failure
+            .hint("a config's value never changes: make another one, and have services use that")
+            .hint("names are compared without regard to case"),
         Refusal::Exists { what, .. } if what == "node" => failure
             .hint("give this machine another name with `--hostname`")
             .hint("a node that is gone for good: `secretctl node rm`"),
-        Refusal::InUse { name, previous_only: true, .. } => failure
-            .because("a previous spec, to which the service could be rolled back, refers to it")
-            .hint(format!("`secretctl rm --forget-previous {name}` gives those specs up")),
+        Refusal::InUse { what, name, previous_only: true, .. } => {
+            let rm = if *what == "config" { "config rm" } else { "rm" };
+            failure
+                .because("a previous spec, to which the service could be rolled back, refers to it")
+                .hint(format!("`secretctl {rm} --forget-previous {name}` gives those specs up"))
+        }
         Refusal::InUse { .. } => failure.hint("remove it from those services first"),
         Refusal::Stale { .. } => {
             failure.hint("somebody else changed it meanwhile: look at it again, then retry")

@@ -6,7 +6,7 @@ use link::Failure;
 use proto::convert::{labels, text};
 use proto::id::{SecretId, Version};
 use proto::identity::{Caller, Principal, Subject};
-use proto::name::{OperatorName, SecretName};
+use proto::name::{Labels, OperatorName, SecretName};
 use proto::sealed::{SealedPayload, StoredPayload};
 use proto::spec::VersionChoice;
 use proto::{Kind, pb};
@@ -197,19 +197,7 @@ impl Service {
         let filter = request.filter.unwrap_or_default();
         let state = self.raft.machine.state();
         let secrets = state.secrets().iter().filter(|(id, secret)| {
-            let id = id.to_string();
-            let name = secret.name.as_str();
-            let named = filter.ids.iter().any(|prefix| id.starts_with(prefix.as_str()))
-                || filter.names.iter().any(|other| name.eq_ignore_ascii_case(other))
-                || filter.name_prefixes.iter().any(|prefix| {
-                    name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix))
-                });
-            let any_name =
-                filter.ids.is_empty() && filter.names.is_empty() && filter.name_prefixes.is_empty();
-            let labelled = filter.labels.iter().all(|(key, value)| {
-                secret.labels.value(key).is_some_and(|has| value.is_empty() || has == value)
-            });
-            (named || any_name) && labelled
+            matches(&filter, id.as_str(), secret.name.as_str(), &secret.labels)
         });
         let secrets = secrets.map(|(id, secret)| render::secret(&state, *id, secret)).collect();
         Ok(pb::ListSecretsResponse { secrets })
@@ -276,6 +264,23 @@ impl Service {
             None => Err(shredding::explain(state.shredding(), &request.secret, failure)),
         }
     }
+}
+
+/// Whether an object is asked for: by any of the names, and by all of the labels.
+pub(super) fn matches(filter: &pb::SecretFilter, id: &str, name: &str, labels: &Labels) -> bool {
+    let named = filter.ids.iter().any(|prefix| id.starts_with(prefix.as_str()))
+        || filter.names.iter().any(|other| name.eq_ignore_ascii_case(other))
+        || filter
+            .name_prefixes
+            .iter()
+            .any(|prefix| name.get(..prefix.len()).is_some_and(|n| n.eq_ignore_ascii_case(prefix)));
+    let any_name =
+        filter.ids.is_empty() && filter.names.is_empty() && filter.name_prefixes.is_empty();
+    let labelled = filter
+        .labels
+        .iter()
+        .all(|(key, value)| labels.value(key).is_some_and(|has| value.is_empty() || has == value));
+    (named || any_name) && labelled
 }
 
 /// The payload of a request.

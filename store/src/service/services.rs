@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use link::Failure;
 use proto::id::{Revision, ServiceId};
 use proto::identity::Caller;
-use proto::spec::{RuntimeKind, SecretReference, ServiceSpec, TaskSpec};
+use proto::spec::{RuntimeKind, SECRETS_FOLDER, SecretReference, ServiceSpec, TaskSpec};
 use proto::{Kind, pb};
 use state::command::Command;
 use state::{Outcome, State};
@@ -31,11 +31,32 @@ fn check_native(spec: &ServiceSpec) -> Result<(), Failure> {
         )
         .hint("give a file name; it appears under /run/secrets"));
     }
+    let within = format!("{SECRETS_FOLDER}/");
+    let outside = task.configs.iter().find(|reference| !reference.path().starts_with(&within));
+    if let Some(reference) = outside {
+        let message = format!(
+            "config `{}` cannot be at {} for a process",
+            reference.config_name,
+            reference.path()
+        );
+        return Err(Failure::new(Kind::Invalid, message)
+            .because("a process sees its node's own files, and only /run/secrets is its own")
+            .hint(format!("give a target there: `target={within}{}`", reference.config_name)));
+    }
     Ok(())
 }
 
 /// What an agent would refuse a container for.
 fn check_container(task: &TaskSpec) -> Result<(), Failure> {
+    if let Some(odd) = task.configs.iter().find(|reference| reference.mode.bits() & 0o7000 != 0) {
+        let message = format!(
+            "the mode {} of config `{}` has more than permissions",
+            odd.mode, odd.config_name
+        );
+        return Err(Failure::new(Kind::Invalid, message)
+            .because("a container gets its configs without set-id bits")
+            .hint("give a mode of three digits"));
+    }
     let mut places = BTreeSet::new();
     for SecretReference { secret_name: name, target, mode, .. } in &task.secrets {
         if mode.bits() & 0o7000 != 0 {

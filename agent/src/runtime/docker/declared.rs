@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Node, Refused, SECRETS};
+use super::{Node, Refused, SECRETS_FOLDER};
 
 type Object = Map<String, Value>;
 
@@ -213,8 +213,10 @@ impl Declared {
                 return Err(Refused(format!("mounts of type `{kind}` cannot be made here")));
             }
             let target = mount.get("Target").and_then(Value::as_str).unwrap_or_default();
-            if plain(Path::new(target)) == Path::new(SECRETS) {
-                return Err(Refused(format!("{SECRETS} is the secrets' place, not to mount at")));
+            if plain(Path::new(target)) == Path::new(SECRETS_FOLDER) {
+                return Err(Refused(format!(
+                    "{SECRETS_FOLDER} is the secrets' place, not to mount at"
+                )));
             }
             Ok(mount.clone().into())
         });

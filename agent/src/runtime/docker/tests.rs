@@ -1,4 +1,4 @@
-use proto::id::{Revision, SecretId, ServiceId, TaskId, Version};
+use proto::id::{ConfigId, Revision, SecretId, ServiceId, TaskId, Version};
 use proto::spec::{FileMode, TaskSpec};
 use proto::task::DesiredState;
 use sys::harden::CoreLimit;
@@ -111,6 +111,42 @@ fn what_is_said_in_the_spec_is_in_the_request() {
         "Mounts": [], "LogConfig": {"Type": "none"}, "RestartPolicy": {"Name": "no"},
     });
     assert_eq!(body["HostConfig"], host);
+}
+
+#[test]
+fn configs_are_bound_below_the_root_folder_each_by_itself() {
+    let mut assignment = assignment("");
+    let config = |target: &str, mode| ConfigReference {
+        config_id: ConfigId::from_entropy([5; 17]),
+        config_name: "site".parse().unwrap(),
+        target: target.parse().unwrap(),
+        uid: Some(0),
+        gid: Some(0),
+        mode,
+    };
+    let all_read = FileMode::ALL_READ;
+    let targets = ["site", "/etc/site", "/run/secrets/site"];
+    assignment.spec.configs = targets.map(|target| config(target, all_read)).into();
+    let (definition, body) = define(&assignment).unwrap();
+    let container = definition.container.unwrap();
+    assert!(container.has_secrets, "there is something to attach");
+    let mounts = body["HostConfig"]["Mounts"].as_array().unwrap().iter();
+    let bound: Vec<_> = mounts
+        .map(|mount| {
+            assert_eq!((&mount["Type"], &mount["ReadOnly"]), (&json!("bind"), &json!(true)));
+            let source = mount["Source"].as_str().unwrap();
+            let within = source.strip_prefix(&format!("{}/m/", container.place)).unwrap();
+            (within, mount["Target"].as_str().unwrap())
+        })
+        .collect();
+    let expected = [("files", "/run/secrets"), ("configs/0", "/site"), ("configs/1", "/etc/site")];
+    assert_eq!(bound, expected);
+    let placed = Docker.configs(assignment.spec.configs).unwrap();
+    let placed: Vec<_> = placed.iter().map(|file| file.target.as_str()).collect();
+    assert_eq!(placed, ["configs/0", "configs/1", "files/site"]);
+    let odd = FileMode::new(0o4444).unwrap();
+    let said = refused(|a| a.spec.configs = vec![config("site", odd)]);
+    assert!(said.starts_with("the mode 4444 of config `site` has more than permissions"));
 }
 
 #[test]

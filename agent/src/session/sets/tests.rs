@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use prost::Message as _;
 use proto::id::ServiceId;
-use proto::limits::MESSAGE_BYTES_MAX;
+use proto::limits::{CONFIG_BYTES_MAX, CONFIGS_BYTES_MAX, CONFIGS_MAX, MESSAGE_BYTES_MAX};
 use proto::sealed::{ALGORITHM_XCHACHA20_POLY1305, FORMAT};
 
 use super::*;
@@ -293,6 +293,107 @@ fn a_secret_is_held_while_a_task_that_may_start_names_it() {
     assert_eq!(held(&sets), []);
 }
 
+fn config_id(number: usize) -> ConfigId {
+    let mut entropy = [0; 17];
+    entropy[..8].copy_from_slice(&number.to_le_bytes());
+    ConfigId::from_entropy(entropy)
+}
+
+fn with_config(task: usize, revision: u64, desired: DesiredState, configs: &[usize]) -> Message {
+    let mut message = assignment(task, revision, desired, &[]);
+    let configs = configs.iter().map(|number| pb::ConfigReference {
+        config_id: config_id(*number).to_string(),
+        config_name: format!("c{number}"),
+        target: format!("c{number}"),
+        ..Default::default()
+    });
+    message.spec.as_mut().unwrap().configs = configs.collect();
+    Message::Task(Box::new(message))
+}
+
+fn gives(task: usize, number: usize, bytes: usize) -> Message {
+    Message::Config(pb::ConfigDelivery {
+        task_id: task_id(task).to_string(),
+        config_id: config_id(number).to_string(),
+        data: vec![7; bytes].into(),
+    })
+}
+
+fn no_config(number: usize) -> Message {
+    Message::ConfigRemoval(pb::ConfigRemoval { config_id: config_id(number).to_string() })
+}
+
+fn configs(sets: &Sets<u64>) -> Vec<ConfigId> {
+    sets.holdings().configs.keys().copied().collect()
+}
+
+#[test]
+fn a_config_is_held_while_a_task_that_may_start_names_it() {
+    let mut sets = fresh();
+    let runs = |task, configs: &[usize]| with_config(task, 1, DesiredState::Running, configs);
+    let begun = [complete(), runs(1, &[1, 2]), runs(2, &[1]), gives(1, 1, 3), gives(1, 2, 3)];
+    take(&mut sets, begun).unwrap();
+    assert_eq!(configs(&sets), [], "not before the end");
+    take(&mut sets, [end(1)]).unwrap();
+    assert_eq!(configs(&sets).len(), 2);
+    let down = |task, numbers: &[usize]| with_config(task, 2, DesiredState::Shutdown, numbers);
+    take(&mut sets, [begin(1), down(1, &[1, 2]), end(2)]).unwrap();
+    assert_eq!(configs(&sets), [config_id(1)]);
+    // A new session keeps it without a delivery.
+    let mut sets = Sets::new(sets.holdings().clone());
+    take(&mut sets, [complete(), runs(2, &[1]), end(1)]).unwrap();
+    assert_eq!(configs(&sets), [config_id(1)]);
+    take(&mut sets, [begin(1), no_config(1), end(2)]).unwrap();
+    assert_eq!(configs(&sets), []);
+}
+
+#[test]
+fn a_config_that_no_assignment_names_spoils_the_whole_set() {
+    for messages in [
+        vec![begin(1), gives(1, 2, 3), end(2)],
+        vec![begin(1), gives(2, 1, 3), end(2)],
+        vec![begin(1), gives(1, 1, 3), no_task(1), end(2)],
+    ] {
+        let mut sets = fresh();
+        let first = with_config(1, 1, DesiredState::Running, &[1]);
+        take(&mut sets, [complete(), first, gives(1, 1, 3), end(1)]).unwrap();
+        let result = take(&mut sets, messages);
+        assert!(matches!(result, Err(SetError::ForeignConfig { .. })), "{result:?}");
+        assert_eq!((tasks(&sets), configs(&sets)), (vec![task_id(1)], vec![config_id(1)]));
+    }
+}
+
+#[test]
+fn what_comes_of_configs_is_bounded() {
+    let one = |bytes| {
+        let mut sets = fresh();
+        take(&mut sets, [complete(), gives(1, 1, bytes)])
+    };
+    assert_eq!(one(CONFIG_BYTES_MAX), Ok(Step::Nothing));
+    let limit = CONFIG_BYTES_MAX;
+    assert_eq!(one(limit + 1), Err(SetError::TooMany { what: "bytes of one config", limit }));
+    assert!(matches!(one(0), Err(SetError::Malformed { .. })));
+    assert!(matches!(take(&mut fresh(), [gives(1, 1, 1)]), Err(SetError::OutOfTurn(_))));
+
+    let mut sets = fresh();
+    take(&mut sets, [complete()]).unwrap();
+    let limit = usize::try_from(CONFIGS_BYTES_MAX).unwrap();
+    let fit = limit / CONFIG_BYTES_MAX;
+    take(&mut sets, (0..fit).map(|number| gives(1, number, CONFIG_BYTES_MAX))).unwrap();
+    let rest = limit - fit * CONFIG_BYTES_MAX;
+    take(&mut sets, [gives(1, fit, rest)]).unwrap();
+    let over = take(&mut sets, [gives(1, fit + 1, 1)]);
+    assert_eq!(over, Err(SetError::TooMany { what: "bytes of configs", limit }));
+
+    let mut sets = fresh();
+    take(&mut sets, [complete()]).unwrap();
+    let mut given =
+        (0..=CONFIGS_MAX).map(|number| sets.take(gives(1, number, 1), &Fake::default()));
+    let limit = CONFIGS_MAX;
+    assert!(given.by_ref().take(limit).all(|step| step.is_ok()));
+    assert_eq!(given.next(), Some(Err(SetError::TooMany { what: "configs", limit })));
+}
+
 #[test]
 fn messages_out_of_turn_are_refused() {
     let out_of_turn = |messages: Vec<Message>| {
@@ -394,6 +495,7 @@ fn the_statement_of_all_that_can_be_held_fits_one_message() {
             };
             HELD_MAX
         ],
+        configs: vec![config_id(1).to_string(); CONFIGS_MAX],
         ..Default::default()
     };
     assert!(open.encoded_len() < MESSAGE_BYTES_MAX - 4096, "{}", open.encoded_len());

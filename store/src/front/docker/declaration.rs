@@ -102,8 +102,8 @@ struct Container {
     stop_grace_period: Option<u64>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<SecretReference>,
-    #[serde(deserialize_with = "or_default", skip_serializing)]
-    configs: Vec<IgnoredAny>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    configs: Vec<ConfigReference>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -117,6 +117,20 @@ struct SecretReference {
     secret_id: String,
     #[serde(rename = "SecretName")]
     secret_name: String,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct ConfigReference {
+    #[serde(rename = "File")]
+    file: Option<File>,
+    /// For what is not mounted: Windows' credential specs.
+    #[serde(rename = "Runtime", skip_serializing)]
+    runtime: Option<IgnoredAny>,
+    #[serde(rename = "ConfigID")]
+    config_id: String,
+    #[serde(rename = "ConfigName")]
+    config_name: String,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -348,9 +362,46 @@ const fn signed(number: u64) -> u64 {
 fn owner(what: &str, text: &str) -> Result<Option<u32>, Problem> {
     match text {
         "" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| {
-            refused(format!("invalid {what} {text:?} of a secret's file: it is not a number"))
-        }),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| refused(format!("invalid {what} {text:?} of a file: it is not a number"))),
+    }
+}
+
+impl File {
+    fn of(name: &str, uid: Option<u32>, gid: Option<u32>, mode: u32) -> Self {
+        let text = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
+        Self { name: name.to_owned(), uid: text(uid), gid: text(gid), mode }
+    }
+}
+
+impl ConfigReference {
+    fn read(self) -> Result<pb::ConfigReference, Problem> {
+        if self.runtime.is_some() {
+            return Err(Problem::unimplemented("secretd mounts configs, and knows no other use"));
+        }
+        let Some(file) = self.file else {
+            return Err(refused("malformed config reference, no target: a file is needed"));
+        };
+        Ok(pb::ConfigReference {
+            config_id: self.config_id,
+            config_name: self.config_name,
+            uid: owner("UID", &file.uid)?,
+            gid: owner("GID", &file.gid)?,
+            mode: Some(file.mode),
+            target: file.name,
+        })
+    }
+
+    fn of(reference: &pb::ConfigReference) -> Self {
+        let mode = reference.mode.unwrap_or(proto::spec::FileMode::ALL_READ.bits());
+        Self {
+            file: Some(File::of(&reference.target, reference.uid, reference.gid, mode)),
+            runtime: None,
+            config_id: reference.config_id.clone(),
+            config_name: reference.config_name.clone(),
+        }
     }
 }
 
@@ -474,16 +525,9 @@ impl SecretReference {
     }
 
     fn of(reference: &pb::SecretReference) -> Self {
-        let text = |number: Option<u32>| number.map(|n| n.to_string()).unwrap_or_default();
         let mode = reference.mode.unwrap_or(proto::spec::FileMode::OWNER_READS.bits());
-        let file = File {
-            name: reference.target.clone(),
-            uid: text(reference.uid),
-            gid: text(reference.gid),
-            mode,
-        };
         Self {
-            file: Some(file),
+            file: Some(File::of(&reference.target, reference.uid, reference.gid, mode)),
             secret_id: reference.secret_id.clone(),
             secret_name: reference.secret_name.clone(),
         }
@@ -594,9 +638,6 @@ impl TaskTemplate {
             return Err(Problem::unimplemented("secretd runs containers, not plugins"));
         }
         let Self { container_spec: container, resources, placement, networks, .. } = self;
-        if !container.configs.is_empty() {
-            return Err(Problem::unimplemented("secretd has no configs"));
-        }
         // Without an image it can only be what it was.
         let was_process = before.is_some_and(|task| task.runtime() == pb::RuntimeKind::Process);
         let runtime = match (container.image.is_empty(), was_process) {
@@ -609,6 +650,8 @@ impl TaskTemplate {
         let had = before.map(|task| task.secrets.as_slice()).unwrap_or_default();
         let secrets = container.secrets.into_iter().map(|reference| reference.read(had));
         let secrets = secrets.collect::<Result<_, _>>()?;
+        let configs = container.configs.into_iter().map(ConfigReference::read);
+        let configs = configs.collect::<Result<_, _>>()?;
         rests.task = kept(self.rest, typed::TASK)?;
         rests.container = kept(container.rest, typed::CONTAINER)?;
         rests.resources = kept(resources.rest, typed::RESOURCES)?;
@@ -644,6 +687,7 @@ impl TaskTemplate {
             logs: before.map(|task| task.logs).unwrap_or_default(),
             force_update: self.force_update,
             networks: networks.into_iter().map(|network| network.target).collect(),
+            configs,
         })
     }
 
@@ -652,6 +696,7 @@ impl TaskTemplate {
         let runtime = if task.image.is_empty() { "" } else { "container" };
         let restart_policy = task.restart.as_ref().map(RestartPolicy::of);
         let secrets = task.secrets.iter().map(SecretReference::of).collect();
+        let configs = task.configs.iter().map(ConfigReference::of).collect();
         let placement = task.placement.unwrap_or_default();
         let resources = task.resources.unwrap_or_default();
         let spreads = placement
@@ -672,7 +717,7 @@ impl TaskTemplate {
                 stop_signal: task.stop_signal,
                 stop_grace_period: task.stop_grace_ms.map(nanos),
                 secrets,
-                configs: Vec::new(),
+                configs,
                 rest: shown(rests.container, typed::CONTAINER),
             },
             resources: Resources {

@@ -14,6 +14,7 @@
 
 mod answer;
 mod body;
+mod configs;
 mod declaration;
 mod engine;
 mod events;
@@ -167,8 +168,10 @@ fn routes(front: Front) -> Router {
         )
         .route("/services/{id}/update", post(services::update))
         .route("/services/{id}/logs", get(logs::of_service))
-        .route("/configs", get(none))
         .route("/events", get(events::follow))
+        .route("/configs", get(configs::list))
+        .route("/configs/{id}", get(configs::inspect).delete(configs::remove).post(configs::create))
+        .route("/configs/{id}/update", post(configs::update))
         .route("/networks", get(networks::list))
         .route(
             "/networks/{id}",
@@ -188,19 +191,10 @@ fn routes(front: Front) -> Router {
         .with_state(front)
 }
 
-/// A list of what there is none of, for commands that look at all that belongs to a stack.
-async fn none() -> Response {
-    answer::json(StatusCode::OK, &[(); 0])
-}
-
 /// What is no route of swarm's: the engine's, or nobody's.
 async fn elsewhere(State(front): State<Front>, request: Request) -> Result<Response, Problem> {
     if engine::is_its(request.method(), request.uri().path()) {
         return engine::pass(&front, request).await;
-    }
-    // What is not there yet, though it is swarm's.
-    if request.uri().path().starts_with("/configs") {
-        return Err(Problem::unimplemented("secretd does not serve /configs; see secretctl"));
     }
     Err(Problem::page_not_found())
 }

@@ -89,7 +89,7 @@ fn refused(message: &str) -> Problem {
     Problem::of_swarm(Code::InvalidArgument, message)
 }
 
-fn name_of(text: &str) -> Result<SecretName, Problem> {
+pub(super) fn name_of(text: &str) -> Result<SecretName, Problem> {
     if text.is_empty() {
         return Err(refused("name must be provided"));
     }
@@ -148,21 +148,26 @@ pub(super) async fn list(
     State(front): State<Front>,
     Query(query): Query<filters::Query>,
 ) -> Result<Response, Problem> {
+    let filter = Some(asked_for(&query)?);
+    let list = front.call(pb::ListSecretsRequest { filter }).await?;
+    let shown: Vec<Shown> = list.secrets.into_iter().map(Into::into).collect();
+    Ok(json(StatusCode::OK, &shown))
+}
+
+/// What a list of secrets, or of configs, is asked for.
+pub(super) fn asked_for(query: &filters::Query) -> Result<pb::SecretFilter, Problem> {
     let mut filters = query.filters(FILTERS)?;
     let mut of = |key| filters.remove(key).unwrap_or_default();
     let labels = of("label").into_iter().map(|label| match label.split_once('=') {
         Some((key, value)) => (key.to_owned(), value.to_owned()),
         None => (label, String::new()),
     });
-    let filter = pb::SecretFilter {
+    Ok(pb::SecretFilter {
         labels: labels.collect(),
         ids: of("id"),
         names: of("names"),
         name_prefixes: of("name"),
-    };
-    let list = front.call(pb::ListSecretsRequest { filter: Some(filter) }).await?;
-    let shown: Vec<Shown> = list.secrets.into_iter().map(Into::into).collect();
-    Ok(json(StatusCode::OK, &shown))
+    })
 }
 
 /// `GET /secrets/{id}`: an id, a name, or the beginning of an id.

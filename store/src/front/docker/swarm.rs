@@ -314,7 +314,7 @@ pub(super) fn tls_info(anchor: &TlsAnchor) -> Value {
     })
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     let mut text = vec![0; Base64::encoded_len(bytes)];
     // The place is as long as it says.
     Base64::encode(bytes, &mut text).unwrap_or_default().to_owned()

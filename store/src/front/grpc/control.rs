@@ -106,6 +106,11 @@ control! {
     get_secret(GetSecretRequest) -> SecretInfo;
     remove_secret(RemoveSecretRequest) -> RemoveSecretResponse;
     list_removed_secrets(ListRemovedSecretsRequest) -> ListRemovedSecretsResponse;
+    create_config(CreateConfigRequest) -> CreateConfigResponse;
+    list_configs(ListConfigsRequest) -> ListConfigsResponse;
+    get_config(GetConfigRequest) -> ConfigInfo;
+    update_config(UpdateConfigRequest) -> ConfigInfo;
+    remove_config(RemoveConfigRequest) -> RemoveConfigResponse;
     create_service(CreateServiceRequest) -> CreateServiceResponse;
     update_service(UpdateServiceRequest) -> ServiceInfo;
     remove_service(RemoveServiceRequest) -> RemoveServiceResponse;
