@@ -50,6 +50,9 @@ pub(crate) enum ReferenceError {
          on-change)"
     )]
     Key(String),
+    /// A key is one of secrets.
+    #[error("invalid field in config request: {0} (known: source, target, uid, gid, mode)")]
+    ConfigKey(String),
     /// A key is given twice.
     #[error("field '{0}' is given twice")]
     Twice(String),
@@ -160,6 +163,46 @@ impl SecretOption {
     }
 }
 
+/// A `--config` option: `NAME`, or `source=…,target=…,uid=…,gid=…,mode=…`. A target may be anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigOption {
+    /// The config, by name or id, as given.
+    pub(crate) source: String,
+    /// The file, from the root folder on; the config's name in its usual place unless given.
+    pub(crate) target: Option<Target>,
+    /// Its owner; the task's own user unless given.
+    pub(crate) uid: Option<u32>,
+    /// Its group; the task's own group unless given.
+    pub(crate) gid: Option<u32>,
+    /// Its permissions.
+    pub(crate) mode: FileMode,
+}
+
+impl FromStr for ConfigOption {
+    type Err = ReferenceError;
+
+    /// The fields that a secret has, too, are read as those of one.
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let (mut target, mut has_mode, mut rest) = (None, false, Vec::new());
+        for field in fields(text)? {
+            let (key, value) = field.split_once('=').unwrap_or((&field, ""));
+            match key.to_ascii_lowercase().as_str() {
+                "version" | "on-change" => return Err(ReferenceError::ConfigKey(key.to_owned())),
+                "target" if target.is_some() => return Err(ReferenceError::Twice("target".into())),
+                "target" if value.is_empty() => {}
+                "target" => target = Some(value.parse()?),
+                key => {
+                    has_mode |= key == "mode";
+                    rest.push(format!("\"{}\"", field.replace('"', "\"\"")));
+                }
+            }
+        }
+        let like: SecretOption = rest.join(",").parse()?;
+        let mode = if has_mode { like.mode } else { FileMode::ALL_READ };
+        Ok(Self { source: like.source, target, uid: like.uid, gid: like.gid, mode })
+    }
+}
+
 /// `400`, `0400` and `0o400` are all r--------.
 fn parse_mode(text: &str) -> Result<FileMode, ReferenceError> {
     let octal = || ReferenceError::Octal(text.to_owned());
@@ -227,6 +270,27 @@ mod tests {
     }
 
     // docker/cli, opts/swarmopts/secret_test.go, and what this project adds.
+    #[test]
+    fn a_config_is_a_file_anywhere_that_all_may_read() {
+        let read = |text: &str| text.parse::<ConfigOption>();
+        let site = read("site").unwrap();
+        assert_eq!((site.source.as_str(), site.target.as_ref()), ("site", None));
+        assert_eq!((site.uid, site.mode), (None, FileMode::ALL_READ));
+        let long = read("source=site,target=/etc/site,uid=7,gid=8,mode=0400").unwrap();
+        assert_eq!(long.target, Some("/etc/site".parse().unwrap()));
+        assert_eq!((long.uid, long.gid, long.mode), (Some(7), Some(8), FileMode::OWNER_READS));
+        for (wrong, said) in [
+            ("source=site,version=2", "config request: version (known: source, target, uid"),
+            ("source=site,target=a,target=b", "field 'target' is given twice"),
+            ("target=a", "source is required"),
+            ("source=site,target=../a", "target"),
+            ("source=site,mode=9", "is not octal"),
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains(said), "{wrong}: {error}");
+        }
+    }
+
     #[test]
     fn what_docker_accepts_is_accepted() {
         let simple = parsed("app-secret");

@@ -7,6 +7,7 @@
 
 mod backup;
 mod ca_rotation;
+mod config;
 #[cfg(feature = "cluster")]
 mod demo;
 mod keys;
@@ -30,6 +31,7 @@ pub(crate) use self::backup::{
     Backup, BackupChecked, BackupMade, Backups, RemovedFromAllBut, Restored,
 };
 pub(crate) use self::ca_rotation::{CaRotation, CertificateRotation, Renewing};
+pub(crate) use self::config::{Config, ConfigReference};
 #[cfg(feature = "cluster")]
 pub(crate) use self::demo::{Demo, DemoSearch, DemoSecret, DemoTask, Dev};
 pub(crate) use self::keys::{Check, ClusterKeys, Held, MemberKeys};
@@ -244,6 +246,7 @@ pub(crate) struct Service {
     pub(crate) stop_signal: String,
     pub(crate) stop_grace_ms: Option<u64>,
     pub(crate) secrets: Vec<Reference>,
+    pub(crate) configs: Vec<ConfigReference>,
     pub(crate) restart: Option<Restart>,
     pub(crate) constraints: Vec<String>,
     pub(crate) replicas_per_node_max: u64,
@@ -311,6 +314,7 @@ impl From<pb::ServiceInfo> for Service {
             stop_signal: task.stop_signal,
             stop_grace_ms: task.stop_grace_ms,
             secrets: references(task.secrets, &info.followed),
+            configs: task.configs.into_iter().map(Into::into).collect(),
             restart: task.restart.map(|restart| Restart {
                 condition: condition(restart.condition),
                 delay_ms: restart.delay_ms,

@@ -139,6 +139,18 @@ pub(crate) async fn ask_as_an_operator(
         "Control.ListRemovedSecrets": list_removed_secrets(pb::ListRemovedSecretsRequest {
             ids: vec![secret()], before: 0
         });
+        "Control.CreateConfig": create_config(pb::CreateConfigRequest {
+            request_key: key(), name: "mine".into(), data: "x".into(),
+            ..pb::CreateConfigRequest::default()
+        });
+        "Control.ListConfigs": list_configs(pb::ListConfigsRequest { filter: None });
+        "Control.GetConfig": get_config(pb::GetConfigRequest { config: "site".into() });
+        "Control.UpdateConfig": update_config(pb::UpdateConfigRequest {
+            request_key: key(), config: "site".into(), ..pb::UpdateConfigRequest::default()
+        });
+        "Control.RemoveConfig": remove_config(pb::RemoveConfigRequest {
+            request_key: key(), config: "site".into(), forget_previous: true
+        });
         "Control.CreateService": create_service(pb::CreateServiceRequest {
             request_key: key(), spec: Some(spec())
         });

@@ -111,3 +111,40 @@ fn a_compose_file_runs_is_changed_and_is_gone() {
     assert!(gone.contains("nothing found in stack: mydb"), "{gone}");
     assert_eq!(lab.ctl().json(&["ls"]).as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn a_config_is_a_file_of_a_process_and_of_a_stack() {
+    let mut lab = Lab::with_managers(PROGRAMS, 1);
+    lab.agent("n1");
+    let file = lab.file("site.conf", b"listen 80;").display().to_string();
+    lab.ctl().ok(&["config", "create", "--label", "tier=web", "site", &file]);
+    let create = ["service", "create", "--name", "web", "--config", "site"];
+    let script = "stat -c %a /run/secrets/site; cat /run/secrets/site; echo; exec sleep 1000";
+    lab.ctl().ok(&[&create[..], &["--", "sh", "-c", script]].concat());
+    let output = lab.ctl().ok(&["service", "logs", "--no-prefix", "web"]);
+    assert_eq!(output, "444\nlisten 80;\n");
+    let shown = lab.ctl().json(&["config", "inspect", "site"]);
+    assert_eq!(shown[0]["data"], "listen 80;");
+    assert_eq!(shown[0]["used_by"], serde_json::json!(["web"]));
+    let refused = lab.ctl().refused(1, &["config", "rm", "site"], b"");
+    assert!(refused.contains("config site is in use by the following service: web"), "{refused}");
+    // A process has no other place of its own.
+    let elsewhere = ["service", "update", "--config-add", "source=site,target=/etc/site", "web"];
+    let refused = lab.ctl().refused(1, &elsewhere, b"");
+    assert!(refused.contains("config `site` cannot be at /etc/site for a process"), "{refused}");
+    assert!(refused.contains("target=/run/secrets/site"), "{refused}");
+
+    let text = "services:\n  web:\n    x-secretd: {runtime: process}\n    command: [sh, -c, 'cat \
+                /run/secrets/greeting; exec sleep 1000']\n    configs: [greeting]\nconfigs:\n  \
+                greeting: {content: \"hello\\n\"}\n";
+    let compose = lab.file("compose.yml", text.as_bytes()).display().to_string();
+    let deploy = || lab.ctl().ok(&["stack", "deploy", "-c", &compose, "--wait", "s"]);
+    assert_eq!(deploy(), "Creating config s_greeting\nCreating service s_web\n");
+    assert_eq!(deploy(), "", "it is as declared");
+    assert_eq!(lab.ctl().ok(&["service", "logs", "--no-prefix", "s_web"]), "hello\n");
+    lab.file("compose.yml", text.replace("hello", "goodbye").as_bytes());
+    let refused = lab.ctl().refused(1, &["stack", "deploy", "-c", &compose, "s"], b"");
+    assert!(refused.contains("config s_greeting is there with another value"), "{refused}");
+    let removed = lab.ctl().ok(&["stack", "rm", "s"]);
+    assert_eq!(removed, "Removing service s_web\nRemoving config s_greeting\n");
+}

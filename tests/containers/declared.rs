@@ -98,6 +98,44 @@ fn what_docker_declares_of_a_container_is_done() {
 }
 
 #[test]
+fn a_config_is_a_file_of_its_container() {
+    let Some((rig, docker)) = with_front("a_config_is_a_file_of_its_container") else { return };
+    let file = rig.lab.file("site.conf", b"listen 80;").display().to_string();
+    docker(&["config", "create", "site", &file]);
+    docker(&["config", "create", "unused", &file]);
+    let create = ["service", "create", "--detach", "--no-resolve-image", "--name", "web"];
+    let configs = [
+        ["--config", "site"],
+        ["--config", "source=site,target=/etc/app/site.conf,uid=7,gid=8,mode=0440"],
+        ["--config", "source=site,target=/run/secrets/site.conf"],
+    ];
+    docker(&[&create[..], &configs.concat(), &["--read-only", IMAGE, "sleep", "1000"]].concat());
+    rig.lab.await_tasks("web", 1, "running");
+    let container = rig.engine.only();
+    let exec = |script: &str| rig.engine.exec(&container, &["sh", "-c", script]);
+    for place in ["/site", "/etc/app/site.conf", "/run/secrets/site.conf"] {
+        assert_eq!(exec(&format!("cat {place}")), "listen 80;", "{place}");
+    }
+    assert!(exec("ls -ln /site").starts_with("-r--r--r--    1 0        0 "));
+    assert!(exec("ls -ln /etc/app/site.conf").starts_with("-r--r-----    1 7        8 "));
+    let flags = exec("grep -E ' /(site|etc/app/site.conf|run/secrets) ' /proc/self/mountinfo");
+    let restricted = " ro,nosuid,nodev,noexec,relatime,nosymfollow ";
+    assert_eq!(flags.matches(restricted).count(), 3, "{flags}");
+    assert_eq!(exec("echo x > /site || echo refused").trim(), "refused");
+    // Another value is another config, and another task.
+    let file = rig.lab.file("site2.conf", b"listen 81;").display().to_string();
+    docker(&["config", "create", "site-2", &file]);
+    let update = ["service", "update", "--detach", "--config-rm", "site"];
+    docker(&[&update[..], &["--config-add", "source=site-2,target=/site", "web"]].concat());
+    let other = until("another container runs", || {
+        let ids = rig.engine.docker(&["ps", "--quiet", "--no-trunc"]);
+        let [id] = ids.split_whitespace().collect::<Vec<_>>()[..] else { return None };
+        (!id.starts_with(container.trim())).then(|| id.to_owned())
+    });
+    assert_eq!(rig.engine.exec(&other, &["cat", "/site"]), "listen 81;");
+}
+
+#[test]
 fn a_network_is_a_bridge_of_the_nodes_engine() {
     let Some((rig, docker)) = with_front("a_network_is_a_bridge_of_the_nodes_engine") else {
         return;

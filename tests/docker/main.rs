@@ -89,6 +89,49 @@ fn the_docker_client_keeps_its_secrets_here() {
     assert!(audit.contains("create_secret"), "it is on record like any other: {audit}");
 }
 
+/// Configs are made, shown, used by services and stacks, and not removed from under them.
+#[test]
+fn the_docker_client_keeps_its_configs_here() {
+    const TEST: &str = "the_docker_client_keeps_its_configs_here";
+    if !has_docker(TEST) {
+        return;
+    }
+    let (lab, socket) = founded();
+    let transcript = Transcript::new("tests/docker/configs.txt", &lab, &socket);
+    transcript.put("configs.yml", include_str!("stack/configs.yml"));
+    transcript.check(|_| ());
+    let audit = lab.ctl().json(&["cluster", "audit"]).to_string();
+    assert!(audit.contains("create_config") && audit.contains("remove_config"), "{audit}");
+    // Labels change, of the version that was seen; nothing else does.
+    let made = raw::post(&socket, "/configs/create", br#"{"Name":"create","Data":"AP8A"}"#);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let shown = || -> serde_json::Value {
+        let found = raw::ask(&socket, "GET", "/v1.41/configs/create");
+        serde_json::from_str(&found.body).unwrap()
+    };
+    let seen = shown()["Version"]["Index"].as_u64().unwrap();
+    let update = |version: &str, body: &[u8]| {
+        let answer = raw::post(&socket, &format!("/configs/create/update?version={version}"), body);
+        (answer.status, answer.body)
+    };
+    let labelled = br#"{"Name":"create","Labels":{"a":"b"},"Data":"AP8A"}"#;
+    for (version, body, status, said) in [
+        ("", &labelled[..], 400, "invalid config version ''"),
+        ("1", labelled, 500, "update out of sequence"),
+        (&seen.to_string(), br#"{"Name":"create","Data":"AP8B"}"#, 400, "only updates to Labels"),
+        (&seen.to_string(), br#"{"Name":"other"}"#, 400, "only updates to Labels"),
+        (&seen.to_string(), labelled, 200, ""),
+    ] {
+        let answer = update(version, body);
+        assert_eq!(answer.0, status, "{}", answer.1);
+        assert!(answer.1.contains(said), "{}", answer.1);
+    }
+    assert_eq!(shown()["Spec"]["Labels"]["a"], "b");
+    assert_eq!(shown()["Spec"]["Data"], "AP8A");
+    let list = raw::ask(&socket, "GET", "/configs");
+    assert!(!list.body.contains("Data"), "a list has no values: {}", list.body);
+}
+
 /// Nodes are looked at, labelled, drained and evicted; what they are is not for docker to say.
 #[test]
 fn the_docker_client_looks_after_nodes() {

@@ -7,6 +7,7 @@
 
 mod backup;
 mod cluster;
+mod config;
 #[cfg(feature = "cluster")]
 mod demo;
 mod node;
@@ -29,6 +30,7 @@ pub(crate) use cluster::{
     RotateCertificatesArgs, RotateCommand, SwitchArg, TokenCommand, UnlockKeyArgs,
     UnlockSlotCommand,
 };
+pub(crate) use config::ConfigCommand;
 #[cfg(feature = "cluster")]
 pub(crate) use demo::{DemoArgs, DevArgs};
 pub(crate) use node::{AvailabilityArg, NodeCommand, UpdateArgs};
@@ -109,6 +111,13 @@ pub(crate) enum Command {
     #[command(subcommand, name = "secret", hide = true)]
     SecretGroup(SecretCommand),
 
+    /// Configs: files of tasks that are not secret
+    ///
+    /// A config is a value that services use as a file, and that never changes. Whoever may look at the
+    /// cluster is shown it: what nobody is to read is a secret.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+
     /// Run commands on nodes, with their secrets mounted
     ///
     /// A service is a command, how many tasks of it run, and the secrets it uses. The cluster
@@ -118,7 +127,7 @@ pub(crate) enum Command {
 
     /// Run what compose files declare, without docker
     ///
-    /// A stack is the secrets and services of compose files, under one name. Names and labels are
+    /// A stack is the secrets, configs and services of compose files, under one name. Names and labels are
     /// those of `docker stack`.
     #[command(subcommand)]
     Stack(StackCommand),

@@ -114,6 +114,20 @@ secretctl rm --forget-previous db_password",
 secretctl service ls
 secretctl service ps web",
     ),
+    ("secretctl config", "secretctl config create nginx.conf ./nginx.conf"),
+    (
+        "secretctl config create",
+        "\
+secretctl config create nginx.conf ./nginx.conf
+# With a label, from a pipe
+sed s/PORT/8080/ app.tmpl | secretctl config create --label app=web app-2 -",
+    ),
+    ("secretctl config ls", "secretctl config ls\nsecretctl config ls -q"),
+    (
+        "secretctl config inspect",
+        "secretctl config inspect nginx.conf\nsecretctl config inspect --json nginx.conf",
+    ),
+    ("secretctl config rm", "secretctl config rm nginx.conf"),
     (
         "secretctl service create",
         "\

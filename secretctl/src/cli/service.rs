@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::parse_label;
 use super::quantity::{parse_bytes, parse_cpus, parse_preference, parse_ratio};
 use crate::instant;
-use crate::reference::SecretOption;
+use crate::reference::{ConfigOption, SecretOption};
 
 /// What to do with services.
 #[derive(Debug, Subcommand)]
@@ -92,6 +92,14 @@ pub(crate) struct ServiceCreateArgs {
     /// that is what on-change=restart says, and the only way there is.
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<SecretOption>,
+
+    /// A config: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0444; may be repeated
+    ///
+    /// NAME alone is the file /NAME in a container, and /run/secrets/NAME for a command of the nodes,
+    /// which has no other place of its own; a target is a path from the root folder on. The mode is
+    /// octal, always. The task's own user owns the file unless uid or gid is given.
+    #[arg(long, value_name = "CONFIG")]
+    pub(crate) config: Vec<ConfigOption>,
 
     /// So many tasks anywhere, or one on every node that fits
     #[arg(long, value_enum, default_value = "replicated")]
@@ -257,6 +265,14 @@ pub(crate) struct ServiceUpdateArgs {
     /// Together with `--secret-add` of the same name it changes how the secret is mounted.
     #[arg(long, value_name = "NAME")]
     pub(crate) secret_rm: Vec<String>,
+
+    /// Use one more config, as `service create --config` takes it; may be repeated
+    #[arg(long, value_name = "CONFIG")]
+    pub(crate) config_add: Vec<ConfigOption>,
+
+    /// Use a config no more, by its name or id; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) config_rm: Vec<String>,
 
     /// Set an environment variable, KEY=VALUE; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]

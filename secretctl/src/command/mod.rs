@@ -4,6 +4,7 @@
 //! on paper (`view`, `table`).
 
 mod cluster;
+mod config;
 mod context;
 #[cfg(feature = "cluster")]
 mod demo;
@@ -58,6 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
         Command::Secret(command) | Command::SecretGroup(command) => {
             secret::run(&session, command).await
         }
+        Command::Config(command) => config::run(&session, command).await,
         Command::Service(command) => service::run(&session, command).await,
         Command::Stack(command) => stack::run(&session, command).await,
         Command::Node(command) => node::run(&session, command).await,

@@ -6,6 +6,8 @@
 //! Invariant: nothing is sent before every file is read and found good; what is of another stack, or of
 //! none, is not touched.
 
+mod configs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -171,6 +173,8 @@ async fn deploy(session: &Session, args: StackDeployArgs) -> Result<(), Error> {
     let secrets = compose::secrets(&args.name, &stack).map_err(undeclared)?;
     let specs = compose::declare(&args.name, &stack, &secrets).map_err(undeclared)?;
     let connection = session.connect().await?;
+    let configs = compose::configs(&args.name, &stack).map_err(undeclared)?;
+    let configs = configs::prepared(&connection, &args.name, &folder, configs).await?;
     let known = known_secrets(&connection, &secrets).await?;
     check_secrets(&args.name, &secrets, &known)?;
     let mut existing = services_of(&connection).await?;
@@ -206,7 +210,7 @@ async fn deploy(session: &Session, args: StackDeployArgs) -> Result<(), Error> {
             && !specs.iter().any(|spec| is_named(info, &spec.name))
     };
     let stale: Vec<_> = existing.iter().filter(is_stale).collect();
-    let made = deployment.make(steps, &specs, &existing, &stale).await;
+    let made = deployment.make((configs, steps), &specs, &existing, &stale).await;
     if session.printer.json {
         session.printer.json(&deployment.told.done)?;
     }
@@ -223,7 +227,8 @@ fn is_not_there(error: &Error) -> bool {
 fn value_for(folder: &Path, secret: &StackSecret) -> Result<Option<Plaintext>, Error> {
     let name = &secret.name;
     match &secret.from {
-        ValueFrom::Cluster => Ok(None),
+        // The value of a secret does not stand in a compose file.
+        ValueFrom::Cluster | ValueFrom::Text(_) => Ok(None),
         ValueFrom::File(path) => Ok(Some(value::read(name.as_str(), &folder.join(path))?)),
         ValueFrom::Variable(variable) => {
             let value = std::env::var_os(variable).ok_or_else(|| {
@@ -263,11 +268,12 @@ impl Deployment<'_> {
     /// Makes everything, secrets first; what fails ends it.
     async fn make(
         &mut self,
-        steps: Vec<Step<'_>>,
+        (configs, steps): (Vec<configs::Step>, Vec<Step<'_>>),
         specs: &[pb::ServiceSpec],
         existing: &[pb::ServiceInfo],
         stale: &[&pb::ServiceInfo],
     ) -> Result<(), Error> {
+        let config_ids = self.configs(configs).await?;
         let mut ids = BTreeMap::new();
         for (secret, before, value) in steps {
             let id = self.secret(secret, before, value).await?;
@@ -278,6 +284,10 @@ impl Deployment<'_> {
             for reference in spec.task.iter_mut().flat_map(|task| &mut task.secrets) {
                 let id = ids.get(&reference.secret_name.to_ascii_lowercase()).cloned();
                 reference.secret_id = id.unwrap_or_default();
+            }
+            for reference in spec.task.iter_mut().flat_map(|task| &mut task.configs) {
+                let id = config_ids.get(&reference.config_name.to_ascii_lowercase()).cloned();
+                reference.config_id = id.unwrap_or_default();
             }
             let before = existing.iter().find(|info| is_named(info, &spec.name));
             self.service(before, spec).await?;
@@ -436,7 +446,7 @@ fn check_secrets(
             (None, ValueFrom::Cluster) => {
                 return Err(missing(&secret.name).into());
             }
-            (Some(info), ValueFrom::File(_) | ValueFrom::Variable(_))
+            (Some(info), ValueFrom::File(_) | ValueFrom::Variable(_) | ValueFrom::Text(_))
                 if info.labels.get(NAMESPACE).map(String::as_str) != Some(stack) =>
             {
                 return Err(foreign("secret", name, stack).into());
@@ -564,7 +574,9 @@ async fn rm(session: &Session, names: &[String]) -> Result<(), Error> {
             break;
         }
         let parts = parts_of(&connection, name).await;
-        let Some((services, secrets)) = tally.count(session.printer, parts) else { continue };
+        let Some((services, secrets, configs)) = tally.count(session.printer, parts) else {
+            continue;
+        };
         for info in services {
             let removed = remove_service(&connection, &info).await;
             if tally.count(session.printer, removed).is_some() {
@@ -582,6 +594,12 @@ async fn rm(session: &Session, names: &[String]) -> Result<(), Error> {
                 told.say(session, Action::Remove, "secret", &info.name, &info.id)?;
             }
         }
+        for info in configs {
+            let removed = configs::remove(&connection, &info).await;
+            if tally.count(session.printer, removed).is_some() {
+                told.say(session, Action::Remove, "config", &info.name, &info.id)?;
+            }
+        }
     }
     if session.printer.json {
         session.printer.json(&told.done)?;
@@ -589,11 +607,11 @@ async fn rm(session: &Session, names: &[String]) -> Result<(), Error> {
     tally.end()
 }
 
-/// The services and secrets of a stack; none is a failure.
-async fn parts_of(
-    connection: &Connection,
-    name: &str,
-) -> Result<(Vec<pb::ServiceInfo>, Vec<pb::SecretInfo>), Error> {
+/// The services, secrets and configs of a stack.
+type Parts = (Vec<pb::ServiceInfo>, Vec<pb::SecretInfo>, Vec<pb::ConfigInfo>);
+
+/// What there is of a stack; nothing is a failure.
+async fn parts_of(connection: &Connection, name: &str) -> Result<Parts, Error> {
     let labels = BTreeMap::from([(NAMESPACE.to_owned(), name.to_owned())]);
     let filter = pb::SecretFilter { labels, ..Default::default() };
     let request = pb::ListSecretsRequest { filter: Some(filter) };
@@ -602,10 +620,11 @@ async fn parts_of(
     let mut services = services_of(connection).await?;
     services.retain(|info| is_of(info, name));
     services.sort_by(|one, other| natural_order(name_of(one), name_of(other)));
-    if services.is_empty() && secrets.is_empty() {
+    let configs = configs::of_stack(connection, name).await?;
+    if services.is_empty() && secrets.is_empty() && configs.is_empty() {
         return Err(nothing(name).into());
     }
-    Ok((services, secrets))
+    Ok((services, secrets, configs))
 }
 
 #[cfg(test)]

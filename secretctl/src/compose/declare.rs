@@ -1,4 +1,4 @@
-//! What a stack declares: its secrets and services, under the stack's name.
+//! What a stack declares: its secrets, configs and services, under the stack's name.
 //!
 //! Names and labels are those that the docker client gives, so that its `stack ls` and this program's
 //! agree. Not here: the ids of secrets, which managers give.
@@ -9,16 +9,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proto::convert::{EnumField as _, ParseError};
-use proto::id::SecretId;
+use proto::id::{ConfigId, SecretId};
 use proto::name::{Labels, NameError, SecretName, ServiceName};
 use proto::pb;
 use proto::spec::{
-    FailureAction, FileMode, RestartCondition, RestartPolicy, RuntimeKind, ServiceSpec,
-    UpdateConfig, UpdateOrder,
+    FailureAction, FileMode, RestartCondition, RestartPolicy, RuntimeKind, SECRETS_FOLDER,
+    ServiceSpec, UpdateConfig, UpdateOrder,
 };
 
 use super::{
-    Action, Condition, Mode, Order, Restart, Rolls, Runtime, SecretFrom, SecretUse, Service, Stack,
+    Action, Condition, Mode, Order, Restart, Rolls, Runtime, Secret, SecretFrom, SecretUse,
+    Service, Stack,
 };
 
 /// The label that says which stack something is of.
@@ -48,11 +49,13 @@ pub(crate) enum ValueFrom {
     File(PathBuf),
     /// A variable of whoever deploys.
     Variable(String),
+    /// The compose file itself.
+    Text(String),
     /// It is there: somebody else's.
     Cluster,
 }
 
-/// A secret that a stack declares.
+/// A secret or config that a stack declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StackSecret {
     /// Its name in the cluster.
@@ -68,24 +71,43 @@ pub(crate) fn secrets(
     name: &str,
     stack: &Stack,
 ) -> Result<BTreeMap<String, StackSecret>, DeclareError> {
-    let declared = stack.secrets.iter().map(|(key, secret)| {
+    named("secret", name, &stack.secrets)
+}
+
+/// Its configs, by theirs.
+pub(crate) fn configs(
+    name: &str,
+    stack: &Stack,
+) -> Result<BTreeMap<String, StackSecret>, DeclareError> {
+    named("config", name, &stack.configs)
+}
+
+fn named(
+    kind: &str,
+    name: &str,
+    all: &BTreeMap<String, Secret>,
+) -> Result<BTreeMap<String, StackSecret>, DeclareError> {
+    let declared = all.iter().map(|(key, secret)| {
         let from = match &secret.from {
             SecretFrom::File(path) => ValueFrom::File(path.into()),
+            SecretFrom::Content(text) => ValueFrom::Text(text.clone()),
             SecretFrom::Environment(variable) => ValueFrom::Variable(variable.clone()),
             SecretFrom::External(_) => ValueFrom::Cluster,
         };
         let scoped = match &from {
             ValueFrom::Cluster => key.clone(),
-            ValueFrom::File(_) | ValueFrom::Variable(_) => format!("{name}_{key}"),
+            ValueFrom::File(_) | ValueFrom::Variable(_) | ValueFrom::Text(_) => {
+                format!("{name}_{key}")
+            }
         };
         let full = secret.name.clone().unwrap_or(scoped);
         let full = full
             .parse()
-            .map_err(|error: NameError| wrong(format!("secret `{key}`"), error.to_string()));
+            .map_err(|error: NameError| wrong(format!("{kind} `{key}`"), error.to_string()));
         let mut labels = secret.labels.clone();
         labels.insert(NAMESPACE.into(), name.into());
         Labels::new(labels.clone())
-            .map_err(|error| wrong(format!("secret `{key}`"), error.to_string()))?;
+            .map_err(|error| wrong(format!("{kind} `{key}`"), error.to_string()))?;
         Ok((key.clone(), StackSecret { name: full?, labels, from }))
     });
     let declared: BTreeMap<_, StackSecret> = declared.collect::<Result<_, _>>()?;
@@ -95,7 +117,7 @@ pub(crate) fn secrets(
         match known.insert(secret.name.folded(), (key, secret)) {
             // Nothing is made of either.
             Some((_, other)) if is_external(other) && is_external(secret) => {}
-            Some((other, _)) => return Err(twice("secret", key, other)),
+            Some((other, _)) => return Err(twice(kind, key, other)),
             None => {}
         }
     }
@@ -111,8 +133,13 @@ fn twice(kind: &str, key: &str, other: &str) -> DeclareError {
 /// Whether a service keeps every rule of managers, whatever ids its secrets are to have.
 pub(crate) fn check(spec: &pb::ServiceSpec) -> Result<(), ParseError> {
     let mut spec = spec.clone();
-    for reference in spec.task.iter_mut().flat_map(|task| &mut task.secrets) {
-        reference.secret_id = SecretId::from_entropy([0; 17]).to_string();
+    if let Some(task) = &mut spec.task {
+        for reference in &mut task.secrets {
+            reference.secret_id = SecretId::from_entropy([0; 17]).to_string();
+        }
+        for reference in &mut task.configs {
+            reference.config_id = ConfigId::from_entropy([0; 17]).to_string();
+        }
     }
     ServiceSpec::try_from(spec).map(|_| ())
 }
@@ -123,12 +150,13 @@ pub(crate) fn declare(
     stack: &Stack,
     secrets: &BTreeMap<String, StackSecret>,
 ) -> Result<Vec<pb::ServiceSpec>, DeclareError> {
+    let configs = configs(name, stack)?;
     let mut known = BTreeMap::new();
     let services = stack.services.iter().map(|(key, service)| {
         if let Some(other) = known.insert(key.to_ascii_lowercase(), key) {
             return Err(twice("service", key, other));
         }
-        let spec = declaration(name, key, service, secrets)?;
+        let spec = declaration(name, key, service, (secrets, &configs))?;
         check(&spec).map_err(|error| wrong(format!("service `{key}`"), error.reason))?;
         Ok(spec)
     });
@@ -139,7 +167,7 @@ fn declaration(
     stack: &str,
     key: &str,
     service: &Service,
-    secrets: &BTreeMap<String, StackSecret>,
+    (secrets, configs): (&BTreeMap<String, StackSecret>, &BTreeMap<String, StackSecret>),
 ) -> Result<pb::ServiceSpec, DeclareError> {
     let what = || format!("service `{key}`");
     let name: ServiceName = format!("{stack}_{key}")
@@ -152,15 +180,20 @@ fn declaration(
     if let Some(image) = &service.image {
         labels.insert(IMAGE.into(), image.clone());
     }
+    let undeclared = |kind: &str, source: &str| {
+        wrong(what(), format!("it uses {kind} `{source}`, which the file does not declare"))
+    };
     let mut references = Vec::with_capacity(service.secrets.len());
     for used in &service.secrets {
-        let secret = secrets.get(&used.source).ok_or_else(|| {
-            wrong(
-                what(),
-                format!("it uses secret `{}`, which the file does not declare", used.source),
-            )
-        })?;
+        let secret = secrets.get(&used.source);
+        let secret = secret.ok_or_else(|| undeclared("secret", &used.source))?;
         references.push(reference(used, secret, runtime));
+    }
+    let mut config_references = Vec::with_capacity(service.configs.len());
+    for used in &service.configs {
+        let config = configs.get(&used.source);
+        let config = config.ok_or_else(|| undeclared("config", &used.source))?;
+        config_references.push(config_reference(used, config, runtime));
     }
     let (entrypoint, arguments) = (
         service.entrypoint.clone().unwrap_or_default(),
@@ -183,6 +216,7 @@ fn declaration(
         stop_signal: service.stop_signal.clone().unwrap_or_default(),
         stop_grace_ms: service.stop_grace_period.map(|span| span.0),
         secrets: references,
+        configs: config_references,
         restart: Some(deploy.restart_policy.declared()),
         placement: Some(pb::Placement {
             constraints: deploy.placement.constraints.clone(),
@@ -242,6 +276,26 @@ fn reference(used: &SecretUse, secret: &StackSecret, runtime: RuntimeKind) -> pb
         uid: used.uid.or(owner),
         gid: used.gid.or(owner),
         mode: Some(used.mode.map_or(mode, FileMode::bits)),
+        ..Default::default()
+    }
+}
+
+/// In a container as Docker has it: below the root folder, root's. A process has its own place for them.
+fn config_reference(
+    used: &SecretUse,
+    config: &StackSecret,
+    runtime: RuntimeKind,
+) -> pb::ConfigReference {
+    let (owner, default) = match runtime {
+        RuntimeKind::Docker => (Some(0), used.source.clone()),
+        RuntimeKind::Process => (None, format!("{SECRETS_FOLDER}/{}", used.source)),
+    };
+    pb::ConfigReference {
+        config_name: config.name.to_string(),
+        target: used.target.clone().unwrap_or(default),
+        uid: used.uid.or(owner),
+        gid: used.gid.or(owner),
+        mode: Some(used.mode.unwrap_or(FileMode::ALL_READ).bits()),
         ..Default::default()
     }
 }

@@ -28,6 +28,7 @@ impl Stack {
             self.services.entry(name).or_default().put_over(service);
         }
         self.secrets.extend(next.secrets);
+        self.configs.extend(next.configs);
     }
 }
 
@@ -46,6 +47,9 @@ impl Service {
         let is_used = |known: &SecretUse| next.secrets.iter().any(|it| it.source == known.source);
         self.secrets.retain(|known| !is_used(known));
         self.secrets.extend(next.secrets);
+        let is_used = |known: &SecretUse| next.configs.iter().any(|it| it.source == known.source);
+        self.configs.retain(|known| !is_used(known));
+        self.configs.extend(next.configs);
         self.deploy.put_over(next.deploy);
     }
 }

@@ -26,7 +26,7 @@ use proto::spec::FileMode;
 use serde::{Serialize, Serializer};
 
 pub(crate) use self::declare::{
-    DeclareError, NAMESPACE, StackSecret, ValueFrom, check, declare, secrets,
+    DeclareError, NAMESPACE, StackSecret, ValueFrom, check, configs, declare, secrets,
 };
 pub(crate) use self::node::FILE_BYTES_MAX;
 use self::node::Place;
@@ -111,6 +111,8 @@ pub(crate) struct Stack {
     pub(crate) services: BTreeMap<String, Service>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) secrets: BTreeMap<String, Secret>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) configs: BTreeMap<String, Secret>,
 }
 
 /// A service of a stack. What was not said is absent, so that another file can say it.
@@ -136,6 +138,8 @@ pub(crate) struct Service {
     stop_grace_period: Option<Span>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<SecretUse>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    configs: Vec<SecretUse>,
     deploy: Deploy,
 }
 
@@ -153,7 +157,7 @@ enum Runtime {
     Docker,
 }
 
-/// A secret that a service uses.
+/// A secret or config that a service uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct SecretUse {
     source: String,
@@ -300,6 +304,7 @@ pub(crate) struct Secret {
 #[serde(rename_all = "lowercase")]
 enum SecretFrom {
     File(String),
+    Content(String),
     Environment(String),
     External(bool),
 }

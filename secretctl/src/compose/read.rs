@@ -24,11 +24,6 @@ pub(super) enum Unsupported {
     Refuse(&'static str),
 }
 
-/// Of a stack, and of a service.
-pub(super) const CONFIGS: Unsupported = Unsupported::Refuse(
-    "configs are not kept by managers yet: put the file on the nodes, or make it a secret",
-);
-
 impl<'a> Reader<'a> {
     pub(super) fn new(outside: &'a Outside<'a>) -> Self {
         let variables = Variables { of: outside.variable, missing: Vec::new() };
@@ -57,7 +52,7 @@ impl<'a> Reader<'a> {
                 "secrets" => stack.secrets = self.each(node, Self::secret)?,
                 // Of the stack, which the command line names.
                 "name" => drop(self.text(&node)?),
-                "configs" => self.unsupported(&key, &node, CONFIGS)?,
+                "configs" => stack.configs = self.each(node, Self::config)?,
                 "include" => self.unsupported(
                     &key,
                     &node,
@@ -104,12 +99,24 @@ impl<'a> Reader<'a> {
     }
 
     fn secret(&mut self, key: &Key, node: Node) -> Result<Secret, ComposeError> {
+        self.valued("secret", key, node)
+    }
+
+    /// As a secret, and its value may stand in the file itself.
+    fn config(&mut self, key: &Key, node: Node) -> Result<Secret, ComposeError> {
+        self.valued("config", key, node)
+    }
+
+    fn valued(&mut self, kind: &str, key: &Key, node: Node) -> Result<Secret, ComposeError> {
         let mut from = Vec::new();
         let mut name = None;
         let mut labels = BTreeMap::new();
         for (key, node) in map(node)? {
             match key.name.as_str() {
                 "file" => from.push(SecretFrom::File(self.text(&node)?)),
+                "content" if kind == "config" => {
+                    from.push(SecretFrom::Content(self.text(&node)?));
+                }
                 "environment" => from.push(SecretFrom::Environment(self.text(&node)?)),
                 "external" => {
                     let (external, named) = self.external(node)?;
@@ -123,16 +130,17 @@ impl<'a> Reader<'a> {
                         &key,
                         &node,
                         Unsupported::Refuse(
-                            "values come from a file, a variable, or a secret that is there",
+                            "values come from a file, a variable, or what is there already",
                         ),
                     )?;
                 }
-                _ => unknown(&key, "in a secret")?,
+                _ => unknown(&key, if kind == "config" { "in a config" } else { "in a secret" })?,
             }
         }
         let [from] = from.as_slice() else {
+            let content = if kind == "config" { "`content`, " } else { "" };
             return Err(key.place.wrong(format!(
-                "secret `{}` has to have one of `file`, `environment` and `external: true`",
+                "{kind} `{}` has to have one of {content}`file`, `environment` and `external: true`",
                 key.name
             )));
         };

@@ -5,7 +5,7 @@
 use proto::spec::FileMode;
 
 use super::node::{Key, Node, Value};
-use super::read::{CONFIGS, Reader, Unsupported, list, map, unknown};
+use super::read::{Reader, Unsupported, list, map, unknown};
 use super::{
     Action, ComposeError, Condition, Deploy, Extension, Mode, Order, Placed, Preference,
     Reservations, Resources, Restart, Rolls, Runtime, SecretUse, Service, Span,
@@ -115,10 +115,10 @@ pub(super) fn read(
             "working_dir" => service.working_dir = Some(reader.text(&node)?),
             "stop_signal" => service.stop_signal = Some(reader.text(&node)?),
             "stop_grace_period" => service.stop_grace_period = Some(span(reader, &node)?),
-            "secrets" => service.secrets = secrets(reader, node)?,
+            "secrets" => service.secrets = files(reader, node, "secret")?,
             "deploy" => service.deploy = deploy(reader, node)?,
             "x-secretd" => service.extension = extension(reader, node)?,
-            "configs" => reader.unsupported(&key, &node, CONFIGS)?,
+            "configs" => service.configs = files(reader, node, "config")?,
             "extends" | "provider" => reader.unsupported(
                 &key,
                 &node,
@@ -219,7 +219,8 @@ fn settings_of(text: &str) -> Result<Vec<(String, Option<String>)>, String> {
     Ok(all)
 }
 
-fn secrets(reader: &mut Reader<'_>, node: Node) -> Result<Vec<SecretUse>, ComposeError> {
+/// What of one kind a service uses, and the files of it.
+fn files(reader: &mut Reader<'_>, node: Node, kind: &str) -> Result<Vec<SecretUse>, ComposeError> {
     let mut all = Vec::new();
     for item in list(node)? {
         let mut used =
@@ -233,6 +234,7 @@ fn secrets(reader: &mut Reader<'_>, node: Node) -> Result<Vec<SecretUse>, Compos
                     "uid" => used.uid = Some(owner(reader, &node)?),
                     "gid" => used.gid = Some(owner(reader, &node)?),
                     "mode" => used.mode = Some(mode(reader, &node)?),
+                    _ if kind == "config" => unknown(&key, "in a config of a service")?,
                     _ => unknown(&key, "in a secret of a service")?,
                 }
             }
@@ -240,7 +242,7 @@ fn secrets(reader: &mut Reader<'_>, node: Node) -> Result<Vec<SecretUse>, Compos
             used.source = reader.text(&item)?;
         }
         if used.source.is_empty() {
-            return Err(place.wrong("a secret of a service needs its `source`"));
+            return Err(place.wrong(format!("a {kind} of a service needs its `source`")));
         }
         all.push(used);
     }

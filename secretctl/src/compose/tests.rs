@@ -401,12 +401,14 @@ fn what_is_not_supported_is_named_and_what_is_not_known_refused() {
     ] {
         assert!(refused(text).starts_with(message), "{text}\n{}", refused(text));
     }
-    for key in ["configs: {a: {file: b}}", "include: [other.yml]"] {
-        assert!(refused(key).contains("is not supported: "), "{key}");
-    }
-    for key in ["configs: [a]", "extends: {service: b}"] {
-        assert!(refused(&service(key)).contains("is not supported: "), "{key}");
-    }
+    assert!(refused("include: [other.yml]").contains("is not supported: "));
+    assert!(refused(&service("extends: {service: b}")).contains("is not supported: "));
+    let undeclared = "service `web`: it uses config `a`, which the file does not declare";
+    assert!(refused(&service("configs: [a]")).starts_with(undeclared));
+    assert!(refused("configs: {a: {file: b, content: c}}").contains(
+        "config `a` has to have one of `content`, `file`, `environment` and `external: true`"
+    ));
+    assert!(refused("secrets: {a: {content: c}}").contains("unknown key `content`"));
     assert!(refused(&service("deploy: {mode: replicated-job}")).contains("services, not jobs"));
 }
 
@@ -493,4 +495,30 @@ fn a_file_of_any_bytes_is_read_or_refused() {
             Err(error) => error.chars().filter(|it| !it.is_ascii_digit()).take(50).collect(),
         }
     });
+}
+
+#[test]
+fn configs_are_files_of_containers_and_of_processes() {
+    let configs = "configs:\n  a: {content: 'x=1'}\n  b: {file: ./b.conf}\n  c: {external: true}\n";
+    let uses = "configs: [a, {source: b, target: /etc/b, uid: '7', gid: 8, mode: 0440}, c]";
+    let read = read_one(&(service(uses) + configs)).unwrap();
+    let all = super::configs("s", &read.stack).unwrap();
+    let from = |key: &str| (all[key].name.as_str(), all[key].from.clone());
+    assert_eq!(from("a"), ("s_a", ValueFrom::Text("x=1".into())));
+    assert_eq!(from("b"), ("s_b", ValueFrom::File("./b.conf".into())));
+    assert_eq!(from("c"), ("c", ValueFrom::Cluster));
+    let task = declared(&(service(uses) + configs)).remove(0).task.unwrap();
+    let shown = |it: &proto::pb::ConfigReference| {
+        (it.config_name.clone(), it.target.clone(), it.uid, it.gid, it.mode)
+    };
+    let expected = [
+        ("s_a".to_owned(), "a".to_owned(), Some(0), Some(0), Some(0o444)),
+        ("s_b".to_owned(), "/etc/b".to_owned(), Some(7), Some(8), Some(0o440)),
+        ("c".to_owned(), "c".to_owned(), Some(0), Some(0), Some(0o444)),
+    ];
+    assert_eq!(task.configs.iter().map(shown).collect::<Vec<_>>(), expected);
+    let process = "services:\n  web:\n    x-secretd: {runtime: process}\n    command: [a]\n    \
+                   configs: [a]\nconfigs: {a: {content: x}}\n";
+    let task = declared(process).remove(0).task.unwrap();
+    assert_eq!((task.configs[0].target.as_str(), task.configs[0].uid), ("/run/secrets/a", None));
 }

@@ -63,12 +63,12 @@ pub(super) fn of(service: view::Service) -> String {
     for variable in service.env {
         card.line("environment", variable);
     }
+    let owner = |id: Option<u32>| id.map_or_else(|| "task's own".into(), |id| id.to_string());
     for secret in service.secrets {
         let change = match secret.pinned_version {
             Some(_) => "pinned".to_owned(),
             None => format!("on change: {}", secret.on_change),
         };
-        let owner = |id: Option<u32>| id.map_or_else(|| "task's own".into(), |id| id.to_string());
         card.line(
             "secret",
             format!(
@@ -80,6 +80,15 @@ pub(super) fn of(service: view::Service) -> String {
                 owner(secret.gid),
                 secret.version,
             ),
+        );
+    }
+    for config in service.configs {
+        let (uid, gid): (String, String) = (owner(config.uid), owner(config.gid));
+        let slash = if config.target.starts_with('/') { "" } else { "/" };
+        let (name, target, mode) = (config.name, config.target, config.mode);
+        card.line(
+            "config",
+            format!("{name} as {slash}{target}, mode {mode}, uid {uid}, gid {gid}"),
         );
     }
     card.line("constraints", service.constraints.join(", "));

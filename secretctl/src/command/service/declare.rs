@@ -19,7 +19,7 @@ use crate::cli::{
     FailureArg, LogsArg, ModeArg, OrderArg, RestartArg, RollbackArgs, RollbackFailureArg,
     ServiceCreateArgs, ServiceUpdateArgs, SpecArgs,
 };
-use crate::command::Session;
+use crate::command::{Session, config};
 use crate::connection::{Connection, ask, request_key};
 use crate::error::Error;
 use crate::instant::millis;
@@ -37,7 +37,11 @@ pub(super) async fn create(session: &Session, args: ServiceCreateArgs) -> Result
     args.constraint.iter().try_for_each(|text| check_constraint(text).map(|_| ()))?;
     let connection = session.connect().await?;
     let secrets = resolve(&connection, &args.secret).await?;
-    let (detach, spec) = (args.detach, new_spec(args, secrets)?);
+    let configs = config::resolve(&connection, &args.config).await?;
+    let (detach, mut spec) = (args.detach, new_spec(args, secrets)?);
+    let task = spec.task.get_or_insert_default();
+    task.configs = configs;
+    config::place(&mut task.configs, task.runtime);
     check(&spec, SEE_HELP)?;
     let name = spec.name.clone();
     let request = pb::CreateServiceRequest { request_key: request_key(), spec: Some(spec) };
@@ -238,7 +242,8 @@ pub(super) async fn update(session: &Session, args: ServiceUpdateArgs) -> Result
         let no_change = |info: &pb::ServiceInfo| {
             let mut spec = info.spec.clone().unwrap_or_default();
             change(&args, arguments.as_deref(), Vec::new(), &mut spec)?;
-            if Some(normal(&spec)) == info.spec.as_ref().map(normal) {
+            let touches_configs = !(args.config_rm.is_empty() && args.config_add.is_empty());
+            if !touches_configs && Some(normal(&spec)) == info.spec.as_ref().map(normal) {
                 return Ok(None);
             }
             Err(wrong("a rollback changes nothing else", "leave out the other options"))
@@ -247,9 +252,11 @@ pub(super) async fn update(session: &Session, args: ServiceUpdateArgs) -> Result
         return declared(session, &connection, info, Goal::RolledBack, detach).await;
     }
     let secrets = resolve(&connection, &args.secret_add).await?;
+    let configs = config::resolve(&connection, &args.config_add).await?;
     let make = |info: &pb::ServiceInfo| {
         let mut spec = info.spec.clone().unwrap_or_default();
         change(&args, arguments.as_deref(), secrets.clone(), &mut spec)?;
+        change_configs(&args.config_rm, configs.clone(), &mut spec)?;
         check(&spec, SEE_UPDATE_HELP)?;
         Ok(Some(spec))
     };
@@ -288,6 +295,31 @@ async fn declared(
         return Ok(());
     }
     progress::wait(connection, &view.id, goal, session.printer).await
+}
+
+/// Takes configs away and adds others.
+fn change_configs(
+    removed: &[String],
+    added: Vec<pb::ConfigReference>,
+    spec: &mut pb::ServiceSpec,
+) -> Result<(), Error> {
+    let task = spec.task.get_or_insert_default();
+    for config in removed {
+        let before = task.configs.len();
+        task.configs.retain(|reference| {
+            !reference.config_name.eq_ignore_ascii_case(config) && reference.config_id != *config
+        });
+        if task.configs.len() == before {
+            let name = &spec.name;
+            let message = format!("service {name} does not use config {config}");
+            return Err(Error::failed(Kind::NotFound, message)
+                .hint(format!("`secretctl service inspect {name}` shows what it uses"))
+                .into());
+        }
+    }
+    task.configs.extend(added);
+    config::place(&mut task.configs, task.runtime);
+    Ok(())
 }
 
 /// Changes a spec as the options say: what is removed goes first.

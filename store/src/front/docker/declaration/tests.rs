@@ -16,6 +16,10 @@ const BODY: &str = r#"{
             "Secrets": [
                 {"File": {"Name": "pw", "UID": "0", "GID": "7", "Mode": 292},
                  "SecretID": "2l3kmcw9ch0vgsl0x47v7rk3e", "SecretName": "db_pw"}
+            ],
+            "Configs": [
+                {"File": {"Name": "/etc/site", "UID": "0", "GID": "7", "Mode": 292},
+                 "ConfigID": "2l3kmcw9ch0vgsl0x47v7rk3e", "ConfigName": "site"}
             ]
         },
         "Resources": {
@@ -64,6 +68,7 @@ fn what_is_read_and_rendered_is_what_was_declared() {
     assert_eq!(task.networks, ["front", "back"]);
     assert_eq!(task.stop_grace_ms, Some(20_000));
     assert_eq!((task.secrets[0].uid, task.secrets[0].gid), (Some(0), Some(7)));
+    assert_eq!((task.configs[0].gid, task.configs[0].target.as_str()), (Some(7), "/etc/site"));
     let update = spec.update.as_ref().unwrap();
     assert_eq!((update.failure_ratio_millionths_max, update.delay_ms), (250_000, 3_000));
     assert_eq!(spec.rollback.as_ref().unwrap().monitor_ms, 5_000, "Swarm's default");
@@ -196,7 +201,8 @@ fn what_cannot_be_is_refused_in_dockers_words() {
     for (body, words) in [
         (with("", "", ""), "ContainerSpec: image reference must be provided"),
         (with(image, r#","Runtime":"plugin""#, ""), "not plugins"),
-        (with(r#""Image":"i","Configs":[{}]"#, "", ""), "no configs"),
+        (with(r#""Image":"i","Configs":[{}]"#, "", ""), "malformed config reference, no target"),
+        (with(r#""Image":"i","Configs":[{"Runtime":{}}]"#, "", ""), "mounts configs"),
         (with(r#""Image":"i","Secrets":[{"SecretID":"x"}]"#, "", ""), "no target"),
         (with(image, r#","RestartPolicy":{"Condition":"often"}"#, ""), "RestartCondition"),
         (with(image, "", r#","Mode":{"Global":{},"Replicated":{}}"#), "only one service mode"),
