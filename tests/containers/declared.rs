@@ -128,9 +128,7 @@ fn a_config_is_a_file_of_its_container() {
     let update = ["service", "update", "--detach", "--config-rm", "site"];
     docker(&[&update[..], &["--config-add", "source=site-2,target=/site", "web"]].concat());
     let other = until("another container runs", || {
-        let ids = rig.engine.docker(&["ps", "--quiet", "--no-trunc"]);
-        let [id] = ids.split_whitespace().collect::<Vec<_>>()[..] else { return None };
-        (!id.starts_with(container.trim())).then(|| id.to_owned())
+        Some(rig.engine.only()).filter(|name| *name != container)
     });
     assert_eq!(rig.engine.exec(&other, &["cat", "/site"]), "listen 81;");
 }

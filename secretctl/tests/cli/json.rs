@@ -57,8 +57,8 @@ fn shapes_are_stable() {
     let services = json(&place, &["service", "ls"], b"");
     assert_eq!(
         fields(&services[0]),
-        "args command constraints created_at desired_tasks dir env force_update has_previous_spec \
-         id image labels logs mode name replicas replicas_per_node_max reserved_memory_bytes \
+        "args command configs constraints created_at desired_tasks dir env force_update \
+         has_previous_spec id image labels logs mode name replicas replicas_per_node_max reserved_memory_bytes \
          reserved_nano_cpus restart revision rollback_config running_tasks runtime secrets \
          spec_revision spread_over stop_grace_ms stop_signal update update_config updated_at user"
     );

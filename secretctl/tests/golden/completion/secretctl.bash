@@ -22,6 +22,9 @@ _secretctl() {
             secretctl,completion)
                 cmd="secretctl__subcmd__completion"
                 ;;
+            secretctl,config)
+                cmd="secretctl__subcmd__config"
+                ;;
             secretctl,context)
                 cmd="secretctl__subcmd__context"
                 ;;
@@ -187,6 +190,18 @@ _secretctl() {
             secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add,shares)
                 cmd="secretctl__subcmd__cluster__subcmd__unlock__subcmd__slot__subcmd__add__subcmd__shares"
                 ;;
+            secretctl__subcmd__config,create)
+                cmd="secretctl__subcmd__config__subcmd__create"
+                ;;
+            secretctl__subcmd__config,inspect)
+                cmd="secretctl__subcmd__config__subcmd__inspect"
+                ;;
+            secretctl__subcmd__config,ls)
+                cmd="secretctl__subcmd__config__subcmd__ls"
+                ;;
+            secretctl__subcmd__config,rm)
+                cmd="secretctl__subcmd__config__subcmd__rm"
+                ;;
             secretctl__subcmd__context,add)
                 cmd="secretctl__subcmd__context__subcmd__add"
                 ;;
@@ -299,7 +314,7 @@ _secretctl() {
 
     case "${cmd}" in
         secretctl)
-            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret service stack node cluster operator context demo dev completion man"
+            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret config service stack node cluster operator context demo dev completion man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1544,6 +1559,144 @@ _secretctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        secretctl__subcmd__config)
+            opts="-q -h --context --socket --timeout --json --quiet --help create ls inspect rm"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__config__subcmd__create)
+            opts="-l -q -h --label --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__config__subcmd__inspect)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__config__subcmd__ls)
+            opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__config__subcmd__rm)
+            opts="-q -h --forget-previous --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         secretctl__subcmd__context)
             opts="-q -h --context --socket --timeout --json --quiet --help add ls use rm show export-docker"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -2495,7 +2648,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service__subcmd__create)
-            opts="-e -l -u -w -d -q -h --name --secret --mode --constraint --placement-pref --env --label --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
+            opts="-e -l -u -w -d -q -h --name --secret --config --mode --constraint --placement-pref --env --label --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2506,6 +2659,10 @@ _secretctl() {
                     return 0
                     ;;
                 --secret)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2863,7 +3020,7 @@ _secretctl() {
             return 0
             ;;
         secretctl__subcmd__service__subcmd__update)
-            opts="-u -w -d -q -h --secret-add --secret-rm --env-add --env-rm --label-add --label-rm --constraint-add --constraint-rm --placement-pref-add --placement-pref-rm --args --force --rollback --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
+            opts="-u -w -d -q -h --secret-add --secret-rm --config-add --config-rm --env-add --env-rm --label-add --label-rm --constraint-add --constraint-rm --placement-pref-add --placement-pref-rm --args --force --rollback --image --replicas --replicas-max-per-node --reserve-cpu --reserve-memory --user --workdir --stop-signal --stop-grace-period --restart-condition --restart-delay --restart-max-attempts --restart-window --logs --update-parallelism --update-delay --update-order --update-monitor --update-failure-action --update-max-failure-ratio --rollback-parallelism --rollback-delay --rollback-order --rollback-monitor --rollback-failure-action --rollback-max-failure-ratio --detach --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2874,6 +3031,14 @@ _secretctl() {
                     return 0
                     ;;
                 --secret-rm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-add)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config-rm)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -37,6 +37,7 @@ complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "ls" -d 'List se
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "inspect" -d 'Show what is known of secrets'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rm" -d 'Remove secrets'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "secret" -d 'The same commands, as `docker secret` spells them'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "config" -d 'Configs: files of tasks that are not secret'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "service" -d 'Run commands on nodes, with their secrets mounted'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "stack" -d 'Run what compose files declare, without docker'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "node" -d 'See and change the machines that run tasks'
@@ -142,6 +143,42 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_s
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand secret; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "create" -d 'Create a config from standard input or a file'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "ls" -d 'List configs'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "inspect" -d 'Show what is known of configs'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and not __fish_seen_subcommand_from create ls inspect rm" -f -a "rm" -d 'Remove configs'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -s l -l label -d 'A label, KEY=VALUE; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from inspect" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -l forget-previous -d 'Remove it though a service would need it to go back to its previous spec'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand config; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -l timeout -d 'How long to go on trying when no manager answers' -r
@@ -159,6 +196,7 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __f
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and not __fish_seen_subcommand_from create ls ps inspect logs rm scale update rollback" -f -a "rollback" -d 'Go back to what was declared before the last change'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l name -d 'The service\'s name: one DNS label, up to 63 characters' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l secret -d 'A secret: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N,on-change=restart; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l config -d 'A config: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0444; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l mode -d 'So many tasks anywhere, or one on every node that fits' -r -f -a "replicated\t'As many as `--replicas` says'
 global\t'One on every node that fits, as nodes come and go'"
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from create" -l constraint -d 'Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated' -r
@@ -252,6 +290,8 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from scale" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l secret-add -d 'Use one more secret, as `service create --secret` takes it; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l secret-rm -d 'Use a secret no more, by its name or id; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l config-add -d 'Use one more config, as `service create --config` takes it; may be repeated' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l config-rm -d 'Use a config no more, by its name or id; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l env-add -d 'Set an environment variable, KEY=VALUE; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l env-rm -d 'Remove an environment variable; may be repeated' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from update" -l label-add -d 'Set a label of the service, KEY=VALUE; may be repeated' -r

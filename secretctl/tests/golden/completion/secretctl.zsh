@@ -222,6 +222,85 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(config)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__config_commands" \
+"*::: :->config" \
+&& ret=0
+
+    case $state in
+    (config)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-config-command-$line[1]:"
+        case $line[1] in
+            (create)
+_arguments "${_arguments_options[@]}" : \
+'*-l+[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'*--label=[A label, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':name -- The name\: 1 to 64 of a-z A-Z 0-9 - _ . , starting and ending with a letter or digit:_default' \
+':file -- The file with the value, or `-` for standard input:_files' \
+&& ret=0
+;;
+(ls)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+&& ret=0
+;;
+(inspect)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::configs -- Names or ids:_default' \
+&& ret=0
+;;
+(rm)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--forget-previous[Remove it though a service would need it to go back to its previous spec]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+'*::configs -- Names or ids:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (service)
 _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
@@ -246,6 +325,7 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '--name=[The service'\''s name\: one DNS label, up to 63 characters]:NAME:_default' \
 '*--secret=[A secret\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0400,version=N,on-change=restart; may be repeated]:SECRET:_default' \
+'*--config=[A config\: NAME, or source=NAME,target=FILE,uid=N,gid=N,mode=0444; may be repeated]:CONFIG:_default' \
 '--mode=[So many tasks anywhere, or one on every node that fits]:MODE:((replicated\:"As many as \`--replicas\` says"
 global\:"One on every node that fits, as nodes come and go"))' \
 '*--constraint=[Where tasks may go, e.g. node.labels.zone==eu or node.hostname!=n1; may be repeated]:CONSTRAINT:_default' \
@@ -397,6 +477,8 @@ _arguments "${_arguments_options[@]}" : \
 _arguments "${_arguments_options[@]}" : \
 '*--secret-add=[Use one more secret, as \`service create --secret\` takes it; may be repeated]:SECRET:_default' \
 '*--secret-rm=[Use a secret no more, by its name or id; may be repeated]:NAME:_default' \
+'*--config-add=[Use one more config, as \`service create --config\` takes it; may be repeated]:CONFIG:_default' \
+'*--config-rm=[Use a config no more, by its name or id; may be repeated]:NAME:_default' \
 '*--env-add=[Set an environment variable, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
 '*--env-rm=[Remove an environment variable; may be repeated]:KEY:_default' \
 '*--label-add=[Set a label of the service, KEY=VALUE; may be repeated]:KEY=VALUE:_default' \
@@ -1615,6 +1697,7 @@ _secretctl_commands() {
 'inspect:Show what is known of secrets' \
 'rm:Remove secrets' \
 'secret:The same commands, as \`docker secret\` spells them' \
+'config:Configs\: files of tasks that are not secret' \
 'service:Run commands on nodes, with their secrets mounted' \
 'stack:Run what compose files declare, without docker' \
 'node:See and change the machines that run tasks' \
@@ -1886,6 +1969,36 @@ _secretctl__subcmd__cluster__subcmd__update_commands() {
 _secretctl__subcmd__completion_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl completion commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__config_commands] )) ||
+_secretctl__subcmd__config_commands() {
+    local commands; commands=(
+'create:Create a config from standard input or a file' \
+'ls:List configs' \
+'inspect:Show what is known of configs' \
+'rm:Remove configs' \
+    )
+    _describe -t commands 'secretctl config commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__config__subcmd__create_commands] )) ||
+_secretctl__subcmd__config__subcmd__create_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl config create commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__config__subcmd__inspect_commands] )) ||
+_secretctl__subcmd__config__subcmd__inspect_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl config inspect commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__config__subcmd__ls_commands] )) ||
+_secretctl__subcmd__config__subcmd__ls_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl config ls commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__config__subcmd__rm_commands] )) ||
+_secretctl__subcmd__config__subcmd__rm_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl config rm commands' commands "$@"
 }
 (( $+functions[_secretctl__subcmd__context_commands] )) ||
 _secretctl__subcmd__context_commands() {
