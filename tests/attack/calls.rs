@@ -87,6 +87,7 @@ macro_rules! expect {
 }
 
 /// What operators ask of secrets, services and nodes: an agent is none.
+#[expect(clippy::too_many_lines, reason = "one entry for each call")]
 pub(crate) async fn ask_as_an_operator(
     client: &Client,
     address: &str,

@@ -305,7 +305,7 @@ impl<K> Sets<K> {
             Message::SecretRemoval(removal) => {
                 self.change("a removal of a secret", |draft| draft.secret_removal(&removal))
             }
-            Message::Config(delivery) => self.change("a config", |draft| draft.config(delivery)),
+            Message::Config(delivery) => self.change("a config", |draft| draft.config(&delivery)),
             Message::ConfigRemoval(removal) => {
                 self.change("a removal of a config", |draft| draft.config_removal(&removal))
             }
@@ -431,7 +431,7 @@ impl<K> Draft<K> {
         Ok(())
     }
 
-    fn config(&mut self, message: pb::ConfigDelivery) -> Result<(), SetError> {
+    fn config(&mut self, message: &pb::ConfigDelivery) -> Result<(), SetError> {
         let task_id = text("task_id", &message.task_id).map_err(malformed("a config"))?;
         let config_id = text("config_id", &message.config_id).map_err(malformed("a config"))?;
         if message.data.is_empty() {

@@ -38,7 +38,7 @@ pub(super) async fn run(session: &Session, command: ConfigCommand) -> Result<(),
 /// The value of a config, from a file or from standard input.
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, Error> {
     let opened = if file == Path::new("-") { value::stdin() } else { File::open(file) };
-    let bytes = opened.and_then(|file| bounded(file));
+    let bytes = opened.and_then(bounded);
     bytes.map_err(|error| {
         let message = format!("no config in {}", file.display());
         Error::failed(Kind::Invalid, message)

@@ -198,6 +198,7 @@ fn remember(state: &mut State, mark: RequestMark, outcome: Outcome) {
 }
 
 impl Context<'_> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn carry_out(&mut self, command: Command) -> Applying {
         match command {
             Command::InitCluster(init) => self.init_cluster(*init),

@@ -120,7 +120,9 @@ fn users(state: &State) -> BTreeMap<ConfigId, Vec<String>> {
             users.entry(id).or_default().push(service.spec.name.to_string());
         }
     }
-    users.values_mut().for_each(|names| names.sort());
+    for names in users.values_mut() {
+        names.sort();
+    }
     users
 }
 
