@@ -109,7 +109,7 @@ pub(crate) fn fuzz(name: &str, corpus: &[&[u8]], mut parse: impl FnMut(&[u8]) ->
         met.insert(parse(input));
     }
     while count < INPUTS || began.elapsed() < time {
-        let input = changed(&mut random, &kept);
+        let input = changed(&mut random, &kept, corpus.len());
         let _tried = Tried(name, &input);
         count += 1;
         if met.len() < KEPT_MAX && met.insert(parse(&input)) {
@@ -120,13 +120,15 @@ pub(crate) fn fuzz(name: &str, corpus: &[&[u8]], mut parse: impl FnMut(&[u8]) ->
     sys::require::say(&format!("FUZZED {name}: {count} inputs in {took} s, {met} outcomes"));
 }
 
-/// One of those that are kept, changed in a few places.
-fn changed(random: &mut Random, kept: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = kept.get(random.below(kept.len())).cloned().unwrap_or_default();
+/// One of those that are kept, changed in a few places: every other time one of the first, which are
+/// whole, since most of what is kept is broken in its own way.
+fn changed(random: &mut Random, kept: &[Vec<u8>], whole: usize) -> Vec<u8> {
+    let among = if random.below(2) == 0 { whole } else { kept.len() };
+    let mut input = kept.get(random.below(among)).cloned().unwrap_or_default();
     for _ in 0..=random.below(6) {
         let at = random.below(input.len() + 1);
         let end = (at + random.below(24)).min(input.len());
-        match random.below(8) {
+        match random.below(12) {
             0 => drop(input.drain(at..end)),
             1 => {
                 let again: Vec<u8> = input.get(at..end).unwrap_or_default().to_vec();
@@ -145,7 +147,7 @@ fn changed(random: &mut Random, kept: &[Vec<u8>]) -> Vec<u8> {
                 let to = (from + random.below(64)).min(other.len());
                 input.splice(at..end, other.get(from..to).unwrap_or_default().iter().copied());
             }
-            5 => input.truncate(at),
+            5 if random.below(4) == 0 => input.truncate(at),
             _ => {
                 let bit = 1 << random.below(8);
                 if let Some(byte) = input.get_mut(at) {

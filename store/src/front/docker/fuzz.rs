@@ -31,11 +31,14 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// What came of it, in a word: messages name what was sent, so only their beginning counts.
+/// What came of it, in a word: messages name what was sent and where, so only their beginning counts, and
+/// no number.
 fn outcome<T>(result: Result<T, Problem>) -> String {
     match result {
         Ok(_) => "taken".to_owned(),
-        Err(problem) => problem.message().chars().take(40).collect(),
+        Err(problem) => {
+            problem.message().chars().filter(|it| !it.is_ascii_digit()).take(40).collect()
+        }
     }
 }
 
