@@ -26,7 +26,7 @@ pub const WRAPPED_KEY_BYTES_MAX: usize = 2048;
 /// Largest value of a config, in bytes: Docker's number, below the largest message with room to spare.
 pub const CONFIG_BYTES_MAX: usize = 1_000 << 10;
 
-/// Configs of one cluster: each stack has a few, and a list of all of them fits a message.
+/// Configs of one cluster: each stack has a few, and managers keep all of them in memory.
 pub const CONFIGS_MAX: usize = 10_000;
 
 /// Bytes of the values of all configs of a cluster. Every manager keeps them in memory, and each of its
