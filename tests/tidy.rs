@@ -129,7 +129,7 @@ const NAMES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["age::", "use age"],
-        &["secretctl/src/age_file.rs", "tests/cluster/backup.rs"],
+        &["secretctl/src/age_file.rs", "tests/cluster/backup.rs", "tests/runbooks/losses.rs"],
         "who opens a backup, and what is told of it, is settled in one file",
     ),
     (
