@@ -32,6 +32,7 @@ mod system;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod version;
 mod written;
 
@@ -64,6 +65,7 @@ use self::answer::Problem;
 pub(crate) use self::engine::Engine;
 use self::swarm::Desk;
 pub(crate) use self::system::host_of;
+use self::unread::Lent;
 use self::written::WrittenWithin;
 use super::grpc::LocalCalls;
 use super::{Serving, Stage};
@@ -280,7 +282,10 @@ async fn converse(
 /// One request: its version is looked at, and what is left of its path routed.
 async fn answer(routes: Router, request: hyper::Request<Incoming>, within: Duration) -> Response {
     let had_body = !hyper::body::Body::is_end_stream(request.body());
-    let mut response = match version::routed(request.map(Body::new)) {
+    let (head, body) = request.into_parts();
+    let (lent, unread) = Lent::of(body);
+    let request = hyper::Request::from_parts(head, Body::new(lent));
+    let mut response = match version::routed(request) {
         // What an engine takes as long as it takes: waiting for a container's end is a request.
         Ok(request) if engine::is_its(request.method(), request.uri().path()) => {
             let Ok(response) = routes.oneshot(request).await;
@@ -293,6 +298,7 @@ async fn answer(routes: Router, request: hyper::Request<Incoming>, within: Durat
         Err(problem) => problem.into_response(),
     };
     if had_body && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        unread.read().await;
         let close = header::HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -185,6 +185,23 @@ async fn asked(client: &mut DuplexStream, request: &str) {
     client.write_all(request.as_bytes()).await.unwrap();
 }
 
+/// Whoever writes its body after its head gets to do so, and reads the answer.
+#[tokio::test]
+async fn a_body_that_is_refused_unread_is_taken_before_the_answer() {
+    let times = Times { head: LONG, answer: LONG, written: LONG };
+    let (served, mut client) = connected(times);
+    asked(&mut client, "POST /nowhere HTTP/1.1\r\nhost: d\r\ncontent-length: 4\r\n\r\n").await;
+    // The server has gone as far as it goes without the body.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    asked(&mut client, "body").await;
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    served.await.unwrap();
+}
+
 #[tokio::test]
 async fn who_does_not_read_an_answer_is_hung_up_on() {
     const ASKED: &str = "GET /large HTTP/1.1\r\nhost: d\r\n\r\n";
