@@ -59,11 +59,10 @@ pub(crate) struct Event {
 /// Events of this manager; a handle is shared by who tells and who follows.
 pub(crate) struct Events {
     inner: Mutex<Inner>,
-    live: broadcast::Sender<Arc<Event>>,
 }
 
-#[derive(Default)]
 struct Inner {
+    live: broadcast::Sender<Arc<Event>>,
     kept: VecDeque<Arc<Event>>,
     seen: Seen,
 }
@@ -80,11 +79,21 @@ struct Seen {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { inner: Mutex::default(), live: broadcast::Sender::new(BEHIND_MAX) }
+        let live = broadcast::Sender::new(BEHIND_MAX);
+        Self { inner: Mutex::new(Inner { live, kept: VecDeque::new(), seen: Seen::default() }) }
     }
 }
 
 impl Events {
+    /// Takes the state for what it is after a leap: nobody knows how it came about. Whoever follows has
+    /// missed that, and lost its place.
+    pub(crate) fn leap(&self, state: &State) {
+        self.look(state);
+        let mut inner = self.inner();
+        inner.kept.clear();
+        inner.live = broadcast::Sender::new(BEHIND_MAX);
+    }
+
     /// Takes the state for what it is; nothing is told of how it came about.
     pub(crate) fn look(&self, state: &State) {
         self.inner().seen = Seen {
@@ -111,14 +120,14 @@ impl Events {
             }
             inner.kept.push_back(event.clone());
             // Nobody listening is fine.
-            drop(self.live.send(event));
+            drop(inner.live.send(event));
         }
     }
 
     /// What is kept, oldest first, and all that follows it.
     pub(crate) fn follow(&self) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
         let inner = self.inner();
-        (inner.kept.iter().cloned().collect(), self.live.subscribe())
+        (inner.kept.iter().cloned().collect(), inner.live.subscribe())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -250,4 +259,34 @@ fn of_node(before: &Node, now: &Node) -> Attributes {
     differ(&mut found, "state", state(before), state(now));
     differ(&mut found, "role", role(before), role(now));
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast::error::TryRecvError;
+
+    use super::*;
+
+    /// What came about between two states that are not one entry apart is told to nobody.
+    #[test]
+    fn who_follows_over_a_leap_has_lost_its_place() {
+        let (events, state) = (Events::default(), State::new());
+        let event = Event {
+            at: Timestamp(1),
+            kind: "secret",
+            action: Action::Create,
+            id: "a".into(),
+            attributes: Attributes::new(),
+        };
+        events.inner().kept.push_back(Arc::new(event));
+        events.look(&state);
+        let (kept, mut before) = events.follow();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(before.try_recv(), Err(TryRecvError::Empty), "looking is no leap");
+        events.leap(&state);
+        assert_eq!(before.try_recv(), Err(TryRecvError::Closed));
+        let (kept, mut after) = events.follow();
+        assert!(kept.is_empty(), "a hole would not show");
+        assert_eq!(after.try_recv(), Err(TryRecvError::Empty));
+    }
 }

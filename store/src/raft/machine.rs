@@ -362,7 +362,7 @@ impl Machine {
         let mut current = shared.state.write().unwrap_or_else(PoisonError::into_inner);
         *current = state;
         if let Some(events) = shared.events.get() {
-            events.look(&current);
+            events.leap(&current);
         }
         drop(current);
         *shared.position.write().unwrap_or_else(PoisonError::into_inner) =

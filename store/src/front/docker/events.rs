@@ -169,10 +169,10 @@ impl Following {
             match event {
                 Ok(event) if self.wanted.has(&event) => return Some(Ok(line(&event))),
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => {
+                // Too far behind; or the state leapt to a snapshot.
+                Err(RecvError::Lagged(_) | RecvError::Closed) => {
                     return Some(Err(std::io::Error::other("events were missed")));
                 }
-                Err(RecvError::Closed) => return None,
             }
         }
     }
