@@ -214,6 +214,8 @@ struct ClientVerifier {
     cluster: Cluster,
     /// Whether a handshake without a certificate comes to nothing.
     mandatory: bool,
+    /// The only role that is let in, if it is one.
+    role: Option<Role>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -235,7 +237,8 @@ impl ClientCertVerifier for ClientVerifier {
         let usage = webpki::KeyUsage::client_auth();
         let said = self.trust.check(&self.algorithms, leaf, shown, usage, now)?.says;
         let known = said.identity.realm == self.cluster.realm
-            && said.identity.incarnation <= self.cluster.incarnation;
+            && said.identity.incarnation <= self.cluster.incarnation
+            && self.role.is_none_or(|role| said.identity.subject.role() == role);
         if known {
             Ok(ClientCertVerified::assertion())
         } else {
@@ -346,11 +349,11 @@ pub fn manager_config(
     trust: Trust,
     cluster: Cluster,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    server(own, trust, cluster, &Port { alpn: b"h2", strangers: true })
+    server(own, trust, cluster, &Port { alpn: b"h2", strangers: true, role: None })
 }
 
 /// A manager's configuration for the docker client: HTTP/1.1, under a certificate with the names that
-/// such clients look for, for clients with a certificate of the cluster and no others.
+/// such clients look for, for operators of the cluster and nobody else.
 ///
 /// # Errors
 ///
@@ -360,7 +363,12 @@ pub fn docker_config(
     trust: Trust,
     cluster: Cluster,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    server(own, trust, cluster, &Port { alpn: b"http/1.1", strangers: false })
+    server(
+        own,
+        trust,
+        cluster,
+        &Port { alpn: b"http/1.1", strangers: false, role: Some(Role::Operator) },
+    )
 }
 
 /// What is particular to a port.
@@ -368,6 +376,8 @@ struct Port {
     alpn: &'static [u8],
     /// Whether clients without a certificate get to it: whoever enrols has none.
     strangers: bool,
+    /// Whom else it is for alone.
+    role: Option<Role>,
 }
 
 fn server(
@@ -378,7 +388,8 @@ fn server(
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
     let algorithms = provider.signature_verification_algorithms;
-    let verifier = ClientVerifier { trust, cluster, mandatory: !port.strangers, algorithms };
+    let (mandatory, role) = (!port.strangers, port.role);
+    let verifier = ClientVerifier { trust, cluster, mandatory, role, algorithms };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Certificate)?

@@ -575,3 +575,22 @@ fn a_joiner_talks_to_whom_its_token_names_and_shows_no_certificate() {
     let late = calling_at(&joiner_config(ca.digest(), REALM).unwrap(), ENDS + 1000);
     server_refused(&late, &server, CertificateError::Expired);
 }
+
+#[test]
+fn the_docker_clients_port_is_for_operators() {
+    let ca = Ca::new();
+    let trust = Trust::new([ca.certificate()]).unwrap();
+    let server = serving_at(&docker_config(ca.own(manager()), trust, CLUSTER).unwrap(), NOW);
+    let client = |config: Arc<ClientConfig>| {
+        let mut config = ClientConfig::clone(&config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    };
+    shake(&client(ca.client(operator())), &server).agreed();
+    for other in [agent(), manager()] {
+        let unacceptable = CertificateError::ApplicationVerificationFailure;
+        client_refused(&client(ca.client(other)), &server, unacceptable);
+    }
+    let shaken = shake(&client(ca.joiner()), &server);
+    assert_eq!(shaken.server_ended, Err(Error::NoCertificatesPresented));
+}
