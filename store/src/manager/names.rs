@@ -6,7 +6,7 @@
 //! takes it for one of theirs. Who may use the port is what the other port goes by, too: the same CAs,
 //! certificates that are refused, list of connections that are cut. Not here: what is answered (`front`).
 //!
-//! Invariant: nobody gets past the handshake without a certificate of this cluster.
+//! Invariant: nobody gets past the handshake without the certificate of an operator of this cluster.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +39,9 @@ const MADE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// How long until it is tried again, where the cluster or its keys are not there yet.
 const TRIED_EVERY: Duration = Duration::from_millis(200);
+
+/// The same for the next one, while there is one.
+const RENEWED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a certificate is made from.
 struct Made {
@@ -80,23 +83,30 @@ fn make(serving: &Serving, listening: SocketAddr) -> Result<Made, String> {
     Ok(Made { certificate, authorities, key: pair.private })
 }
 
-/// Opens the port, if there is to be one, and has it served until `stop`.
+/// Opens the port, if there is to be one. Before anything else of a manager is begun.
 ///
 /// # Errors
 ///
 /// If its address cannot be listened on.
-pub(super) async fn open(
+pub(super) async fn open(manager: &Manager) -> Result<Option<TcpListener>, ManagerError> {
+    match manager.0.options.docker_address {
+        Some(address) => Ok(Some(listen(address).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Has the port served until `stop`, if it was opened.
+pub(super) fn serve_if_asked(
     manager: &Manager,
     serving: &Arc<Serving>,
+    listener: Option<TcpListener>,
     for_clients: (Trust, Cluster),
     duties: &TaskTracker,
     stop: CancellationToken,
-) -> Result<(), ManagerError> {
-    if let Some(address) = manager.0.options.docker_address {
-        let listener = listen(address).await?;
+) {
+    if let Some(listener) = listener {
         duties.spawn(serve(manager.clone(), serving.clone(), listener, for_clients, stop));
     }
-    Ok(())
 }
 
 async fn serve(
@@ -132,19 +142,26 @@ async fn serve(
         let front = docker::serve(stage, manager.clone(), Engine::at(None), accepted, stop.clone());
         tracing::info!(listen = %listening, names = ?names(&serving, listening), "docker_port_listening");
         let renewing = async {
+            let mut within = MADE_EVERY;
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(MADE_EVERY) => {}
+                    () = tokio::time::sleep(within) => {}
                     is_going_on = cluster_changed(&mut changes) => if !is_going_on { return },
                 }
                 let prepared = make(&serving, listening).and_then(|made| {
                     let prepared = own.prepare(made.certificate, &made.authorities, &made.key);
                     prepared.map_err(|error| error.to_string())
                 });
-                match prepared {
-                    Ok(prepared) => own.present(prepared),
-                    Err(error) => tracing::warn!(error, "docker_certificate_not_made"),
-                }
+                within = match prepared {
+                    Ok(prepared) => {
+                        own.present(prepared);
+                        MADE_EVERY
+                    }
+                    Err(error) => {
+                        tracing::warn!(error, "docker_certificate_not_made");
+                        RENEWED_WITHIN
+                    }
+                };
             }
         };
         tokio::join!(front, async {

@@ -97,6 +97,7 @@ impl Running {
         listener: TcpListener,
     ) -> Result<Self, ManagerError> {
         let shared = &manager.0;
+        let docker_port = names::open(&manager).await?;
         let cluster = unsealed.cluster();
         let (met, later) = watch::channel(cluster.incarnation);
         let trust = credentials::trust(&shared.folder, &unsealed.chain.authorities)?;
@@ -163,7 +164,7 @@ impl Running {
         follow_authorities(&manager, &duties, service, own, known, &stop_duties);
         watch_for_the_end(&manager, &serving, later, &duties, &stop_duties);
         let stop = stop_duties.clone();
-        names::open(&manager, &serving, (trust, cluster), &duties, stop).await?;
+        names::serve_if_asked(&manager, &serving, docker_port, (trust, cluster), &duties, stop);
         duties.close();
 
         shared.phase.send_replace(Phase::Serving(serving.clone()));
