@@ -208,6 +208,8 @@ pub(super) async fn has_value(
         match ask!(connection, control.compare_secret(request)) {
             // It has another version by now, or the transit key was retired on the way there.
             Err(Error::Failed(failure)) if failure.kind == Kind::Conflict => {}
+            // The leader is of an older version than the one before.
+            Err(Error::Failed(failure)) if failure.kind == Kind::Unimplemented => return Ok(None),
             answer => return Ok(Some(answer?.same)),
         }
     }

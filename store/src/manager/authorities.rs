@@ -10,6 +10,7 @@
 //! Invariants: only a state that a majority confirms changes what is trusted, or a manager that hands
 //! out a certificate; what is trusted is durable before it is gone by. What was refused once is for
 //! ever, and through restarts: a state that lags has less of it, and every state forgets it in the end.
+//! (But of more than [`REFUSED_MAX`] only those of the present state stay.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -191,9 +192,6 @@ async fn look(manager: &Manager, service: &Service, known: &Known) {
 /// lags has fewer of them: the others are refused once it has caught up.
 fn cut_superseded(folder: &Folder, service: &Service, known: &Known) {
     let superseded: BTreeMap<_, _> = service.raft.machine.state().superseded().collect();
-    if superseded.is_empty() {
-        return;
-    }
     let of_managers = superseded.iter().filter(|(_, of)| matches!(of, Subject::Manager(..)));
     let are_more = known.refuse(folder, &of_managers.map(|(serial, _)| *serial).collect());
     service.connections.cut_certified(|shown| superseded.contains_key(&shown.serial));
