@@ -78,8 +78,12 @@ async fn main() -> Done<()> {
         let status = service.service_status.ok_or("no status")?;
         println!("replicas {:?} of {:?}", status.running_tasks, status.desired_tasks);
     }
-    for node in docker.list_nodes(None).await? {
-        println!("node {}", node.description.and_then(|it| it.hostname).ok_or("no hostname")?);
+    // They come in the order of their ids, which are random.
+    let nodes = docker.list_nodes(None).await?.into_iter();
+    let mut hostnames: Vec<_> = nodes.filter_map(|node| node.description?.hostname).collect();
+    hostnames.sort();
+    for hostname in hostnames {
+        println!("node {hostname}");
     }
 
     let refused =
