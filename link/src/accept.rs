@@ -28,6 +28,7 @@ use tonic::transport::server::Connected;
 
 use crate::certificate::PeerCertificate;
 use crate::cut::Cut;
+use crate::gather::Gather;
 
 /// Time for a handshake. A LAN needs milliseconds, a loaded client a second.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -234,7 +235,7 @@ impl Drop for Underway {
 }
 
 enum Io {
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Gather<TlsStream<TcpStream>>>),
     Unix(UnixStream),
 }
 
@@ -403,7 +404,7 @@ async fn handshake(
     let listed = connections.add_remote(certificate, bounds);
     let listed = listed.ok_or_else(|| io::Error::other("there are too many connections"))?;
     Ok(Connection {
-        io: Io::Tls(Box::new(stream)),
+        io: Io::Tls(Box::new(Gather::new(stream))),
         peer: Peer::Remote { certificate, address },
         listed,
     })

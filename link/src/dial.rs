@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::cut::Cut;
+use crate::gather::Gather;
 
 /// How patient a connection is.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +78,7 @@ impl Scissors {
 
 /// A connection that can be cut.
 struct Dialled {
-    stream: TlsStream<TcpStream>,
+    stream: Gather<TlsStream<TcpStream>>,
     cut: Cut,
 }
 
@@ -193,7 +194,7 @@ async fn dial(
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
     let stream = connector.connect(name, stream).await?;
-    Ok(Dialled { stream, cut: Cut::by(cut) })
+    Ok(Dialled { stream: Gather::new(stream), cut: Cut::by(cut) })
 }
 
 /// A channel to the unix socket at `path`.

@@ -9,6 +9,7 @@ pub mod accept;
 pub mod certificate;
 mod cut;
 pub mod dial;
+mod gather;
 pub mod status;
 pub mod tls;
 pub mod trust;
