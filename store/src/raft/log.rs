@@ -12,13 +12,14 @@
 //! Invariant: nothing is reported done before it would survive a power cut; a record that is
 //! missing, moved or damaged is an error with its index, never a shorter log.
 
+mod committed;
 mod keys;
 mod recovery;
 mod stats;
 
 use std::cmp::Reverse;
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -29,6 +30,7 @@ use minicbor::{Decode, Encode};
 use proto::id::MemberId;
 use seal::{LINK_BYTES, RecordPlace};
 
+use self::committed::Committed;
 pub(crate) use self::keys::{FileKey, LogKeyIds};
 pub(crate) use self::recovery::open;
 use self::stats::LogStats;
@@ -223,7 +225,8 @@ pub(crate) type Fatal = Box<dyn Fn(&LogError) + Send>;
 enum Job {
     Append(Vec<LogEntry>, Done),
     Vote(Bytes, Done),
-    Committed(RecordPlace),
+    /// Wakes the writer: there is something to look at.
+    Look,
     TruncateAfter(Option<RecordPlace>, Done),
     Purge(RecordPlace, Option<Link>, Done),
     LinkAt(u64, Box<dyn FnOnce(Option<Link>) + Send>),
@@ -234,11 +237,24 @@ enum Job {
 /// A handle to the writer's queue.
 pub(crate) struct LogWriter {
     jobs: Sender<Job>,
+    /// How many jobs were queued.
+    queued: AtomicU64,
+    committed: Arc<Committed>,
     thread: Mutex<Option<JoinHandle<()>>>,
     pub(crate) stats: Arc<LogStats>,
 }
 
 impl LogWriter {
+    fn new(
+        jobs: Sender<Job>,
+        committed: Arc<Committed>,
+        thread: JoinHandle<()>,
+        stats: Arc<LogStats>,
+    ) -> Self {
+        let thread = Mutex::new(Some(thread));
+        Self { jobs, queued: AtomicU64::new(0), committed, thread, stats }
+    }
+
     /// Queues entries; `done` is told once they are durable.
     pub(crate) fn append(&self, entries: Vec<LogEntry>, done: Done) {
         self.send(Job::Append(entries, done));
@@ -251,7 +267,9 @@ impl LogWriter {
 
     /// Notes how far the log is committed; made durable with whatever comes next.
     pub(crate) fn save_committed(&self, place: RecordPlace) {
-        self.send(Job::Committed(place));
+        if self.committed.note(place, self.queued.load(Ordering::Acquire)) {
+            self.send(Job::Look);
+        }
     }
 
     /// Queues the removal of everything after `last`.
@@ -277,6 +295,7 @@ impl LogWriter {
     }
 
     fn send(&self, job: Job) {
+        self.queued.fetch_add(1, Ordering::AcqRel);
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
             // The writer stopped: whoever waits is told, nobody is left waiting.
             let stopped = || io::Error::other("the log's writer has stopped");
@@ -287,7 +306,7 @@ impl LogWriter {
                 | Job::Purge(_, _, done)
                 | Job::Rewrite(done) => done(Err(stopped())),
                 Job::LinkAt(_, answer) => answer(None),
-                Job::Committed(_) | Job::Stop => {}
+                Job::Look | Job::Stop => {}
             }
         }
     }
@@ -430,7 +449,9 @@ struct Writer {
     group_bytes: usize,
     waiting: Vec<Done>,
     /// Goes with the next group: a sync of its own would only hold up the next entry.
-    committed: Option<RecordPlace>,
+    committed: Arc<Committed>,
+    /// How many jobs of the queue were carried out.
+    carried_out: u64,
 }
 
 impl Writer {
@@ -457,7 +478,7 @@ impl Writer {
     fn next_job(&mut self, queue: &Receiver<Job>) -> Result<Option<Job>, LogError> {
         let wait = if self.to_purge.is_some() {
             Duration::ZERO
-        } else if self.head_dirty || self.committed.is_some() {
+        } else if self.head_dirty || !self.committed.rest() {
             HEAD_LAG.saturating_sub(self.head_written_at.elapsed())
         } else {
             Duration::from_secs(3600)
@@ -467,7 +488,7 @@ impl Writer {
             Err(RecvTimeoutError::Disconnected) => Ok(Some(Job::Stop)),
             Err(RecvTimeoutError::Timeout) => {
                 self.purge_some()?;
-                if self.committed.is_some() && self.to_purge.is_none() {
+                if !self.committed.rest() && self.to_purge.is_none() {
                     self.sync_group()?;
                 }
                 self.write_head_if_due()?;
@@ -506,7 +527,7 @@ impl Writer {
                     self.finish_group()?;
                     self.write_head()?;
                 }
-                Job::Committed(place) => self.committed = Some(place),
+                Job::Look => {}
                 Job::TruncateAfter(last, done) => {
                     self.finish_group()?;
                     self.waiting.push(done);
@@ -535,6 +556,7 @@ impl Writer {
                     break;
                 }
             }
+            self.carried_out += 1;
             next = (taken < GROUP_JOBS_MAX).then(|| queue.try_recv().ok()).flatten();
         }
         self.finish_group()?;
@@ -714,7 +736,7 @@ impl Writer {
     }
 
     fn take_committed(&mut self) -> Option<(Key, Vec<u8>)> {
-        let place = self.committed.take()?;
+        let place = self.committed.take(self.carried_out)?;
         let sealed = self.seal_meta(META_COMMITTED, &StoredPlace::from(place));
         Some((Key::Meta(META_COMMITTED), sealed))
     }
@@ -760,7 +782,7 @@ impl Writer {
                 | Job::Purge(_, _, done)
                 | Job::Rewrite(done) => done(Err(failed())),
                 Job::LinkAt(_, answer) => answer(None),
-                Job::Committed(_) => {}
+                Job::Look => {}
                 Job::Stop => return,
             }
         }

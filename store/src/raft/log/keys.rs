@@ -179,7 +179,7 @@ impl Writer {
         if let Some(purged) = self.head.purged {
             self.put_meta(META_PURGED, &purged)?;
         }
-        let committed = match self.committed.take() {
+        let committed = match self.committed.take(self.carried_out) {
             Some(place) => Some(StoredPlace::from(place)),
             None => self.reader.meta(META_COMMITTED)?,
         };

@@ -6,14 +6,15 @@
 //! Invariant: a log that opens is contiguous, authentic, chained, and reaches as far as its head
 //! says; everything else is an error with the record's index.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::{
-    Anchor, Fatal, GENESIS, Head, Link, LogError, LogKeys, LogReader, LogStats, LogWriter,
-    META_COMMITTED, META_PURGED, META_VOTE, Opened, PURGE_RECORDS, StoredPlace, StoredVote, Writer,
+    Anchor, Committed, Fatal, GENESIS, Head, Link, LogError, LogKeys, LogReader, LogStats,
+    LogWriter, META_COMMITTED, META_PURGED, META_VOTE, Opened, PURGE_RECORDS, StoredPlace,
+    StoredVote, Writer,
 };
 use crate::disk::{Disk, DiskError, Key};
 
@@ -70,6 +71,7 @@ pub(crate) fn open(
     };
     let stats = Arc::new(LogStats::default());
     let (jobs, queue) = mpsc::channel();
+    let noted = Arc::new(Committed::default());
     let mut writer = Writer {
         head: Head {
             counter: head.counter,
@@ -90,7 +92,8 @@ pub(crate) fn open(
         group: Vec::new(),
         group_bytes: 0,
         waiting: Vec::new(),
-        committed: None,
+        committed: noted.clone(),
+        carried_out: 0,
     };
     if is_new {
         // From now on a log without its head is a damaged one.
@@ -102,7 +105,7 @@ pub(crate) fn open(
         .map_err(|source| {
             LogError::Disk(DiskError::Io { operation: "write", path: "log".into(), source })
         })?;
-    Ok((opened, LogWriter { jobs, thread: Mutex::new(Some(thread)), stats }, reader))
+    Ok((opened, LogWriter::new(jobs, noted, thread, stats), reader))
 }
 
 struct Scanned {
