@@ -242,6 +242,9 @@ impl Session {
             From::Beat(_) => self.send(Message::Beat(pb::Beat {})).await,
             From::WantEverything(_) => {
                 self.complete_next = true;
+                // It passed over a set, and with it over what was delivered in that.
+                self.secrets.clear();
+                self.configs.clear();
                 self.synchronise().await
             }
             From::Output(chunk) => {
