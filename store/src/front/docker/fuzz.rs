@@ -20,7 +20,9 @@ use self::mutate::fuzz;
 use super::answer::Problem;
 use super::declaration::Declaration;
 use super::swarm::{self, Desk};
-use super::{Engine, Front, Stage, Times, body, converse, events, filters, logs, networks, nodes};
+use super::{
+    Engine, Front, Stage, Times, body, configs, converse, events, filters, logs, networks, nodes,
+};
 use super::{routes, secrets};
 use crate::front::Phase;
 
@@ -95,6 +97,8 @@ fn requests() {
 fn bodies() {
     let secret = br#"{"Name":"a","Labels":{"k":"v"},"Data":"bXlEQnBhc3M=","Driver":null}"#;
     fuzz("secrets", &[secret], |bytes| outcome(read::<secrets::Spec>(bytes)));
+    let config = br#"{"Name":"a","Labels":{"k":"v"},"Data":"bGlzdGVuIDgw","Templating":null}"#;
+    fuzz("configs", &[config], |bytes| outcome(read::<configs::Spec>(bytes)));
     let network = br#"{"Name":"n","Driver":"overlay","IPAM":{"Config":[{"Subnet":"10.0.0.0/24"}]},
         "Labels":{"a":"b"},"Options":{"x":"y"},"Ingress":false,"ConfigFrom":{"Network":""}}"#;
     fuzz("networks", &[network], |bytes| {
