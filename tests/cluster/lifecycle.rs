@@ -168,7 +168,7 @@ fn a_manager_that_was_removed_is_told_so() {
     lab.await_socket(2);
     let text = told(&lab, 2);
     assert!(text.contains("it is said by manager 1 (m1, "), "{text}");
-    assert!(text.contains("docs/operations/replace-manager.md"), "{text}");
+    assert!(text.contains("docs/operations/evicted-manager.md"), "{text}");
     assert!(!text.contains("no majority"), "the others are well: {text}");
     until("its log says so", || {
         lab.managers[2].daemon.log().contains("manager_removed").then_some(())

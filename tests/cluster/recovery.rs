@@ -116,7 +116,7 @@ fn dead_come_back(lab: &mut Lab, dead: [usize; 2], left: usize) {
     for index in dead {
         let why = ends(lab, index);
         assert!(why.contains("belongs to incarnation 1; the cluster is now 2"), "{why}");
-        assert!(why.contains("docs/operations/replace-manager.md"), "{why}");
+        assert!(why.contains("docs/operations/evicted-manager.md"), "{why}");
         // At every later start at once, whatever it is asked for.
         lab.managers[index].daemon.arguments().push(FORCE.into());
         assert!(refuses(lab, index).contains("the cluster is now 2"));

@@ -18,6 +18,7 @@ mod desk;
 mod losses;
 mod pages;
 mod reader;
+mod thefts;
 
 use reader::Page;
 
@@ -66,6 +67,9 @@ runbooks! {
     "lost-quorum.md" => losses::lost_quorum,
     "backup.md" => losses::backup,
     "restore.md" => losses::restore,
+    "lost-unlock-key.md" => thefts::lost_unlock_key,
+    "stolen-disk.md" => thefts::stolen_disk,
+    "evicted-manager.md" => thefts::evicted_manager,
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn slot(lab: &Lab, kind: &str) -> String {
 }
 
 /// Fills in which slot is meant.
-fn meant(lab: &Lab, text: &mut String, kind: &str) {
+pub(crate) fn meant(lab: &Lab, text: &mut String, kind: &str) {
     if text.contains("SLOT") {
         *text = text.replace("SLOT", &slot(lab, kind));
     }

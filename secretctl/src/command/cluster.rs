@@ -326,7 +326,7 @@ async fn member_rm(session: &Session, member: &str, lost: bool) -> Result<(), Er
     show_member(session, ask!(connection, control.remove_member(request))?)?;
     session.printer.progress(
         "removed without proof that its keys are destroyed: treat its disk as stolen \
-         (docs/operations/rotate-root-key.md)",
+         (docs/operations/stolen-disk.md)",
     );
     Ok(())
 }

@@ -114,7 +114,7 @@ pub enum ManagerError {
     /// The cluster went on without it.
     #[error(
         "this manager belongs to incarnation {own}; the cluster is now {now}: empty its data folder \
-         and join anew: docs/operations/replace-manager.md"
+         and join anew: docs/operations/evicted-manager.md"
     )]
     Superseded {
         /// Its own incarnation.

@@ -324,7 +324,7 @@ async fn watch_removal(service: Arc<Service>, stop: CancellationToken) {
             tracing::error!(
                 member = %service.raft.me,
                 said_by = ?by,
-                runbook = "docs/operations/replace-manager.md",
+                runbook = "docs/operations/evicted-manager.md",
                 "manager_removed"
             );
             told = true;

@@ -304,7 +304,7 @@ fn removal(me: MemberId, members: &[pb::MemberInfo], by: &[MemberId]) -> pb::Pro
     let hints = [
         "it takes part no more; what is listed here is what it knew",
         "to use this machine again: `secretctl cluster leave --force` here, then join it anew",
-        "docs/operations/replace-manager.md",
+        "docs/operations/evicted-manager.md",
     ];
     problem("error", text, &hints)
 }

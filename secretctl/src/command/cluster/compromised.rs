@@ -52,7 +52,7 @@ pub(super) async fn go_on(
     printer.warning(
         "the CA's key was in that copy, too: `secretctl cluster rotate ca`, once this is done",
     );
-    printer.hint("docs/operations/rotate-unlock-key.md, *Somebody has a copy of a disk, too*");
+    printer.hint("in which order, and what else: docs/operations/stolen-disk.md");
     rotate(session, connection, Instant::now() + wait).await
 }
 

@@ -113,8 +113,7 @@ fn locked_hints(status: &pb::LocalStatus) -> Vec<String> {
         format!("shares of slot {slot}: {held}")
     });
     let open = ["open it with `secretctl cluster unlock`".to_owned()].into_iter();
-    let lost =
-        "docs/operations/unlock.md; if the key is lost, docs/operations/rotate-unlock-key.md";
+    let lost = "docs/operations/unlock.md; if the key is lost, docs/operations/lost-unlock-key.md";
     let failed = status.failed_commands.iter().map(view::FailedCommand::from);
     let failed = failed.map(|failed| {
         let slot = failed.slot_id.as_deref().unwrap_or_default();

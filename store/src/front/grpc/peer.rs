@@ -46,7 +46,7 @@ impl Front {
                 "manager {member} belongs to incarnation {theirs}; the cluster is now {ours}"
             );
             return Err(Failure::new(Kind::Evicted, text)
-                .hint("empty its data folder and join anew: docs/operations/replace-manager.md")
+                .hint("empty its data folder and join anew: docs/operations/evicted-manager.md")
                 .into());
         }
         let removed = {
