@@ -21,8 +21,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it; `under` is a command that starts it, with its arguments, or nothing.
-    pub(super) fn start(
+    /// One that is not started yet; `under` is a command that starts it, with its arguments, or nothing.
+    pub(super) fn prepare(
         name: &'static str,
         under: &[&str],
         programs: &Path,
@@ -32,9 +32,7 @@ impl Daemon {
         std::fs::create_dir_all(&place).unwrap();
         let programs = programs.to_owned();
         let under = under.iter().map(ToString::to_string).collect();
-        let mut daemon = Self { name, under, programs, arguments, place, child: None };
-        daemon.start_again();
-        daemon
+        Self { name, under, programs, arguments, place, child: None }
     }
 
     /// Starts it with the arguments it had; its log goes on.

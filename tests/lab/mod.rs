@@ -120,6 +120,14 @@ impl Lab {
     /// Starts a manager as [`Self::start_manager`] does, by a command that starts others and is
     /// replaced by them: `ip netns exec NAME`.
     pub fn start_manager_under(&mut self, under: &[&str], options: &[&str]) -> usize {
+        let index = self.prepare_manager(under, options);
+        self.managers[index].daemon.start_again();
+        self.await_socket(index);
+        index
+    }
+
+    /// A manager that is still to be started.
+    pub fn prepare_manager(&mut self, under: &[&str], options: &[&str]) -> usize {
         let place = self.path().join(format!("m{}", self.managers.len() + 1));
         let (data, socket) = (place.join("data"), place.join("run/s.sock"));
         let mut arguments: Vec<String> = options.iter().map(ToString::to_string).collect();
@@ -134,9 +142,8 @@ impl Lab {
         usual("--listen", "127.0.0.1:0".into());
         usual("--http", "none".into());
         usual("--log", self.log.clone());
-        let daemon = Daemon::start("secretd", under, &self.programs, arguments, place);
+        let daemon = Daemon::prepare("secretd", under, &self.programs, arguments, place);
         self.managers.push(Manager { daemon, data, socket });
-        self.await_socket(self.managers.len() - 1);
         self.managers.len() - 1
     }
 
@@ -182,9 +189,19 @@ impl Lab {
 
     /// Starts an agent that joins with a token.
     pub fn start_agent_by(&mut self, hostname: &str, token: &str) -> usize {
-        let place = self.path().join(format!("a{}", self.agents.len() + 1));
         let name = format!("token{}", self.agents.len() + 1);
-        let token = self.file(&name, token.as_bytes());
+        let token = self.file(&name, token.as_bytes()).display().to_string();
+        let mut options = vec!["--join-file", &token];
+        let addresses = self.addresses();
+        options.extend(addresses.iter().flat_map(|address| ["--manager", address]));
+        let index = self.prepare_agent(hostname, &options);
+        self.agents[index].daemon.start_again();
+        index
+    }
+
+    /// An agent that is still to be started, with options beside the usual ones.
+    pub fn prepare_agent(&mut self, hostname: &str, options: &[&str]) -> usize {
+        let place = self.path().join(format!("a{}", self.agents.len() + 1));
         let (data, tasks) = (place.join("data"), place.join("tasks"));
         let mut arguments: Vec<String> = ["--hostname", hostname, "--log-level", &self.agents_log]
             .into_iter()
@@ -192,19 +209,12 @@ impl Lab {
             .map(Into::into)
             .collect();
         let engine = self.engine.clone().unwrap_or_else(|| "none".into());
-        let places = [
-            ("--data", &data),
-            ("--tasks", &tasks),
-            ("--join-file", &token),
-            ("--docker-socket", &engine),
-        ];
+        let places = [("--data", &data), ("--tasks", &tasks), ("--docker-socket", &engine)];
         for (name, path) in places {
             arguments.extend([name.to_owned(), path.display().to_string()]);
         }
-        for address in self.addresses() {
-            arguments.extend(["--manager".to_owned(), address]);
-        }
-        let daemon = Daemon::start("secret-agent", &[], &self.programs, arguments, place);
+        arguments.extend(options.iter().map(ToString::to_string));
+        let daemon = Daemon::prepare("secret-agent", &[], &self.programs, arguments, place);
         self.agents.push(Agent { daemon, data, tasks, hostname: hostname.to_owned() });
         self.agents.len() - 1
     }

@@ -3,7 +3,9 @@
 //! | on a machine | here |
 //! | --- | --- |
 //! | `systemctl start`, `stop`, `restart` of `secretd` or `secret-agent` | the laboratory's daemon |
-//! | `systemctl daemon-reload`, `status`; `journalctl` | nothing; what the daemon logged |
+//! | `systemctl enable --now` of them | the same as `start` |
+//! | `systemctl daemon-reload`, `edit`, `status`; `journalctl` | nothing; what the daemon logged |
+//! | `useradd` | nothing |
 //! | `ssh HOST COMMAND` | the command, on this machine |
 //! | `pass show NAME` | the first answer |
 //!
@@ -22,12 +24,14 @@ use crate::reader::Block;
 
 const SYSTEMCTL: &str = r#"#!/bin/sh
 case $1 in
-    daemon-reload|status) exit 0 ;;
+    daemon-reload|edit|status) exit 0 ;;
 esac
 printf '%s\n' "$*" > "$DESK/call.new"
 mv "$DESK/call.new" "$DESK/call"
 read answer < "$DESK/answer"
 "#;
+
+const USERADD: &str = "#!/bin/sh\nexit 0\n";
 
 const JOURNALCTL: &str = "#!/bin/sh\ncat \"$DESK/log\"\n";
 
@@ -59,8 +63,13 @@ impl Desk {
                 std::os::unix::fs::symlink(PROGRAMS, link).unwrap();
             }
         }
-        let scripts =
-            [("systemctl", SYSTEMCTL), ("journalctl", JOURNALCTL), ("ssh", SSH), ("pass", PASS)];
+        let scripts = [
+            ("systemctl", SYSTEMCTL),
+            ("journalctl", JOURNALCTL),
+            ("ssh", SSH),
+            ("pass", PASS),
+            ("useradd", USERADD),
+        ];
         for (name, script) in scripts {
             let path = folder.join("bin").join(name);
             std::fs::write(&path, script).unwrap();
@@ -199,7 +208,7 @@ impl Desk {
     }
 
     fn systemctl(&self, lab: &mut Lab, words: &str) {
-        let (verb, unit) = words.split_once(' ').expect("a verb and a unit");
+        let (verb, unit) = words.rsplit_once(' ').expect("a verb and a unit");
         let daemon = match (unit, self.manager, self.agent) {
             ("secretd", Some(index), _) => &mut lab.managers[index].daemon,
             ("secret-agent", _, Some(index)) => &mut lab.agents[index].daemon,
@@ -208,7 +217,7 @@ impl Desk {
         if matches!(verb, "stop" | "restart") {
             daemon.stop();
         }
-        if matches!(verb, "start" | "restart") {
+        if matches!(verb, "start" | "restart" | "enable --now") {
             let drop_in = std::fs::read_to_string(self.folder.join("units/force.conf"));
             daemon.arguments().retain(|word| word != FORCE);
             if drop_in.is_ok_and(|text| text.contains(FORCE)) {

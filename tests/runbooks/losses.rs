@@ -10,7 +10,7 @@ use crate::pages::{
 };
 use crate::reader::Page;
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
