@@ -31,6 +31,9 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// Longest message of an engine that is passed on: a status has no room for more.
 const MESSAGE_CHARS_MAX: usize = 400;
 
+/// What Docker's engine does not say.
+const PODMANS_HEADER: &str = "libpod-api-version";
+
 /// How long an engine may take for what it does at once. Removing a container of many layers takes
 /// seconds; an engine that does not answer at all is as good as gone.
 const CALL_WITHIN: Duration = Duration::from_secs(60);
@@ -149,6 +152,13 @@ impl Engine {
             json(&whole(self.open(method, path, body).await?).await?)
         });
         called.await.map_err(|_| EngineError::Late)?
+    }
+
+    /// Whether it is Podman, whose every answer says so.
+    pub(crate) async fn is_podman(&self) -> Result<bool, EngineError> {
+        let opened = timeout(CALL_WITHIN, self.open("GET", "/_ping", NOTHING)).await;
+        let answer = opened.map_err(|_| EngineError::Late)??;
+        Ok(answer.headers().contains_key(PODMANS_HEADER))
     }
 
     /// Asks for what takes as long as it takes.

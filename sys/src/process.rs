@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -22,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOption
 use rustix::thread::CapabilitySet;
 
 use crate::harden::{CoreLimit, HardenError};
+use crate::poll::readable;
 
 /// A call about processes failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,28 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(number) => 128 + number,
         }
+    }
+}
+
+/// The end of any process, which is another's child. A number may be another process's by the time that
+/// this is made: the caller has to look again afterwards.
+#[derive(Debug)]
+pub struct End(OwnedFd);
+
+impl End {
+    /// Of the process with that number (pidfd_open(2)).
+    ///
+    /// Fails if there is none.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        // rustix takes a negative number for its caller's mistake, and panics.
+        let pid = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+    }
+
+    /// Whether it has ended.
+    pub fn has_come(&self) -> bool {
+        readable(&[self.0.as_fd()], Some(Duration::ZERO)).is_ok_and(|ended| ended == [true])
     }
 }
 

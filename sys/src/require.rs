@@ -30,6 +30,8 @@ pub enum Need {
     Docker,
     /// Docker's engine, and an image for it: dockerd, and a static busybox.
     Dockerd,
+    /// Podman, and an image for it: podman, conmon, a runtime, the docker client, a static busybox.
+    Podman,
     /// Crates that are not the workspace's: a registry, or what was fetched from one before.
     Crates,
 }
@@ -48,6 +50,7 @@ impl Need {
             Self::Faketime => "faketime",
             Self::Docker => "docker",
             Self::Dockerd => "dockerd",
+            Self::Podman => "podman",
             Self::Crates => "crates",
         }
     }

@@ -41,6 +41,10 @@ impl Rig {
 #[test]
 fn an_exit_code_outlives_the_agent() {
     let Some(mut rig) = rig("an_exit_code_outlives_the_agent") else { return };
+    exit_code_without_an_agent(&mut rig);
+}
+
+pub(crate) fn exit_code_without_an_agent(rig: &mut Rig) {
     let script = "until [ -e /tmp/go ]; do sleep 0.1; done; exit 7";
     let options = ["--restart-condition", "none"];
     let container = rig.run("web", &options, script);
@@ -56,6 +60,10 @@ fn an_exit_code_outlives_the_agent() {
 #[test]
 fn a_program_that_ends_at_once_has_run() {
     let Some(rig) = rig("a_program_that_ends_at_once_has_run") else { return };
+    short_programs(&rig);
+}
+
+pub(crate) fn short_programs(rig: &Rig) {
     let ctl = rig.lab.ctl();
     ctl.ok_with(&["create", "db", "-"], b"correct horse");
     for number in 0..8 {
@@ -74,6 +82,10 @@ fn a_program_that_ends_at_once_has_run() {
 #[test]
 fn a_container_is_stopped_by_its_signal_and_after_its_grace() {
     let Some(rig) = rig("a_container_is_stopped_by_its_signal_and_after_its_grace") else { return };
+    signals_and_grace(&rig);
+}
+
+pub(crate) fn signals_and_grace(rig: &Rig) {
     let ctl = rig.lab.ctl();
     let polite = "trap 'echo asked; exit 5' USR1; while :; do sleep 0.1; done";
     let first = rig.run("polite", &["--stop-signal", "USR1"], polite);
@@ -98,6 +110,10 @@ fn a_container_is_stopped_by_its_signal_and_after_its_grace() {
 #[test]
 fn a_killed_supervisor_leaves_no_container() {
     let Some(rig) = rig("a_killed_supervisor_leaves_no_container") else { return };
+    killed_supervisors(&rig);
+}
+
+pub(crate) fn killed_supervisors(rig: &Rig) {
     rig.lab.ctl().ok_with(&["create", "db", "-"], b"correct horse");
     let options = ["--secret", "db", "--restart-delay", "0s"];
     let mut container = rig.run("web", &options, "exec sleep 1000");

@@ -1,5 +1,5 @@
-//! An engine of the test's own: Debian's dockerd, with all of its files in a folder, and an image of a
-//! static busybox that is made on the spot.
+//! An engine of the test's own, Debian's dockerd or Podman, with all of its files in a folder, and an image
+//! of a static busybox that is made on the spot.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -11,6 +11,7 @@ use tests::until;
 
 /// Where Debian puts it.
 const DOCKERD: &str = "/usr/sbin/dockerd";
+const PODMAN: &str = "/usr/bin/podman";
 const BUSYBOX: &str = "/bin/busybox";
 
 /// Programs of the images.
@@ -26,31 +27,67 @@ const APART: &[&str] = &["unshare", "--net", "--uts", "--", "sh", "-c"];
 const AS_NODE1: &str =
     "ip link set lo up && echo node1 > /proc/sys/kernel/hostname && exec \"$0\" \"$@\"";
 
-/// A running dockerd. It is stopped, and everything of it removed, when it is dropped.
+/// Without networks, as dockerd is started here; limits that need no right to raise them, Podman's own
+/// being a million files; and no file of the host's.
+const PODMANS_CONFIG: &str = r#"
+[containers]
+netns = "none"
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"#;
+
+/// Which engine it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Docker,
+    /// As if on a machine of its own.
+    DockerApart,
+    Podman,
+}
+
+impl Kind {
+    const fn program(self) -> &'static str {
+        if matches!(self, Self::Podman) { PODMAN } else { DOCKERD }
+    }
+
+    const fn need(self) -> Need {
+        if matches!(self, Self::Podman) { Need::Podman } else { Need::Dockerd }
+    }
+}
+
+/// A running engine. It is stopped, and everything of it removed, when it is dropped.
 pub(crate) struct Engine {
     folder: tempfile::TempDir,
-    is_apart: bool,
+    kind: Kind,
     process: Option<Child>,
 }
 
 impl Engine {
-    /// Starts one; none, and it is said, where it cannot be.
+    /// Starts a dockerd; none, and it is said, where it cannot be.
     pub(crate) fn start(test: &str) -> Option<Self> {
-        Self::start_where(test, false)
+        Self::start_where(test, Kind::Docker)
     }
 
     /// Starts one as if on a machine of its own, of the name `node1`.
     pub(crate) fn start_apart(test: &str) -> Option<Self> {
-        Self::start_where(test, true)
+        Self::start_where(test, Kind::DockerApart)
     }
 
-    fn start_where(test: &str, is_apart: bool) -> Option<Self> {
+    /// Starts Podman's service.
+    pub(crate) fn start_podman(test: &str) -> Option<Self> {
+        Self::start_where(test, Kind::Podman)
+    }
+
+    fn start_where(test: &str, kind: Kind) -> Option<Self> {
         if !require::root(test) {
             return None;
         }
         let has_client = Command::new("docker").arg("--version").output();
-        let missing = if !Path::new(DOCKERD).exists() {
-            Some("there is no /usr/sbin/dockerd")
+        let absent = format!("there is no {}", kind.program());
+        let missing = if !Path::new(kind.program()).exists() {
+            Some(absent.as_str())
         } else if !is_static(Path::new(BUSYBOX)) {
             Some("/bin/busybox is not there, or not static")
         } else if !has_client.is_ok_and(|ran| ran.status.success()) {
@@ -59,14 +96,15 @@ impl Engine {
             None
         };
         if let Some(missing) = missing {
-            skip(test, Need::Dockerd, missing);
+            skip(test, kind.need(), missing);
             return None;
         }
         // Short: the path of a unix socket has 107 bytes at most.
         let folder = tempfile::Builder::new().prefix("eng").tempdir_in("/tmp").unwrap();
-        let mut engine = Self { folder, is_apart, process: None };
+        let mut engine = Self { folder, kind, process: None };
         if let Err(why) = engine.start_again() {
-            skip(test, Need::Dockerd, &format!("dockerd does not run here: {why}"));
+            let program = kind.program();
+            skip(test, kind.need(), &format!("{program} does not run here: {why}"));
             return None;
         }
         engine.make_root();
@@ -88,21 +126,14 @@ impl Engine {
         let path = self.path();
         let log = path.join("log");
         let file = File::options().append(true).create(true).open(&log).unwrap();
-        let place = |name: &str| path.join(name).display().to_string();
-        let mut command = Command::new(if self.is_apart { APART[0] } else { DOCKERD });
-        if self.is_apart {
-            command.args(&APART[1..]).args([AS_NODE1, DOCKERD]);
-        }
-        let child = command
-            .args(["--data-root", &place("data"), "--exec-root", &place("exec")])
-            .args(["-H", &format!("unix://{}", place("s.sock")), "--pidfile", &place("pid")])
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+        let child = self
+            .command()
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn();
         let mut child = child.map_err(|error| error.to_string())?;
-        let answers = until("dockerd answers, or ends", || {
+        let answers = until("the engine answers, or ends", || {
             let ended = child.try_wait().unwrap().is_some();
             let answers = self.try_docker(&["version"]).is_ok();
             (ended || answers).then_some(answers)
@@ -113,6 +144,36 @@ impl Engine {
         }
         self.process = Some(child);
         Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let place = |name: &str| self.path().join(name).display().to_string();
+        let socket = format!("unix://{}", place("s.sock"));
+        if self.kind == Kind::Podman {
+            let folder = sys::file::Folder::open(self.path()).unwrap();
+            folder.replace("containers.conf", 0o600, PODMANS_CONFIG.as_bytes()).unwrap();
+            let (data, run) = (place("data"), place("exec"));
+            let storage = format!(
+                "[storage]\ndriver = \"overlay\"\ngraphroot = {data:?}\nrunroot = {run:?}\n"
+            );
+            folder.replace("storage.conf", 0o600, storage.as_bytes()).unwrap();
+            let mut command = Command::new(PODMAN);
+            command
+                .args(["--tmpdir", &place("tmp"), "system", "service", "--time=0", &socket])
+                .env("CONTAINERS_CONF", place("containers.conf"))
+                .env("CONTAINERS_STORAGE_CONF", place("storage.conf"));
+            return command;
+        }
+        let is_apart = self.kind == Kind::DockerApart;
+        let mut command = Command::new(if is_apart { APART[0] } else { DOCKERD });
+        if is_apart {
+            command.args(&APART[1..]).args([AS_NODE1, DOCKERD]);
+        }
+        command
+            .args(["--data-root", &place("data"), "--exec-root", &place("exec")])
+            .args(["-H", &socket, "--pidfile", &place("pid")])
+            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        command
     }
 
     /// `kill -9`; what runs in containers runs on.
@@ -144,14 +205,16 @@ impl Engine {
 
     /// The names of its containers, running or not.
     pub(crate) fn containers(&self) -> Vec<String> {
-        let listed = self.docker(&["ps", "--all", "--format", "{{.Names}}"]);
+        let list = ["ps", "--all", "--format", "{{.Names}}"];
+        // Podman refuses while it removes one.
+        let listed = until("the engine lists its containers", || self.try_docker(&list).ok());
         listed.lines().map(str::to_owned).collect()
     }
 
     /// The name of the only container that runs, once there is one.
     pub(crate) fn only(&self) -> String {
         until("one container runs", || {
-            let listed = self.docker(&["ps", "--format", "{{.Names}}"]);
+            let listed = self.try_docker(&["ps", "--format", "{{.Names}}"]).ok()?;
             let mut names = listed.lines();
             names.next().filter(|_| names.next().is_none()).map(str::to_owned)
         })

@@ -16,6 +16,7 @@ mod endings;
 mod engine;
 mod networks;
 mod passed;
+mod podman;
 mod sdk;
 mod session;
 
@@ -36,14 +37,17 @@ struct Rig {
 
 /// None, and it is said, where no engine can be.
 fn rig(test: &str) -> Option<Rig> {
-    let engine = Engine::start(test)?;
-    let mut lab = Lab::with_managers(PROGRAMS, 1);
-    lab.engine = Some(engine.socket());
-    lab.agent("n1");
-    Some(Rig { lab, engine })
+    Some(Rig::of(Engine::start(test)?))
 }
 
 impl Rig {
+    fn of(engine: Engine) -> Self {
+        let mut lab = Lab::with_managers(PROGRAMS, 1);
+        lab.engine = Some(engine.socket());
+        lab.agent("n1");
+        Self { lab, engine }
+    }
+
     /// Declares a service that runs a shell script in a container, and waits until it runs.
     fn run(&self, name: &str, options: &[&str], script: &str) -> String {
         let create = ["service", "create", "--detach", "--name", name, "--image", IMAGE];
@@ -90,8 +94,13 @@ fn contains(folder: &Path, value: &[u8]) -> bool {
 
 #[test]
 fn a_container_has_its_secrets_and_nobody_else_has() {
-    const VALUE: &[u8] = b"correct horse 8813";
     let Some(rig) = rig("a_container_has_its_secrets_and_nobody_else_has") else { return };
+    secrets_of_a_container(&rig);
+}
+
+/// A container has its secrets as declared, and nobody else has them, whichever engine it is of.
+fn secrets_of_a_container(rig: &Rig) {
+    const VALUE: &[u8] = b"correct horse 8813";
     let (ctl, engine) = (rig.lab.ctl(), &rig.engine);
     ctl.ok_with(&["create", "db", "-"], VALUE);
     ctl.ok_with(&["create", "key", "-"], b"a key");

@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use sys::mount::{self, SecretsMount};
 use sys::mountpoint::{mounts_of, provide_apart, take_away};
 use sys::namespace::Mounts;
+use sys::process::End;
 use sys::socket::Connection;
 use tokio::net::UnixDatagram;
 use tokio::task::JoinHandle;
@@ -46,6 +47,9 @@ const NETWORK_LABEL: &str = "secretd.network";
 
 /// Between two questions to an engine that is away.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Between two looks at a process whose end is waited for: one system call each.
+const END_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 /// How long an engine that is away may hold up the end of what was lost.
 const CLEAR_WITHIN: Duration = Duration::from_secs(30);
@@ -299,7 +303,8 @@ impl Driver<'_> {
         let Some(id) = made.get("Id").and_then(Value::as_str).map(encoded) else {
             return Err(refused(EngineError::Malformed("a container without an id")));
         };
-        let output = self.follow(&id).await.map_err(refused)?;
+        // Podman readies the program for this, and says already here that there is none.
+        let output = self.follow(&id).await.map_err(|error| not_started(&error))?;
         let path = format!("/containers/{id}/start");
         let mut started = self.engine.call("POST", &path, NOTHING).await;
         if started.as_ref().is_err_and(EngineError::is_not_found) {
@@ -452,11 +457,48 @@ impl Driver<'_> {
         pending().await
     }
 
+    /// Has the engine say how the container ended, once it has.
+    ///
+    /// Podman 4 looks whether it has for as long as it is asked, without a pause, which takes a processor
+    /// for each container. So its end is seen here first. What ends before that, because the engine is
+    /// away, is its output.
+    async fn wait(&self, running: &mut Running) -> Result<Value, EngineError> {
+        let path = format!("/containers/{}/wait?condition=not-running", running.id);
+        if self.engine.is_podman().await?
+            && let Some(end) = self.end_of(&running.id).await?
+        {
+            let is_cut_off = match running.output.as_mut().filter(|output| !output.is_finished()) {
+                None => {
+                    come(&end).await;
+                    false
+                }
+                Some(output) => tokio::select! {
+                    () = come(&end) => false,
+                    _ = output => true,
+                },
+            };
+            if is_cut_off {
+                running.output = None;
+                // Its output may be over a moment before it is.
+                timeout(AGAIN_AFTER, come(&end)).await.map_err(|_| EngineError::Late)?;
+            }
+        }
+        self.engine.wait("POST", &path).await
+    }
+
+    /// The end of the container's first process, if it runs and can be seen from here.
+    async fn end_of(&self, id: &str) -> Result<Option<End>, EngineError> {
+        let Some(pid) = self.look(id).await?.pid else { return Ok(None) };
+        let Ok(end) = End::of(pid) else { return Ok(None) };
+        // By now the number may have been another process's.
+        let is_its = self.look(id).await?.pid == Some(pid);
+        Ok(is_its.then_some(end))
+    }
+
     /// Waits for the end of the container, and of its output.
     async fn until_ended(&self, mut running: Running) -> Outcome {
-        let path = format!("/containers/{}/wait?condition=not-running", running.id);
         let outcome = loop {
-            match self.engine.wait("POST", &path).await {
+            match self.wait(&mut running).await {
                 Ok(answer) => break ended_with(&answer),
                 Err(error) if error.is_not_found() => break removed(),
                 Err(error) if error.is_away() => {}
@@ -500,6 +542,13 @@ fn left(outcome: Outcome, error: &str) -> Outcome {
     }
 }
 
+/// Waits until a process has ended.
+async fn come(end: &End) {
+    while !end.has_come() {
+        sleep(END_SEEN_WITHIN).await;
+    }
+}
+
 /// What is looked at of a container's record.
 struct State {
     /// Its first process, while it runs.
@@ -507,6 +556,12 @@ struct State {
 }
 
 fn ended_with(answer: &Value) -> Outcome {
+    // Podman has a code of zero beside it.
+    if let Some(error) = answer.pointer("/Error/Message").and_then(Value::as_str)
+        && !error.is_empty()
+    {
+        return Outcome::Lost(format!("the container engine did not see how it ended: {error}"));
+    }
     let code = answer.get("StatusCode").and_then(Value::as_i64);
     match code.and_then(|code| i32::try_from(code).ok()) {
         Some(code) => Outcome::Exited(code),

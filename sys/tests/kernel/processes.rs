@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sys::harden::{CoreLimit, NewPrivileges, harden};
-use sys::process::{self, Exit, Signals, fork};
+use sys::process::{self, End, Exit, Signals, fork};
 use sys::require::root;
 use sys::slab::Slab;
 use sys::{namespace, socket};
@@ -17,6 +17,7 @@ use crate::rootless::become_ordinary;
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_child_is_watched_by_descriptor", a_child_is_watched_by_descriptor),
+    ("the_end_of_any_process_is_seen", the_end_of_any_process_is_seen),
     ("a_child_keeps_only_what_it_is_given", a_child_keeps_only_what_it_is_given),
     ("what_a_careless_parent_left_open_is_closed", what_a_careless_parent_left_open_is_closed),
     ("a_child_dies_with_its_parent", a_child_dies_with_its_parent),
@@ -73,6 +74,23 @@ fn a_child_is_watched_by_descriptor() {
 
     let child = fork(&[], || panic!("this panic is part of the test")).unwrap();
     assert_eq!(child.wait().unwrap(), Exit::Code(101));
+}
+
+fn the_end_of_any_process_is_seen() {
+    let (reader, writer) = pipe();
+    let child = fork(&[reader.as_fd()], || {
+        wait_for_close(&reader);
+        0
+    })
+    .unwrap();
+    let pid = child.pid();
+    let end = End::of(pid).unwrap();
+    assert!(!end.has_come());
+    drop(writer);
+    child.wait().unwrap();
+    assert!(end.has_come());
+    assert!(End::of(pid).is_err(), "there is none of that number any more");
+    assert!(End::of(0).is_err() && End::of(-1).is_err());
 }
 
 fn a_child_keeps_only_what_it_is_given() {
