@@ -13,7 +13,7 @@ use crate::locking::{await_locked, key_in, three, unlock};
 const REFUSED: i32 = 1;
 
 /// Three managers that lock, and what opens them.
-fn locking(policy: &str) -> (Lab, String) {
+pub(crate) fn locking(policy: &str) -> (Lab, String) {
     let lab = three();
     let ctl = lab.ctl();
     let key = key_in(&ctl.ok(&["cluster", "update", "--autolock", "on"]));

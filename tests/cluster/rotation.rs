@@ -106,6 +106,19 @@ pub(crate) fn steal_keys(lab: &Lab, name: &str) -> PathBuf {
     stolen
 }
 
+/// Every manager reads all it has, and has what the others have.
+pub(crate) fn assert_all_read(lab: &Lab) {
+    let verified = until("everything is read", || {
+        let keys = lab.ctl().json(&["cluster", "keys", "--verify"]);
+        let mut members = members(&keys).iter();
+        members.all(|member| member["check"]["compared_at"].is_u64()).then_some(keys)
+    });
+    for member in members(&verified) {
+        let check = &member["check"];
+        assert_eq!((&check["damaged"], &check["diverged"]), (&Value::Null, &Value::Null));
+    }
+}
+
 /// Every manager reads all it has, and the audit knows of the rotation.
 fn assert_verified_and_on_record(lab: &Lab) {
     let verified = lab.ctl().json(&["cluster", "keys", "--verify"]);

@@ -16,7 +16,7 @@ use tests::{Lab, until};
 use crate::PROGRAMS;
 use crate::faults::{Load, WRITERS, assert_all_there, form};
 use crate::locking::{await_locked, id, key_in, opens, start, three, unlock};
-use crate::rotation::keys;
+use crate::rotation::{assert_all_read, keys};
 
 /// More steps than a change has: a key file sealed anew, one with a new log key, a snapshot, an old
 /// one that goes, a key file without the old log key.
@@ -136,15 +136,7 @@ fn a_manager_that_is_killed_at_any_step_of_a_new_unlock_key_follows_and_loses_no
     assert!(steps > 10, "{steps} steps");
     let acknowledged = load.end();
     assert_all_there(&lab, &acknowledged);
-    let verified = until("everything is read", || {
-        let keys = lab.ctl().json(&["cluster", "keys", "--verify"]);
-        let mut members = keys["members"].as_array().unwrap().iter();
-        members.all(|member| member["check"]["compared_at"].is_u64()).then_some(keys)
-    });
-    for member in verified["members"].as_array().unwrap() {
-        let check = &member["check"];
-        assert_eq!((&check["damaged"], &check["diverged"]), (&Value::Null, &Value::Null));
-    }
+    assert_all_read(&lab);
 }
 
 #[test]
