@@ -23,7 +23,16 @@ fn generate(into: &Path) {
         .bytes(["."])
         .btree_map(["."])
         // Written by hand: they hold secrets.
-        .skip_debug([".secretd.v1.UnlockRequest", ".secretd.v1.EnterShareRequest"])
+        .skip_debug([
+            ".secretd.v1.UnlockRequest",
+            ".secretd.v1.EnterShareRequest",
+            ".secretd.v1.ExecInput",
+            ".secretd.v1.ExecInput.input",
+            ".secretd.v1.ExecStart",
+            ".secretd.v1.ExecOutput",
+            ".secretd.v1.ExecOutput.output",
+            ".secretd.v1.ExecData",
+        ])
         .out_dir(&messages)
         .compile_fds(descriptors.clone())
         .expect("messages are generated");

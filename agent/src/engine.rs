@@ -19,6 +19,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -135,10 +136,7 @@ impl Engine {
         if answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED {
             return Ok(answer);
         }
-        let status = answer.status().as_u16();
-        let said = whole(answer).await.ok().and_then(|bytes| message_of(&bytes));
-        let message = said.unwrap_or_else(|| format!("the container engine answered {status}"));
-        Err(EngineError::Refused { status, message })
+        Err(refusal(answer).await)
     }
 
     /// Asks for what is done at once; the answer is JSON, or nothing.
@@ -172,6 +170,38 @@ impl Engine {
         opened.map_err(|_| EngineError::Late)?.map(|answer| Pieces(answer.into_body()))
     }
 
+    /// Asks for what goes both ways from then on: the connection is the answer.
+    pub(crate) async fn hijack(
+        &self,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(ReadHalf, WriteHalf), EngineError> {
+        let opened = timeout(CALL_WITHIN, async {
+            let stream = self.connect().await?;
+            let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+            let (mut sender, connection) = shaken.map_err(EngineError::HungUp)?;
+            tokio::spawn(async move { connection.with_upgrades().await.ok() });
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("Host", "engine")
+                .header("Content-Type", "application/json")
+                .header("Connection", "Upgrade")
+                .header("Upgrade", "tcp")
+                .body(Full::new(Bytes::from(body)))
+                .map_err(|_| EngineError::Malformed("nothing: no path"))?;
+            let answer = sender.send_request(request).await.map_err(EngineError::HungUp)?;
+            if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refusal(answer).await);
+            }
+            hyper::upgrade::on(answer).await.map_err(EngineError::HungUp)
+        });
+        let upgraded = opened.await.map_err(|_| EngineError::Late)??;
+        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+        Ok((ReadHalf(reader), WriteHalf(writer)))
+    }
+
     /// Has the engine fetch an image, and waits for that.
     pub(crate) async fn pull(&self, image: &str) -> Result<(), EngineError> {
         let path = format!("/images/create?fromImage={}", encoded(&with_tag(image)));
@@ -188,6 +218,42 @@ impl Engine {
             }
         }
         refused_by(&line)
+    }
+}
+
+/// An answer that is none of success.
+async fn refusal(answer: Response<Incoming>) -> EngineError {
+    let status = answer.status().as_u16();
+    let said = whole(answer).await.ok().and_then(|bytes| message_of(&bytes));
+    let message = said.unwrap_or_else(|| format!("the container engine answered {status}"));
+    EngineError::Refused { status, message }
+}
+
+type Both = TokioIo<hyper::upgrade::Upgraded>;
+
+/// What an engine sends on a connection that is the answer.
+pub(crate) struct ReadHalf(tokio::io::ReadHalf<Both>);
+
+/// What it is sent.
+pub(crate) struct WriteHalf(tokio::io::WriteHalf<Both>);
+
+impl ReadHalf {
+    /// Reads some; nothing at the end.
+    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).await
+    }
+}
+
+impl WriteHalf {
+    /// Writes all of it.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes).await?;
+        self.0.flush().await
+    }
+
+    /// Says that nothing more comes; the other half goes on.
+    pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.0.shutdown().await
     }
 }
 

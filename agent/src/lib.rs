@@ -3,7 +3,7 @@
 //! Read it in this order: a [`session`] with a manager brings what is assigned; an [`assignment`]
 //! says what a task is; [`plan`] says what follows from all of them; the [`worker`] carries it out;
 //! a [`runtime`] settles how a task is run on this host; its [`supervisor`] runs it; [`mount`] fills
-//! its files from the [`vault`]; [`output`] and [`logs`] are what it prints. [`program`] puts it
+//! its files from the [`vault`]; [`output`] and [`logs`] are what it prints, and [`exec`] what operators run beside it. [`program`] puts it
 //! together: [`config`], [`identity`], [`join`]. [`stand_in`] is a node without a worker, for
 //! demonstrations.
 //!
@@ -30,6 +30,7 @@ mod clock;
 mod config;
 mod engine;
 mod enrol;
+pub mod exec;
 mod failure;
 mod identity;
 mod join;

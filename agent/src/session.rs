@@ -3,12 +3,13 @@
 //! One connection at a time, to any manager; when it fails, the next manager is tried. Tasks know
 //! nothing of it: what is in force ([`sets::Holdings`]) outlives sessions, and a new one begins by
 //! saying what that is. Sets of assignments are taken by [`sets`], statuses are told by
-//! [`statuses`], output goes through [`output`]; [`schedule`] says whom to try when; [`renewal`]
+//! [`statuses`], output goes through [`output`], operators' commands through [`execs`]; [`schedule`] says whom to try when; [`renewal`]
 //! renews the certificate beside it all. Not here: carrying assignments out ([`crate::worker`]).
 //!
 //! Invariant: nothing that a manager sends after a violation of the protocol is taken, and nothing
 //! of the set it was in.
 
+pub(crate) mod execs;
 pub(crate) mod output;
 pub(crate) mod renewal;
 pub(crate) mod schedule;

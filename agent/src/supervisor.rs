@@ -9,7 +9,8 @@
 //! definition → namespaces → empty filesystem, sent to the agent, which fills it → "start" →
 //! read-only, attached, agent's folders hidden → pid namespace, init, program.
 //!
-//! The task of a container engine has, in the place of an init, what drives its container
+//! While the program runs, an operator's commands may run beside it ([`exec`]), as its user and in its
+//! namespaces. The task of a container engine has, in the place of an init, what drives its container
 //! ([`container`]); all else is the same.
 //!
 //! Not here: which tasks there are ([`crate::plan`]) and what is in the files ([`crate::mount`]).
@@ -21,6 +22,7 @@ mod capture;
 pub mod client;
 pub(crate) mod container;
 pub mod definition;
+mod exec;
 mod init;
 pub mod launch;
 pub mod protocol;
@@ -36,7 +38,7 @@ use std::process::ExitCode;
 
 use sys::file::Folder;
 use sys::mount::{Limits, SecretsMount};
-use sys::process::{self, Signals};
+use sys::process::{self, Signals, Threads};
 use sys::socket::{Connection, Listener};
 
 use crate::clock;
@@ -124,12 +126,13 @@ fn run_task<'a>(
 ) -> Result<(Ending, Watch<'a>), String> {
     let agent = take_over_stdio().map_err(|error| explained(&*error))?;
     process::new_session().map_err(|error| explained(&error))?;
+    let threads = Threads::of_this_process().map_err(|error| explained(&error))?;
     let signals = Signals::block_all().map_err(|error| explained(&error))?;
     let listener = Listener::bind(folder, SOCKET).map_err(|error| explained(&error))?;
     let capture = Capture::new(definition.logs, folder).map_err(|error| explained(&error))?;
     let mount = start::prepare(definition.mount_limits())?;
     let filled = wait_for_files(&agent, &mount);
-    let mut watch = Watch::new(definition, listener, signals, agent, capture);
+    let mut watch = Watch::new(definition, listener, signals, agent, capture, threads);
     let attached = match filled {
         Ok(()) => start::attach(&mount, definition).map_err(Outcome::Refused),
         Err(outcome) => Err(outcome),

@@ -8,6 +8,7 @@
 #![deny(clippy::expect_used, reason = "this crate parses what the network and the disk bring")]
 
 pub mod convert;
+pub mod exec;
 pub mod hex;
 pub mod id;
 pub mod identity;

@@ -200,6 +200,36 @@ pub const BACKUP_CHUNK_BYTES: usize = 256 << 10;
 /// Longest line of a task's output that travels as one record; longer ones are split.
 pub const OUTPUT_LINE_BYTES_MAX: usize = 16 << 10;
 
+/// Arguments of a command that an operator runs in a task, its name included: what a shell is given, or
+/// a list of files. Who has more pipes them.
+pub const EXEC_ARGUMENTS_MAX: usize = 256;
+
+/// Bytes of all of them: they fit one packet to the task's supervisor with room to spare.
+pub const EXEC_ARGUMENTS_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of input or output of such a command in one message: half of what a pipe holds, so that one
+/// read empties what a program has written and memory is not asked for what does not come.
+pub const EXEC_DATA_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes of one direction that are on their way at most, from the pipe of the command to whoever runs it
+/// or back: what everything in between may hold. On a LAN it is some 100 MB/s; with 100 ms of way 2.5.
+pub const EXEC_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Such commands at a time in one task: a few people who look at it, and a script.
+pub const EXECS_OF_TASK_MAX: usize = 4;
+
+/// On one node, whose agent's session shares a connection with them: with a window each they fit the
+/// connection's four times.
+pub const EXECS_OF_NODE_MAX: usize = 8;
+
+/// By way of one manager, as long as they are asked of it: with a window each they fit a connection to
+/// another manager with room to spare.
+pub const EXECS_OF_MANAGER_MAX: usize = 24;
+
+/// How long such a command may be silent in both directions, in seconds: a shell that somebody forgot
+/// does not hold its place for ever. Four hours, as Kubernetes has it.
+pub const EXEC_IDLE_SECONDS_MAX: u64 = 4 * 3600;
+
 /// Longest network address accepted as text, in bytes: a DNS name and a port.
 pub const ADDRESS_BYTES_MAX: usize = 260;
 

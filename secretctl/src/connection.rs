@@ -131,6 +131,13 @@ impl Connection {
         manager.channel.clone()
     }
 
+    /// The one that answered last, for a call that must not be made twice.
+    pub(crate) fn answering(&self) -> Channel {
+        let managers = self.managers.borrow();
+        let manager = managers.get(self.first.get()).or_else(|| managers.first());
+        manager.expect("a connection has a manager").channel.clone()
+    }
+
     /// Waits for each answer for as long as this at least.
     pub(crate) fn wait_at_least(&mut self, timeout: Duration) {
         self.timeout = self.timeout.max(timeout);

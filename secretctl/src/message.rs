@@ -147,6 +147,11 @@ pub(crate) fn raw_stdout() -> io::Result<File> {
     io::stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 
+/// Standard error by its descriptor, for what a command in a task writes there.
+pub(crate) fn raw_stderr() -> io::Result<File> {
+    io::stderr().as_fd().try_clone_to_owned().map(File::from)
+}
+
 /// What a task wrote to its standard error, as it is.
 pub(crate) fn task_stderr(bytes: &[u8]) {
     tell(bytes);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use proto::id::{
     BackupId, ConfigId, KeyId, MemberId, NetworkId, NodeId, OperatorId, Revision, SecretId, Serial,
-    ServiceId, Timestamp, TokenId, Version,
+    ServiceId, TaskId, Timestamp, TokenId, Version,
 };
 use proto::identity::{Caller, Role};
 use proto::name::{Hostname, Labels, OperatorName, SecretName, ServiceName};
@@ -451,6 +451,14 @@ pub enum Command {
         /// Whether previous specs that refer to it are given up.
         #[n(1)]
         forget_previous: bool,
+    },
+    /// A command is about to be run in a task, on the caller's behalf. Which one is not said: its arguments
+    /// may hold secrets.
+    #[n(130)]
+    RecordExec {
+        /// In which.
+        #[n(0)]
+        task: TaskId,
     },
     /// A new network.
     #[n(110)]

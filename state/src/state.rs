@@ -27,6 +27,7 @@ use crate::object::{
     Certificate, Cluster, Config, Digest, Member, Network, Node, Operator, OperatorRole, Place,
     Secret, Service, Task, Token,
 };
+use crate::refusal::Refusal;
 use crate::remembered::Remembered;
 use crate::restore::Restored;
 use crate::root_keys::RootKeys;
@@ -252,6 +253,20 @@ impl State {
         let Principal::Subject(Subject::Operator(id)) = principal else { return false };
         self.operators.get(&id).is_some_and(|operator| {
             secret.usable_by.iter().any(|user| *user == operator.name || *user == operator.group)
+        })
+    }
+
+    /// Why a caller may not see what a task does, if it may not: it would see secrets that its own services
+    /// may not refer to. Those of the task count, and those that its service refers to by now.
+    pub fn refuses_to_show(&self, principal: Principal, task: &Task) -> Option<Refusal> {
+        let of_task = task.secrets.iter().map(|reference| reference.secret_id);
+        let service = self.services.get(&task.service_id);
+        let of_spec = service.iter().flat_map(|service| &service.spec.task.secrets);
+        let of_spec = of_spec.map(|reference| reference.secret_id);
+        let mut secrets = of_task.chain(of_spec).filter_map(|id| self.secrets.get(&id));
+        secrets.find(|secret| !self.may_use(principal, secret)).map(|secret| Refusal::NotUsable {
+            secret: secret.name.to_string(),
+            caller: principal.to_string(),
         })
     }
 

@@ -13,6 +13,7 @@ mod ca_rotation;
 mod certificate_rotation;
 mod configs;
 mod examples;
+mod exec;
 mod fixtures;
 mod global;
 mod incarnation;

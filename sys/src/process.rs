@@ -18,6 +18,7 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Gid, Uid};
+use rustix::fs::{Dir, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::CapabilitySet;
@@ -173,6 +174,33 @@ impl Child {
     }
 }
 
+/// A process that is no child of this one, held by a descriptor.
+#[derive(Debug)]
+pub struct Held(Child);
+
+impl Held {
+    /// By its number in this process's pid namespace. Whether it is still the one that was meant is for the
+    /// caller to find out, once it is held.
+    pub fn open(pid: i32) -> Result<Self, ProcessError> {
+        let failed = |source| ProcessError::Signal { number: 9, source };
+        let pid = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty())
+            .map(|pidfd| Self(Child { pid, pidfd }))
+            .map_err(|errno| failed(errno.into()))
+    }
+
+    /// Kills it, and its process group if it leads one. That it has ended is no error.
+    pub fn kill_with_group(&self) -> Result<(), ProcessError> {
+        let group = rustix::process::getpgid(Some(self.0.pid));
+        // While it was not signalled its number, and so its group's, is its own.
+        if group == Ok(self.0.pid) {
+            kill_group(self.0.pid())?;
+        }
+        self.0.signal(9)
+    }
+}
+
 /// Takes the status of any one child that has ended, of whatever process group, for a PID 1 that
 /// reaps what it inherits (waitpid(2)). `None` if none has, or there is no child.
 pub fn reap_any() -> Result<Option<(i32, Exit)>, ProcessError> {
@@ -191,12 +219,55 @@ pub fn reap_any() -> Result<Option<(i32, Exit)>, ProcessError> {
 /// descriptors the child keeps 0 to 2 and `keep`; using or dropping another one in `child` is a
 /// bug, so it should only borrow.
 ///
-/// Fails if this process has more than one thread.
+/// Fails if this process has more than one thread, or /proc is not one that it is in.
 pub fn fork(keep: &[BorrowedFd<'_>], child: impl FnOnce() -> u8) -> Result<Child, ProcessError> {
-    let threads = threads()?;
-    if threads != 1 {
-        return Err(ProcessError::Threads(threads));
+    Threads::of_this_process()?.fork(keep, child)
+}
+
+/// The threads of this process, held open: a process that has made a pid namespace sees the /proc of
+/// that later, and is itself not in it.
+#[derive(Debug)]
+pub struct Threads(OwnedFd);
+
+impl Threads {
+    /// To be called while /proc is still one that this process is in.
+    pub fn of_this_process() -> Result<Self, ProcessError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open("/proc/self/task", flags, Mode::empty())
+            .map(Self)
+            .map_err(|errno| ProcessError::Fork(errno.into()))
     }
+
+    fn count(&self) -> Result<usize, ProcessError> {
+        let counted = || -> Result<usize, Errno> {
+            let mut count = 0;
+            for entry in Dir::read_from(&self.0)? {
+                let name = entry?.file_name().to_bytes().first().copied();
+                count += usize::from(name.is_some_and(|byte| byte.is_ascii_digit()));
+            }
+            Ok(count)
+        };
+        counted().map_err(|errno| ProcessError::Fork(errno.into()))
+    }
+
+    /// As [`fork`], wherever /proc is by now.
+    pub fn fork(
+        &self,
+        keep: &[BorrowedFd<'_>],
+        child: impl FnOnce() -> u8,
+    ) -> Result<Child, ProcessError> {
+        match self.count()? {
+            1 => fork_one_thread(keep, child),
+            threads => Err(ProcessError::Threads(threads)),
+        }
+    }
+}
+
+/// Forks a process that is known to have one thread.
+fn fork_one_thread(
+    keep: &[BorrowedFd<'_>],
+    child: impl FnOnce() -> u8,
+) -> Result<Child, ProcessError> {
     // JUSTIFICATION: a pid namespace gets its PID 1 by fork; there is no safe fork.
     // SAFETY: this process has one thread, so that no lock of the allocator or of std is held by a
     // thread that the child lacks. The child never returns from this function.
@@ -218,10 +289,6 @@ pub fn fork(keep: &[BorrowedFd<'_>], child: impl FnOnce() -> u8) -> Result<Child
         }
         Err(errno) => Err(ProcessError::Fork(errno.into())),
     }
-}
-
-fn threads() -> Result<usize, ProcessError> {
-    std::fs::read_dir("/proc/self/task").map(Iterator::count).map_err(ProcessError::Fork)
 }
 
 /// Closes every descriptor above 2 that is not in `keep`.
@@ -259,7 +326,7 @@ fn close_range(first: u32, last: u32, flags: u32) {
 
 /// Files and folders that this process makes are for its own user only (umask(2)).
 pub fn make_files_private() {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    rustix::process::umask(Mode::from_raw_mode(0o077));
 }
 
 /// Makes this process the leader of a new session, away from any terminal (setsid(2)).
@@ -508,7 +575,7 @@ impl Program {
             gid: self.gid,
             source: errno.into(),
         })?;
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         // As the user: entering it must not need a right that the program lacks.
         rustix::process::chdir(&self.dir)
             .map_err(|errno| ExecError::EnterDir { dir: self.dir.clone(), source: errno.into() })?;

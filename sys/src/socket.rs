@@ -20,8 +20,9 @@ use rustix::net::{
 
 use crate::file::Folder;
 
-/// Descriptors in one packet. One, the secrets mount, is all we ever send.
-pub const DESCRIPTORS_MAX: usize = 2;
+/// Descriptors in one packet: the three streams of a command that is run in a task. Else it is one, the
+/// secrets mount.
+pub const DESCRIPTORS_MAX: usize = 3;
 
 /// A local socket does not do what was asked.
 #[derive(Debug, thiserror::Error)]

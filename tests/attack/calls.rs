@@ -166,6 +166,7 @@ pub(crate) async fn ask_as_an_operator(
         "Control.GetService": get_service(pb::GetServiceRequest { service: service() });
         "Control.ListTasks": list_tasks(pb::ListTasksRequest { all: true, ..Default::default() });
         "Control.StreamOutput": stream_output(output);
+        "Control.ExecTask": exec_task(iter([command(&them.task)]));
         "Control.ListNodes": list_nodes(pb::ListNodesRequest {});
         "Control.GetNode": get_node(pb::GetNodeRequest { node: node() });
         "Control.GetNode": get_node(pb::GetNodeRequest { node: client.own_node() });
@@ -179,6 +180,13 @@ pub(crate) async fn ask_as_an_operator(
             request_key: key(), node: node(), force: true
         });
     );
+}
+
+/// A command to be run in a task.
+fn command(task: &str) -> pb::ExecInput {
+    let argv = vec!["cat".into(), "/run/secrets/key".into()];
+    let start = pb::ExecStart { task_id: task.to_owned(), argv, input: false };
+    pb::ExecInput { input: Some(pb::exec_input::Input::Start(start)) }
 }
 
 /// What operators ask of the cluster.
@@ -309,6 +317,7 @@ pub(crate) async fn ask_as_a_manager(
         });
         "Peer.Report": report(report);
         "Peer.StreamOutput": stream_output(pb::PeerOutputRequest { selector: Some(selector) });
+        "Peer.Exec": exec(iter([command(&them.task)]));
         "Peer.Describe": describe(pb::DescribeRequest {});
         "Peer.DescribeKeys": describe_keys(pb::DescribeKeysRequest { verify: true });
         "Peer.TrySlot": try_slot(pb::TrySlotRequest { id: vec![0; 16].into() });
@@ -423,6 +432,7 @@ async fn ask_without_a_certificate(address: &str, token: &JoinToken, refusals: &
     );
     expect!(refusals, Kind::Unauthenticated, dispatcher,
         "Dispatcher.Session": session(iter([open]));
+        "Dispatcher.Exec": exec(iter([pb::ExecOutput::default()]));
     );
     expect!(refusals, Kind::Denied, peer,
         "Peer.FetchRootKeys": fetch_root_keys(pb::FetchRootKeysRequest::default());

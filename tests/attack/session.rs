@@ -6,6 +6,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use link::rpc::dispatcher_client::DispatcherClient;
+use proto::convert::EnumField as _;
 use proto::pb::agent_message::Message as Up;
 use proto::pb::manager_message::Message as Down;
 use proto::{Kind, pb};
@@ -278,4 +280,45 @@ async fn a_session_out_of_order_is_closed() {
     scene.await_refusals(&["session"]);
     // Nothing of that is held against who behaves.
     scene.open().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_answers_only_commands_that_it_was_asked_for() {
+    use proto::pb::exec_output::Output;
+    let scene = Scene::new("exec sleep 1000").await;
+    let channel = scene.client.channel(&scene.address);
+    let answer = async |output: Option<Output>| {
+        let mut client = DispatcherClient::new(channel.clone());
+        let first = pb::ExecOutput { output };
+        let answered = client.exec(tokio_stream::iter([first])).await;
+        link::Failure::from(answered.expect_err("nobody asked for it")).kind
+    };
+    // While one is under way, in the other node's task.
+    let ctl = scene.lab.ctl();
+    let exec = ["task", "exec", "theirs.1", "--", "sh", "-c", "echo there; exec sleep 1000"];
+    let mut child = ctl.command(&exec).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    for id in [&[0; 16][..], &[0; 15], &[]] {
+        let id = Output::ExecId(id.to_vec().into());
+        assert_eq!(answer(Some(id)).await, Kind::NotFound);
+    }
+    let early = Output::Ended(pb::ExecEnded::default());
+    assert_eq!(answer(Some(early)).await, Kind::Invalid);
+    assert_eq!(answer(None).await, Kind::Invalid);
+    // A command in its own task, which it never answers: this client does not say that it knows of them.
+    let (mut session, own) = scene.open().await;
+    let runs = pb::TaskStatus {
+        task_id: own.task_id,
+        state: proto::task::TaskState::Running.number(),
+        at: 1,
+        ..pb::TaskStatus::default()
+    };
+    session.say(Up::Statuses(pb::Statuses { number: 1, statuses: vec![runs] })).await;
+    session.until_acknowledged(1).await;
+    let said = ctl.refused(1, &["task", "exec", "mine.1", "--", "true"], b"");
+    assert!(said.contains("of an earlier version, which runs no commands"), "{said}");
+    scene.await_refusals(&["exec"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

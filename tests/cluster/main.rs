@@ -11,6 +11,7 @@ mod backup;
 mod ca_rotation;
 mod certificate_rotation;
 mod disk;
+mod exec;
 mod expiry;
 mod faults;
 mod lifecycle;

@@ -14,6 +14,7 @@ mod database;
 mod declared;
 mod endings;
 mod engine;
+mod exec;
 mod networks;
 mod passed;
 mod podman;

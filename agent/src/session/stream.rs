@@ -29,8 +29,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tonic::transport::Channel;
 
 use super::Local;
+use super::execs::Execs;
 use super::output::Subscriptions;
 use super::sets::{Holdings, Message, SetError, Sets, Step};
 use super::statuses::Untold;
@@ -155,6 +157,8 @@ async fn outdated(report: &mut watch::Receiver<pb::Report>) {
 
 /// An open session.
 pub(crate) struct Session {
+    /// By the same connection.
+    client: DispatcherClient<Channel>,
     incoming: Streaming<pb::ManagerMessage>,
     outgoing: mpsc::Sender<pb::AgentMessage>,
     receiver: SessionReceiver,
@@ -196,6 +200,7 @@ pub(crate) async fn open(
         report: Some(report.borrow_and_update().clone()),
         incarnation_seen: identity.incarnation_seen.0,
         configs: holdings.configs.keys().map(ToString::to_string).collect(),
+        execs: true,
     };
     // There is room for one.
     drop(outgoing.try_send(up(Up::Open(open))));
@@ -224,7 +229,7 @@ pub(crate) async fn open(
         "session_opened"
     );
     let beat_every = Duration::from_millis(opened.beat_every_ms.clamp(BEAT_MS_MIN, BEAT_MS_MAX));
-    Ok(Session { incoming, outgoing, receiver, beat_every, identity, report })
+    Ok(Session { client, incoming, outgoing, receiver, beat_every, identity, report })
 }
 
 /// Checks who the manager takes this for, and makes this side's half of the session's key.
@@ -265,8 +270,10 @@ pub(crate) async fn exchange(
     local: &Local,
     holdings: &mut Holdings<Dek>,
 ) -> SessionError {
-    let Session { mut incoming, outgoing, receiver, beat_every, identity, mut report } = session;
-    let mut exchange = Exchange::new(local, holdings, receiver, beat_every);
+    let Session { client, mut incoming, outgoing, receiver, beat_every, identity, mut report } =
+        session;
+    let execs = Execs::new(client, &local.worker);
+    let mut exchange = Exchange::new(local, holdings, receiver, beat_every, execs);
     // Whether the manager still listens; if it does not, why is what it says next.
     let mut is_heard = true;
     let mut identities = local.own.watch();
@@ -316,6 +323,7 @@ struct Exchange<'a> {
     /// Statuses of tasks whose assignment is not understood: no worker knows of them.
     not_understood: BTreeMap<TaskId, TaskStatus>,
     subscriptions: Subscriptions,
+    execs: Execs,
     /// What waits for the transport: at most a beat, a wish, a chunk, and the statuses that may be
     /// in flight.
     queue: VecDeque<pb::AgentMessage>,
@@ -330,6 +338,7 @@ impl<'a> Exchange<'a> {
         holdings: &'a mut Holdings<Dek>,
         receiver: SessionReceiver,
         beat_every: Duration,
+        execs: Execs,
     ) -> Self {
         let now = Instant::now();
         let mut worker_statuses = local.worker.statuses();
@@ -339,6 +348,7 @@ impl<'a> Exchange<'a> {
             untold: Untold::default(),
             not_understood: BTreeMap::new(),
             subscriptions: Subscriptions::new(&local.worker, local.own.current().node_id),
+            execs,
             queue: VecDeque::new(),
             beat_every,
             beat_at: now + beat_every,
@@ -399,6 +409,7 @@ impl<'a> Exchange<'a> {
             Down::Managers(managers) => {
                 self.local.own.remember_managers(&managers.addresses).await?;
             }
+            Down::ExecWanted(wanted) => self.execs.want(wanted),
             Down::RenewNow(_) => self.local.renew.notify_one(),
             // That it came is all it says.
             Down::Beat(_) => {}

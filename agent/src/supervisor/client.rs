@@ -3,7 +3,7 @@
 //! Not here: starting one ([`super::launch`]).
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
 use std::process::Child;
 
@@ -12,7 +12,9 @@ use sys::socket::{Connection, SocketError};
 use tokio::net::UnixDatagram;
 
 use super::launch::Launched;
-use super::protocol::{self, Output, PACKET_BYTES_MAX, ProtocolError, Reply, Request, SOCKET};
+use super::protocol::{
+    self, ExecPhase, Output, PACKET_BYTES_MAX, ProtocolError, Reply, Request, SOCKET,
+};
 
 /// A connection to a supervisor.
 #[derive(Debug)]
@@ -98,6 +100,33 @@ impl Supervised {
                 Some(Reply::Mount { .. } | Reply::Refused(_)) => {
                     return Err(ProtocolError::OutOfTurn("something about mounting"));
                 }
+                Some(Reply::Exec(_)) => {
+                    return Err(ProtocolError::OutOfTurn("something about a command"));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Has a command run beside the task's program, with these streams. The connection is for that
+    /// command from here on ([`Self::exec_phase`]).
+    pub fn exec(
+        &self,
+        argv: Vec<String>,
+        streams: [BorrowedFd<'_>; 3],
+    ) -> Result<(), ProtocolError> {
+        protocol::send(&self.connection, &Request::Exec { argv }, &streams)
+    }
+
+    /// Where that command is by now, as soon as there is something new; `None` when the supervisor has
+    /// closed the connection, as one does that knows of no commands.
+    pub async fn exec_phase(&self) -> Result<Option<ExecPhase>, ProtocolError> {
+        loop {
+            match self.next().await? {
+                Some(Reply::Exec(phase)) => return Ok(Some(phase)),
+                // Told to everybody, before the command was heard.
+                Some(Reply::Phase(_)) => {}
+                Some(_) => return Err(ProtocolError::OutOfTurn("nothing of the command")),
                 None => return Ok(None),
             }
         }

@@ -68,7 +68,7 @@ fn start(definition: &Definition, stdio: &Stdio) -> Result<(Child, Signals), Out
     let refused = |error: &dyn std::error::Error| Outcome::Refused(explained(error));
     namespace::mount_proc().map_err(|error| refused(&error))?;
     let signals = Signals::block_all().map_err(|error| refused(&error))?;
-    let program = program(definition).map_err(Outcome::Refused)?;
+    let program = program(definition, &definition.argv).map_err(Outcome::Refused)?;
     let (mut reader, writer) = process::pipe(false).map_err(|error| refused(&error))?;
     let keep = [stdio.input.as_fd(), stdio.output.as_fd(), stdio.error.as_fd(), writer.as_fd()];
     let child = fork(&keep, || become_program(&program, stdio, &writer));
@@ -86,8 +86,8 @@ fn start(definition: &Definition, stdio: &Stdio) -> Result<(Child, Signals), Out
     }
 }
 
-/// The task's own process, up to its program.
-fn become_program(program: &Program, stdio: &Stdio, mut failure: &File) -> u8 {
+/// A process of the task, up to its program.
+pub(super) fn become_program(program: &Program, stdio: &Stdio, mut failure: &File) -> u8 {
     let (input, output, error) = (stdio.input.as_fd(), stdio.output.as_fd(), stdio.error.as_fd());
     let prepared =
         process::new_session().and_then(|()| process::replace_stdio(input, output, error));
@@ -103,13 +103,15 @@ fn become_program(program: &Program, stdio: &Stdio, mut failure: &File) -> u8 {
     u8::try_from(code).unwrap_or(126)
 }
 
-fn program(definition: &Definition) -> Result<Program, String> {
+/// A program as the task's own is run: by the same user, from the same folder, with the same
+/// environment and limits.
+pub(super) fn program(definition: &Definition, argv: &[String]) -> Result<Program, String> {
     let texts = |texts: &[String]| -> Result<Vec<CString>, String> {
         let texts = texts.iter().map(|text| CString::new(text.as_str()));
         texts.collect::<Result<_, _>>().map_err(|_| "a NUL cannot be passed to a program".into())
     };
     Ok(Program {
-        argv: texts(&definition.argv)?,
+        argv: texts(argv)?,
         env: texts(&definition.env)?,
         dir: definition.dir.clone().into(),
         uid: definition.uid,

@@ -202,10 +202,13 @@ fn hand_over(
     fill: impl FnOnce(&SecretsMount) -> Result<(), String>,
 ) -> Result<(), LaunchError> {
     let out_of_turn = |what| LaunchError::Talk(ProtocolError::OutOfTurn(what));
-    let (kind, fd) = match protocol::receive::<Reply>(connection).map_err(LaunchError::Talk)? {
-        Some((Reply::Mount { kind }, Some(fd))) => (kind, fd),
-        Some(_) => return Err(out_of_turn("something else than a filesystem")),
+    let received = protocol::receive::<Reply>(connection).map_err(LaunchError::Talk)?;
+    let (reply, descriptor) = match received {
+        Some((reply, mut descriptors)) => (reply, descriptors.pop()),
         None => return Err(out_of_turn("nothing")),
+    };
+    let (Reply::Mount { kind }, Some(fd)) = (reply, descriptor) else {
+        return Err(out_of_turn("something else than a filesystem"));
     };
     let kind = protocol::kind(&kind).ok_or_else(|| out_of_turn("an unknown filesystem"))?;
     let mount = SecretsMount::from_fd(fd, kind).map_err(LaunchError::Mount)?;

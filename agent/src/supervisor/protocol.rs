@@ -31,8 +31,8 @@ pub(super) const OUTPUT_BYTES_MAX: usize = 64 << 10;
 // One line of the greatest length must fit an answer, with all that goes with it.
 const _: () = assert!(2 * OUTPUT_LINE_BYTES_MAX <= OUTPUT_BYTES_MAX);
 
-/// What an agent asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+/// What an agent asks. A supervisor of an earlier version closes the connection on what it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum Request {
     /// The files are complete: start the task. Only on standard input, once.
     #[n(0)]
@@ -60,6 +60,15 @@ pub enum Request {
     /// Nobody will ask for output any more: a supervisor that stayed for its ring may go.
     #[n(4)]
     Release,
+    /// Run this beside the task's program, with the three descriptors that come with the packet for
+    /// its streams. The connection is for that command from here on, and answered by
+    /// [`Reply::Exec`]; when it is closed the command is killed.
+    #[n(5)]
+    Exec {
+        /// The command and its arguments.
+        #[n(0)]
+        argv: Vec<String>,
+    },
 }
 
 /// What a supervisor says.
@@ -79,6 +88,26 @@ pub enum Reply {
     #[n(2)]
     Output(#[n(0)] Output),
     /// No secrets can be mounted here, and why: the answer to a probe.
+    #[n(3)]
+    Refused(#[n(0)] String),
+    /// Where a command is that was to be run beside the task's program.
+    #[n(4)]
+    Exec(#[n(0)] ExecPhase),
+}
+
+/// Where a command is that an operator runs in a task.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub enum ExecPhase {
+    /// It runs.
+    #[n(0)]
+    Started,
+    /// It could not be started: what shells would say, 127 or 126, and why. The last word.
+    #[n(1)]
+    NotStarted(#[n(0)] i32, #[n(1)] String),
+    /// It has ended, with the code that shells would say. The last word.
+    #[n(2)]
+    Over(#[n(0)] i32),
+    /// It was not tried, and why. The last word.
     #[n(3)]
     Refused(#[n(0)] String),
 }
@@ -152,19 +181,19 @@ pub(super) fn send<T: minicbor::Encode<()>>(
     connection.send(&wire::encode(message), descriptors).map_err(ProtocolError::Socket)
 }
 
-/// Receives one packet and the descriptor that may come with it; `None` when the other end closed.
+/// Receives one packet and the descriptors that may come with it; `None` when the other end closed.
 pub(super) fn receive<T>(
     connection: &Connection,
-) -> Result<Option<(T, Option<OwnedFd>)>, ProtocolError>
+) -> Result<Option<(T, Vec<OwnedFd>)>, ProtocolError>
 where
     T: for<'b> minicbor::Decode<'b, ()>,
 {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
-    let Some(mut packet) = connection.receive(&mut buffer).map_err(ProtocolError::Socket)? else {
+    let Some(packet) = connection.receive(&mut buffer).map_err(ProtocolError::Socket)? else {
         return Ok(None);
     };
     let bytes = buffer.get(..packet.bytes).unwrap_or_default();
-    Ok(Some((understand(bytes)?, packet.descriptors.pop())))
+    Ok(Some((understand(bytes)?, packet.descriptors)))
 }
 
 /// Reads one packet.
@@ -181,6 +210,10 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
+    use proto::limits::{EXEC_ARGUMENTS_BYTES_MAX, EXEC_ARGUMENTS_MAX};
+
     use super::*;
     use crate::output::Stream;
 
@@ -197,6 +230,19 @@ mod tests {
             let (received, _) = receive::<Reply>(&other).unwrap().unwrap();
             assert_eq!(received, reply);
         }
+    }
+
+    #[test]
+    fn the_largest_command_fits_a_packet() {
+        let (one, other) = sys::socket::pair().unwrap();
+        let mut argv = vec!["a".repeat(EXEC_ARGUMENTS_BYTES_MAX / EXEC_ARGUMENTS_MAX - 1)];
+        argv.resize(EXEC_ARGUMENTS_MAX, argv[0].clone());
+        proto::exec::check_arguments(&argv).unwrap();
+        let request = Request::Exec { argv };
+        let null = std::fs::File::open("/dev/null").unwrap();
+        send(&one, &request, &[null.as_fd(); 3]).unwrap();
+        let (received, descriptors) = receive::<Request>(&other).unwrap().unwrap();
+        assert_eq!((received, descriptors.len()), (request, 3));
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn set_read_only(mount: &SecretsMount) -> Result<(), Refusal> {
 pub(super) struct Task {
     /// Or what drives its container.
     pub(super) init: Child,
-    is_container: bool,
+    pub(super) is_container: bool,
     /// Until init has closed its end.
     pub(super) words: Option<Connection>,
     /// How the program ended, once init has said so.

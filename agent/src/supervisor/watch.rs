@@ -1,4 +1,5 @@
-//! The supervisor's loop: the task's end, its output, the agents' requests, the grace period.
+//! The supervisor's loop: the task's end, its output, the agents' requests, the grace period, and the
+//! commands that operators run in it.
 //!
 //! One thread waits for all of them. Nothing in it blocks: connections that cannot take an answer
 //! are closed, and a later agent connects again.
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use proto::id::Timestamp;
 use sys::poll::{PollError, readable};
-use sys::process::{ProcessError, Signals};
+use sys::process::{ProcessError, Signals, Threads};
 use sys::socket::{Connection, Listener};
 
 use super::capture::Capture;
 use super::definition::Definition;
+use super::exec::Execs;
 use super::init::Word;
 use super::protocol::{self, Phase, Reply, Request};
 use super::start::Task;
@@ -59,6 +61,8 @@ pub(super) struct Watch<'a> {
     capture: Capture,
     /// The task, while it has processes.
     task: Option<Task>,
+    /// Commands that are run beside its program.
+    execs: Execs<'a>,
     phase: Phase,
     kill_at: Option<Instant>,
     released: bool,
@@ -72,12 +76,25 @@ impl<'a> Watch<'a> {
         signals: Signals,
         agent: Connection,
         capture: Capture,
+        threads: Threads,
     ) -> Self {
         // A connection that cannot be switched is one that fails at its first use.
         agent.set_nonblocking(true).ok();
         let peers = vec![Peer { connection: agent, asked_for_output: None }];
+        let execs = Execs::new(definition, threads);
         let (task, phase, kill_at, released) = (None, Phase::Waiting, None, false);
-        Self { definition, listener, signals, peers, capture, task, phase, kill_at, released }
+        Self {
+            definition,
+            listener,
+            signals,
+            peers,
+            capture,
+            task,
+            execs,
+            phase,
+            kill_at,
+            released,
+        }
     }
 
     /// Where the output goes.
@@ -93,8 +110,10 @@ impl<'a> Watch<'a> {
         let Some(task) = self.task.take() else {
             return watched;
         };
-        // Waiting failed, so that nothing would stop it any more.
-        task.init.signal(KILL).and_then(|()| task.init.wait()).map_err(WatchError::Process)?;
+        // Waiting failed, so that nothing would stop it any more. An init ends after all of its namespace,
+        // and what runs beside the program is for this process to reap.
+        let killed = task.init.signal(KILL).and_then(|()| self.execs.end());
+        killed.and_then(|()| task.init.wait()).map_err(WatchError::Process)?;
         self.capture.finish();
         watched
     }
@@ -136,6 +155,8 @@ impl<'a> Watch<'a> {
         waiting.extend(self.peers.iter().map(|peer| peer.connection.as_fd()));
         let pipes_from = waiting.len();
         waiting.extend(self.capture.descriptors());
+        let execs_from = waiting.len();
+        waiting.extend(self.execs.descriptors());
         let task_from = waiting.len();
         let words = self.task.iter().filter_map(|task| task.words.as_ref());
         waiting.extend(words.map(|words| words.as_fd()));
@@ -148,9 +169,12 @@ impl<'a> Watch<'a> {
             self.hear();
         }
         self.kill_if_due()?;
-        if (pipes_from..task_from).any(|index| is_ready(&index)) {
+        if (pipes_from..execs_from).any(|index| is_ready(&index)) {
             self.capture.read();
             self.answer_waiting();
+        }
+        if (execs_from..task_from).any(|index| is_ready(&index)) {
+            self.execs.attend().map_err(WatchError::Process)?;
         }
         while let Some(number) = self.signals.next_pending().map_err(WatchError::Process)? {
             match self.task {
@@ -260,8 +284,8 @@ impl<'a> Watch<'a> {
             let Some(peer) = self.peers.get(*index) else {
                 continue;
             };
-            let request = match protocol::receive::<Request>(&peer.connection) {
-                Ok(Some((request, _))) => request,
+            let (request, descriptors) = match protocol::receive::<Request>(&peer.connection) {
+                Ok(Some(received)) => received,
                 Err(error) if error.is_would_block() => continue,
                 // Closed, or not to be understood.
                 Ok(None) | Err(_) => {
@@ -283,6 +307,12 @@ impl<'a> Watch<'a> {
                     }
                 }
                 Request::Release => self.released = true,
+                Request::Exec { argv } => {
+                    let peer = self.peers.swap_remove(*index);
+                    let is_running = matches!(self.phase, Phase::Running { .. });
+                    let task = self.task.as_ref().filter(|_| is_running);
+                    self.execs.begin(task, peer.connection, &argv, descriptors);
+                }
                 // Said once, before this loop began.
                 Request::Start => {}
             }

@@ -12,6 +12,7 @@
 )]
 
 mod endings;
+mod exec;
 mod filesystem;
 mod isolation;
 mod output;

@@ -590,6 +590,31 @@ pub mod control_client {
                 .insert(GrpcMethod::new("secretd.v1.Control", "StreamOutput"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Runs a command in a task. It is recorded before it is run; it ends with the stream.
+        pub async fn exec_task(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = ::proto::pb::ExecInput>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::pb::ExecOutput>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Control/ExecTask",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Control", "ExecTask"));
+            self.inner.streaming(req, path, codec).await
+        }
         pub async fn list_nodes(
             &mut self,
             request: impl tonic::IntoRequest<::proto::pb::ListNodesRequest>,
@@ -1589,6 +1614,17 @@ pub mod control_server {
             tonic::Response<Self::StreamOutputStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the ExecTask method.
+        type ExecTaskStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::pb::ExecOutput, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Runs a command in a task. It is recorded before it is run; it ends with the stream.
+        async fn exec_task(
+            &self,
+            request: tonic::Request<tonic::Streaming<::proto::pb::ExecInput>>,
+        ) -> std::result::Result<tonic::Response<Self::ExecTaskStream>, tonic::Status>;
         async fn list_nodes(
             &self,
             request: tonic::Request<::proto::pb::ListNodesRequest>,
@@ -2860,6 +2896,54 @@ pub mod control_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Control/ExecTask" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExecTaskSvc<T: Control>(pub Arc<T>);
+                    impl<
+                        T: Control,
+                    > tonic::server::StreamingService<::proto::pb::ExecInput>
+                    for ExecTaskSvc<T> {
+                        type Response = ::proto::pb::ExecOutput;
+                        type ResponseStream = T::ExecTaskStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<::proto::pb::ExecInput>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Control>::exec_task(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExecTaskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -5036,6 +5120,31 @@ pub mod dispatcher_client {
                 .insert(GrpcMethod::new("secretd.v1.Dispatcher", "Session"));
             self.inner.streaming(req, path, codec).await
         }
+        /// A command that an operator runs in a task of this node: opened by the agent when it was asked to.
+        pub async fn exec(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = ::proto::pb::ExecOutput>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::pb::ExecInput>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/secretd.v1.Dispatcher/Exec",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("secretd.v1.Dispatcher", "Exec"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5061,6 +5170,17 @@ pub mod dispatcher_server {
             &self,
             request: tonic::Request<tonic::Streaming<::proto::pb::AgentMessage>>,
         ) -> std::result::Result<tonic::Response<Self::SessionStream>, tonic::Status>;
+        /// Server streaming response type for the Exec method.
+        type ExecStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::pb::ExecInput, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A command that an operator runs in a task of this node: opened by the agent when it was asked to.
+        async fn exec(
+            &self,
+            request: tonic::Request<tonic::Streaming<::proto::pb::ExecOutput>>,
+        ) -> std::result::Result<tonic::Response<Self::ExecStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct DispatcherServer<T> {
@@ -5171,6 +5291,54 @@ pub mod dispatcher_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SessionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Dispatcher/Exec" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExecSvc<T: Dispatcher>(pub Arc<T>);
+                    impl<
+                        T: Dispatcher,
+                    > tonic::server::StreamingService<::proto::pb::ExecOutput>
+                    for ExecSvc<T> {
+                        type Response = ::proto::pb::ExecInput;
+                        type ResponseStream = T::ExecStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<::proto::pb::ExecOutput>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Dispatcher>::exec(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExecSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -5560,6 +5728,29 @@ pub mod peer_client {
                 .insert(GrpcMethod::new("secretd.v1.Peer", "StreamOutput"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Runs a command in a task of a node whose session the called manager holds; `not_found` if that is
+        /// another one. Who asked for it was authorised, and it was recorded.
+        pub async fn exec(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = ::proto::pb::ExecInput>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<::proto::pb::ExecOutput>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/secretd.v1.Peer/Exec");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("secretd.v1.Peer", "Exec"));
+            self.inner.streaming(req, path, codec).await
+        }
         /// What a member says of itself, for `cluster status`.
         pub async fn describe(
             &mut self,
@@ -5755,6 +5946,18 @@ pub mod peer_server {
             tonic::Response<Self::StreamOutputStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Exec method.
+        type ExecStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<::proto::pb::ExecOutput, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Runs a command in a task of a node whose session the called manager holds; `not_found` if that is
+        /// another one. Who asked for it was authorised, and it was recorded.
+        async fn exec(
+            &self,
+            request: tonic::Request<tonic::Streaming<::proto::pb::ExecInput>>,
+        ) -> std::result::Result<tonic::Response<Self::ExecStream>, tonic::Status>;
         /// What a member says of itself, for `cluster status`.
         async fn describe(
             &self,
@@ -6351,6 +6554,52 @@ pub mod peer_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/secretd.v1.Peer/Exec" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExecSvc<T: Peer>(pub Arc<T>);
+                    impl<T: Peer> tonic::server::StreamingService<::proto::pb::ExecInput>
+                    for ExecSvc<T> {
+                        type Response = ::proto::pb::ExecOutput;
+                        type ResponseStream = T::ExecStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<::proto::pb::ExecInput>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::exec(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExecSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -258,6 +258,95 @@ pub struct OutputRecord {
     #[prost(uint64, tag = "6")]
     pub dropped: u64,
 }
+/// A command that an operator runs in a task: what goes towards it. Each side may send the other so
+/// much before it is granted more (proto::exec), so that whoever does not read holds up nobody else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExecInput {
+    #[prost(oneof = "exec_input::Input", tags = "1, 2, 3, 4")]
+    pub input: ::core::option::Option<exec_input::Input>,
+}
+/// Nested message and enum types in `ExecInput`.
+pub mod exec_input {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[prost(skip_debug)]
+    pub enum Input {
+        /// the first one, and only that
+        #[prost(message, tag = "1")]
+        Start(super::ExecStart),
+        /// for its standard input
+        #[prost(bytes, tag = "2")]
+        Data(::prost::bytes::Bytes),
+        /// there is no more of that
+        #[prost(message, tag = "3")]
+        End(super::ExecInputEnd),
+        /// so many bytes more of its output are taken
+        #[prost(uint64, tag = "4")]
+        Granted(u64),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExecStart {
+    #[prost(string, tag = "1")]
+    pub task_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub argv: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// standard input comes; else it is closed
+    #[prost(bool, tag = "3")]
+    pub input: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecInputEnd {}
+/// What comes back. Its `Debug` shows no data (proto/src/secret.rs).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExecOutput {
+    #[prost(oneof = "exec_output::Output", tags = "1, 2, 3, 4, 5, 6")]
+    pub output: ::core::option::Option<exec_output::Output>,
+}
+/// Nested message and enum types in `ExecOutput`.
+pub mod exec_output {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[prost(skip_debug)]
+    pub enum Output {
+        /// an agent's first message, and only that: which one it answers
+        #[prost(bytes, tag = "1")]
+        ExecId(::prost::bytes::Bytes),
+        #[prost(message, tag = "2")]
+        Started(super::ExecStarted),
+        #[prost(message, tag = "3")]
+        Data(super::ExecData),
+        /// so many bytes more of standard input are taken
+        #[prost(uint64, tag = "4")]
+        Granted(u64),
+        /// the last one
+        #[prost(message, tag = "5")]
+        Ended(super::ExecEnded),
+        /// the last one: the command was not run
+        #[prost(message, tag = "6")]
+        Refused(super::ErrorDetail),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecStarted {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExecData {
+    #[prost(enumeration = "OutputStream", tag = "1")]
+    pub stream: i32,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecEnded {
+    /// as shells have it: 128 and the number of a signal
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// why it could not be started; empty: it was
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutputSelector {
     #[prost(string, tag = "1")]
@@ -2236,6 +2325,21 @@ pub mod backup_piece {
         Copy(::prost::bytes::Bytes),
     }
 }
+/// What the manager that was asked to run a command in a task asks of the leader, and nobody else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordExecRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_key: ::prost::bytes::Bytes,
+    /// full id
+    #[prost(string, tag = "2")]
+    pub task: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordExecResponse {
+    /// which has the task
+    #[prost(string, tag = "1")]
+    pub node_id: ::prost::alloc::string::String,
+}
 /// What the manager that was asked for a backup asks of the leader, and nobody else.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordBackupRequest {
@@ -2663,6 +2767,9 @@ pub struct Open {
     /// ids of those it has: the value of one never changes
     #[prost(string, repeated, tag = "7")]
     pub configs: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// it knows ExecWanted
+    #[prost(bool, tag = "8")]
+    pub execs: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HeldTask {
@@ -2724,7 +2831,7 @@ pub struct OutputChunk {
 pub struct ManagerMessage {
     #[prost(
         oneof = "manager_message::Message",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub message: ::core::option::Option<manager_message::Message>,
 }
@@ -2763,6 +2870,9 @@ pub mod manager_message {
         Config(super::ConfigDelivery),
         #[prost(message, tag = "15")]
         ConfigRemoval(super::ConfigRemoval),
+        /// to agents only that said so in Open
+        #[prost(message, tag = "16")]
+        ExecWanted(super::ExecWanted),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2899,6 +3009,13 @@ pub struct OutputWanted {
 pub struct OutputUnwanted {
     #[prost(uint64, tag = "1")]
     pub subscription: u64,
+}
+/// Answered by opening a stream of Dispatcher.Exec; what is to be run comes on that.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExecWanted {
+    /// 16 bytes, random
+    #[prost(bytes = "bytes", tag = "1")]
+    pub exec_id: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Managers {

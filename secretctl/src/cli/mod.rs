@@ -17,6 +17,7 @@ mod secret;
 pub(crate) mod sections;
 mod service;
 mod stack;
+mod task;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub(crate) use service::{
     RollbackFailureArg, ScaleArgs, ServiceCommand, ServiceCreateArgs, ServiceUpdateArgs, SpecArgs,
 };
 pub(crate) use stack::{StackCommand, StackDeployArgs};
+pub(crate) use task::{TaskCommand, TaskExecArgs};
 
 use crate::instant;
 
@@ -124,6 +126,12 @@ pub(crate) enum Command {
     /// keeps that many running, on the nodes that fit.
     #[command(subcommand)]
     Service(ServiceCommand),
+
+    /// Look into a task that runs
+    ///
+    /// A task is one run of a service's command on one node; `service ps` shows them.
+    #[command(subcommand)]
+    Task(TaskCommand),
 
     /// Run what compose files declare, without docker
     ///

@@ -165,6 +165,19 @@ secretctl service logs --follow --since 10m web
 # The last lines of each task, with their times
 secretctl service logs --tail 20 --timestamps web",
     ),
+    ("secretctl task", "secretctl task exec web.1 -- ls -l /run/secrets"),
+    (
+        "secretctl task exec",
+        "\
+# What the task sees
+secretctl task exec web.1 -- ls -l /run/secrets
+# A line for a shell, quoted, so that it is that shell's and not this one's
+secretctl task exec web.1 -- sh -c 'cat /proc/self/mountinfo | grep secrets'
+# A file into a program in the task
+secretctl task exec -i db.1 -- psql -f - <dump.sql
+# A shell, which has no prompt
+secretctl task exec -i web.1 -- sh",
+    ),
     ("secretctl service rm", "secretctl service rm web proxy"),
     (
         "secretctl service update",

@@ -17,6 +17,7 @@ mod removed;
 mod secret;
 mod service;
 mod stack;
+mod task;
 
 use std::io::Read as _;
 
@@ -61,6 +62,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Error> {
         }
         Command::Config(command) => config::run(&session, command).await,
         Command::Service(command) => service::run(&session, command).await,
+        Command::Task(command) => task::run(&session, command).await,
         Command::Stack(command) => stack::run(&session, command).await,
         Command::Node(command) => node::run(&session, command).await,
         Command::Cluster(command) => cluster::run(&session, command).await,

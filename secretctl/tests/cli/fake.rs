@@ -381,6 +381,15 @@ impl Control for Fake {
         Ok(Response::new(Box::pin(stream::iter(records))))
     }
 
+    type ExecTaskStream = crate::exec::Outputs;
+
+    async fn exec_task(
+        &self,
+        request: Request<tonic::Streaming<pb::ExecInput>>,
+    ) -> Answer<Self::ExecTaskStream> {
+        crate::exec::answer(self, request).await
+    }
+
     async fn list_nodes(
         &self,
         request: Request<pb::ListNodesRequest>,

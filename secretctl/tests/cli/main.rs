@@ -15,6 +15,7 @@ mod certificate_rotation;
 mod configs;
 #[cfg(feature = "cluster")]
 mod demo;
+mod exec;
 mod failover;
 mod fake;
 mod generated;

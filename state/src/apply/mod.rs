@@ -12,6 +12,7 @@ mod ca_rotation;
 mod certificate_rotation;
 mod cluster;
 mod config;
+mod exec;
 mod identity;
 mod incarnation;
 mod log_keys;
@@ -285,6 +286,7 @@ impl Context<'_> {
             }
             Command::CreateNetwork(create) => self.create_network(create),
             Command::RemoveNetwork { id } => self.remove_network(id),
+            Command::RecordExec { task } => self.record_exec(task),
         }
     }
 

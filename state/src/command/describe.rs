@@ -67,6 +67,7 @@ impl Command {
             Self::RemoveConfig { .. } => "remove_config",
             Self::CreateNetwork(_) => "create_network",
             Self::RemoveNetwork { .. } => "remove_network",
+            Self::RecordExec { .. } => "exec_task",
         }
     }
 
@@ -103,6 +104,7 @@ impl Command {
             }
             Self::CreateNetwork(network) => ObjectId::Network(network.id),
             Self::RemoveNetwork { id } => ObjectId::Network(*id),
+            Self::RecordExec { task } => ObjectId::Task(*task),
             Self::Boot(command) => command.object(),
             Self::InitCluster(_)
             | Self::Plan(_)

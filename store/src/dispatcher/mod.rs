@@ -8,6 +8,7 @@
 //! Invariant: nothing is delivered that `state::entitled` and `state::entitled_to_config` do not allow
 //! at the moment of sending.
 
+mod execs;
 mod gather;
 mod output;
 mod session;
@@ -27,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use self::execs::Execs;
 pub(crate) use self::output::Outputs;
 use self::session::Session;
 use crate::report::{Outbox, has_engine};
@@ -45,7 +47,9 @@ pub(crate) struct SessionHandle {
     wake: Arc<Notify>,
     /// Ends the session.
     cancel: CancellationToken,
-    /// For requests of output.
+    /// Whether its agent knows of commands in tasks.
+    runs_commands: bool,
+    /// For requests of output, and of commands.
     outgoing: mpsc::Sender<Result<pb::ManagerMessage, Status>>,
 }
 
@@ -55,6 +59,7 @@ pub(crate) struct Dispatcher {
     pub(crate) outbox: Arc<Outbox>,
     sessions: Mutex<BTreeMap<NodeId, SessionHandle>>,
     outputs: Outputs,
+    execs: Execs,
     barrier: tokio::sync::Mutex<Option<Instant>>,
     stop: CancellationToken,
 }
@@ -70,6 +75,7 @@ impl Dispatcher {
             outbox,
             sessions: Mutex::default(),
             outputs: Outputs::default(),
+            execs: Execs::default(),
             barrier: tokio::sync::Mutex::new(None),
             stop,
         })
@@ -124,6 +130,7 @@ impl Dispatcher {
                 id,
                 wake: wake.clone(),
                 cancel: cancel.clone(),
+                runs_commands: open.execs,
                 outgoing: outgoing.clone(),
             },
         );

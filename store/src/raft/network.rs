@@ -64,6 +64,8 @@ pub(crate) enum Purpose {
     Bulk,
     /// Everything that is not Raft's.
     Calls,
+    /// Commands in tasks: who does not read what one prints holds up no call.
+    Execs,
 }
 
 /// Connections to the other managers.

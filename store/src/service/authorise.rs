@@ -53,6 +53,7 @@ table! {
     GetService, "get_service": Admin Deployer Writer Auditor;
     ListTasks, "list_tasks": Admin Deployer Writer Auditor;
     StreamOutput, "stream_output": Admin Deployer;
+    ExecTask, "exec_task": Admin Deployer;
     CreateNetwork, "create_network": Admin Deployer;
     ListNetworks, "list_networks": Admin Deployer Writer Auditor;
     RemoveNetwork, "remove_network": Admin Deployer;
@@ -148,6 +149,7 @@ mod tests {
                 "update_service",
                 "remove_service",
                 "stream_output",
+                "exec_task",
                 "create_network",
                 "remove_network",
                 "create_config",

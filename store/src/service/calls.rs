@@ -114,6 +114,7 @@ calls! {
         ListServicesRequest => ListServicesResponse, ListServices, list_services;
         GetServiceRequest => ServiceInfo, GetService, get_service;
         ListTasksRequest => ListTasksResponse, ListTasks, list_tasks;
+        RecordExecRequest => RecordExecResponse, ExecTask, record_exec;
         CreateNetworkRequest => CreateNetworkResponse, CreateNetwork, create_network;
         ListNetworksRequest => ListNetworksResponse, ListNetworks, list_networks;
         RemoveNetworkRequest => RemoveNetworkResponse, RemoveNetwork, remove_network;

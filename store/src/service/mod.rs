@@ -18,6 +18,7 @@ mod configs;
 mod containers;
 mod denials;
 mod enroll;
+mod execs;
 mod figures;
 mod keys;
 mod locking;

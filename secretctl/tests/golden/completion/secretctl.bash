@@ -67,6 +67,9 @@ _secretctl() {
             secretctl,stack)
                 cmd="secretctl__subcmd__stack"
                 ;;
+            secretctl,task)
+                cmd="secretctl__subcmd__task"
+                ;;
             secretctl__subcmd__cluster,alarm)
                 cmd="secretctl__subcmd__cluster__subcmd__alarm"
                 ;;
@@ -307,6 +310,9 @@ _secretctl() {
             secretctl__subcmd__stack,services)
                 cmd="secretctl__subcmd__stack__subcmd__services"
                 ;;
+            secretctl__subcmd__task,exec)
+                cmd="secretctl__subcmd__task__subcmd__exec"
+                ;;
             *)
                 ;;
         esac
@@ -314,7 +320,7 @@ _secretctl() {
 
     case "${cmd}" in
         secretctl)
-            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret config service stack node cluster operator context demo dev completion man"
+            opts="-q -h -V --context --socket --timeout --json --quiet --help --version create rotate ls inspect rm secret config service task stack node cluster operator context demo dev completion man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -3383,6 +3389,58 @@ _secretctl() {
             ;;
         secretctl__subcmd__stack__subcmd__services)
             opts="-q -h --context --socket --timeout --json --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__task)
+            opts="-q -h --context --socket --timeout --json --quiet --help exec"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        secretctl__subcmd__task__subcmd__exec)
+            opts="-i -q -h --interactive --context --socket --timeout --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

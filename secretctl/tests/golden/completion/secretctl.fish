@@ -39,6 +39,7 @@ complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "rm" -d 'Remove 
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "secret" -d 'The same commands, as `docker secret` spells them'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "config" -d 'Configs: files of tasks that are not secret'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "service" -d 'Run commands on nodes, with their secrets mounted'
+complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "task" -d 'Look into a task that runs'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "stack" -d 'Run what compose files declare, without docker'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "node" -d 'See and change the machines that run tasks'
 complete -c secretctl -n "__fish_secretctl_needs_command" -f -a "cluster" -d 'Make a cluster, join it, see what is wrong with it'
@@ -352,6 +353,20 @@ complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -l json -d 'Print JSON, errors too'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s q -l quiet -d 'Print ids only, and no progress'
 complete -c secretctl -n "__fish_secretctl_using_subcommand service; and __fish_seen_subcommand_from rollback" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and not __fish_seen_subcommand_from exec" -f -a "exec" -d 'Run a command in a task'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -l timeout -d 'How long to go on trying when no manager answers' -r
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -s i -l interactive -d 'Pass standard input to the command; without it, the command has none'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -l json -d 'Print JSON, errors too'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -s q -l quiet -d 'Print ids only, and no progress'
+complete -c secretctl -n "__fish_secretctl_using_subcommand task; and __fish_seen_subcommand_from exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l context -d 'The cluster to talk to, by the name of a context [env: SECRETD_CONTEXT]' -r
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l socket -d 'The unix socket of the manager on this machine [env: SECRETD_SOCKET]' -r -F
 complete -c secretctl -n "__fish_secretctl_using_subcommand stack; and not __fish_seen_subcommand_from deploy ls ps services rm config" -l timeout -d 'How long to go on trying when no manager answers' -r

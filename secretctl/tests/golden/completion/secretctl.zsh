@@ -560,6 +560,46 @@ _arguments "${_arguments_options[@]}" : \
     ;;
 esac
 ;;
+(task)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+":: :_secretctl__subcmd__task_commands" \
+"*::: :->task" \
+&& ret=0
+
+    case $state in
+    (task)
+        words=($line[1] "${words[@]}")
+        (( CURRENT += 1 ))
+        curcontext="${curcontext%:*:*}:secretctl-task-command-$line[1]:"
+        case $line[1] in
+            (exec)
+_arguments "${_arguments_options[@]}" : \
+'(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
+'--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
+'--timeout=[How long to go on trying when no manager answers]:DURATION:_default' \
+'-i[Pass standard input to the command; without it, the command has none]' \
+'--interactive[Pass standard input to the command; without it, the command has none]' \
+'--json[Print JSON, errors too]' \
+'-q[Print ids only, and no progress]' \
+'--quiet[Print ids only, and no progress]' \
+'-h[Print help (see more with '\''--help'\'')]' \
+'--help[Print help (see more with '\''--help'\'')]' \
+':task -- A task\: its name as `service ps` has it (web.1), its id, or a unique beginning of that:_default' \
+'*::command -- The command and its arguments. Nothing of it is for a shell, unless it is one:_default' \
+&& ret=0
+;;
+        esac
+    ;;
+esac
+;;
 (stack)
 _arguments "${_arguments_options[@]}" : \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
@@ -1699,6 +1739,7 @@ _secretctl_commands() {
 'secret:The same commands, as \`docker secret\` spells them' \
 'config:Configs\: files of tasks that are not secret' \
 'service:Run commands on nodes, with their secrets mounted' \
+'task:Look into a task that runs' \
 'stack:Run what compose files declare, without docker' \
 'node:See and change the machines that run tasks' \
 'cluster:Make a cluster, join it, see what is wrong with it' \
@@ -2285,6 +2326,18 @@ _secretctl__subcmd__stack__subcmd__rm_commands() {
 _secretctl__subcmd__stack__subcmd__services_commands() {
     local commands; commands=()
     _describe -t commands 'secretctl stack services commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__task_commands] )) ||
+_secretctl__subcmd__task_commands() {
+    local commands; commands=(
+'exec:Run a command in a task' \
+    )
+    _describe -t commands 'secretctl task commands' commands "$@"
+}
+(( $+functions[_secretctl__subcmd__task__subcmd__exec_commands] )) ||
+_secretctl__subcmd__task__subcmd__exec_commands() {
+    local commands; commands=()
+    _describe -t commands 'secretctl task exec commands' commands "$@"
 }
 
 if [ "$funcstack[1]" = "_secretctl" ]; then

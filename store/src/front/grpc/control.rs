@@ -6,7 +6,7 @@ use proto::identity::Caller;
 use proto::pb;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::peer_of;
 use crate::front::Stage;
@@ -91,6 +91,20 @@ macro_rules! control {
                 let selector = request.into_inner();
                 let service = serving.service.readable_output(caller, &selector).await?;
                 Ok(Response::new(serving.dispatcher.output_of_all(service, selector)))
+            }
+
+            type ExecTaskStream = ReceiverStream<Result<pb::ExecOutput, Status>>;
+
+            /// Carried by whoever is asked; the leader authorises and records it.
+            async fn exec_task(
+                &self,
+                request: Request<Streaming<pb::ExecInput>>,
+            ) -> Result<Response<Self::ExecTaskStream>, Status> {
+                let peer = peer_of(&request)?;
+                let serving = self.0.serving()?;
+                let caller = serving.service.authenticate(&peer).await?;
+                let outputs = serving.dispatcher.exec(caller, request.into_inner()).await?;
+                Ok(Response::new(outputs))
             }
         }
     };

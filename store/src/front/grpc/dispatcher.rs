@@ -1,5 +1,7 @@
-//! Agents' sessions.
+//! Agents' sessions, and their streams for commands in tasks.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use link::Failure;
 use link::rpc::dispatcher_server::Dispatcher;
 use proto::identity::Role;
@@ -28,5 +30,21 @@ impl Dispatcher for Front {
             .ok_or_else(|| Failure::new(Kind::Denied, "this call is for an agent"))?;
         let session = serving.dispatcher.open(certificate, node, request.into_inner());
         Ok(Response::new(session))
+    }
+
+    type ExecStream = BoxStream<'static, Result<pb::ExecInput, Status>>;
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<pb::ExecOutput>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
+        let peer = peer_of(&request)?;
+        let serving = self.0.serving()?;
+        let certificate = serving.service.authenticate_as(&peer, Role::Agent).await?;
+        let node = agent_node(&certificate)
+            .ok_or_else(|| Failure::new(Kind::Denied, "this call is for an agent"))?;
+        let inputs =
+            serving.dispatcher.agent_answers(&certificate, node, request.into_inner()).await?;
+        Ok(Response::new(ReceiverStream::new(inputs).map(Ok).boxed()))
     }
 }

@@ -172,6 +172,13 @@ impl Peer for Front {
         Ok(Response::new(ReceiverStream::new(records).map(Ok).boxed()))
     }
 
+    type ExecStream = ReceiverStream<Result<pb::ExecOutput, Status>>;
+
+    async fn exec(&self, request: Request<Streaming<pb::ExecInput>>) -> Answer<Self::ExecStream> {
+        let (serving, _) = self.standing(&request).await?;
+        Ok(Response::new(serving.dispatcher.exec_for_peer(request.into_inner()).await?))
+    }
+
     async fn describe(
         &self,
         request: Request<pb::DescribeRequest>,
