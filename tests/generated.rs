@@ -40,6 +40,7 @@ fn generate(into: &Path) {
     let services = into.join("services");
     std::fs::create_dir(&services).expect("a fresh folder");
     tonic_prost_build::configure()
+        .codec_path("crate::codec::Codec")
         .extern_path(".secretd.v1", "::proto::pb")
         .out_dir(&services)
         .compile_fds(descriptors)

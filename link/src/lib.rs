@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod certificate;
+mod codec;
 mod cut;
 pub mod dial;
 mod gather;

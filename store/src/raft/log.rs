@@ -407,12 +407,14 @@ struct RecordHead {
 impl RecordHead {
     const BYTES: usize = 8 + 8 + 2 + 4;
 
-    fn write(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(VALUE_BYTES_MAX);
+    /// Writes it, with room for the piece behind it and no more: what is not used is wiped as well.
+    fn write(&self, piece: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::BYTES + piece.len());
         bytes.extend_from_slice(&self.term.to_be_bytes());
         bytes.extend_from_slice(&self.leader.to_be_bytes());
         bytes.extend_from_slice(&self.pieces.to_be_bytes());
         bytes.extend_from_slice(&self.length.to_be_bytes());
+        bytes.extend_from_slice(piece);
         bytes
     }
 
@@ -589,9 +591,7 @@ impl Writer {
             self.put(Key::Log { index: place.index, piece: number }, piece.to_vec())?;
         }
         // Last: a record whose head is there is whole.
-        let mut value = head.write();
-        value.extend_from_slice(first);
-        self.put(Key::Log { index: place.index, piece: 0 }, value)?;
+        self.put(Key::Log { index: place.index, piece: 0 }, head.write(first))?;
         self.head.last = Some(Anchor { place: place.into(), link });
         self.head_dirty = true;
         self.stats.entries.fetch_add(1, Ordering::Relaxed);
