@@ -109,6 +109,7 @@ impl AsyncWrite for Dialled {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.cut.check(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 

@@ -51,7 +51,16 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Makes room for `bytes`; false if they are too many to be gathered at all.
+    /// Grows the buffer as vectors do, and never beyond what is gathered: it is kept.
+    fn make_room(&mut self, bytes: usize) {
+        let needed = self.gathered.len() + bytes;
+        if needed > self.gathered.capacity() {
+            let grown = needed.next_power_of_two().min(GATHERED_BYTES);
+            self.gathered.reserve_exact(grown - self.gathered.len());
+        }
+    }
+
+    /// Drains if there is no room for `bytes`; false if they are too many to be gathered at all.
     fn poll_room(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<io::Result<bool>> {
         if self.gathered.len() + bytes > GATHERED_BYTES {
             ready!(self.poll_drain(cx))?;
@@ -79,6 +88,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         if !ready!(self.poll_room(cx, bytes.len()))? {
             return Pin::new(&mut self.stream).poll_write(cx, bytes);
         }
+        self.make_room(bytes.len());
         self.gathered.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -110,6 +120,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         if !ready!(self.poll_room(cx, bytes))? {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
         }
+        self.make_room(bytes);
         for buffer in buffers {
             self.gathered.extend_from_slice(buffer);
         }
