@@ -181,12 +181,12 @@ pub(crate) enum ClusterCommand {
 
     /// Show who changed what
     ///
-    /// Oldest first. Each record's chain is the hash of the record and the chain before it: with a
-    /// copy of one chain value, nothing before it can be changed unnoticed.
+    /// The newest, oldest first. Each record's chain is the hash of the record and the chain before it:
+    /// with a copy of one chain value, nothing before it can be changed unnoticed.
     Audit {
-        /// Only records after this index
-        #[arg(long, value_name = "INDEX", default_value_t = 0, hide_default_value = true)]
-        after: u64,
+        /// Only records after this index, the oldest of them: to go on from those that were read
+        #[arg(long, value_name = "INDEX")]
+        after: Option<u64>,
 
         /// At most so many records
         #[arg(long, value_name = "NUMBER", default_value_t = 1000)]

@@ -17,6 +17,8 @@ mod typed;
 
 pub(super) use self::keys::Watch;
 
+use std::collections::VecDeque;
+
 use proto::Kind;
 use proto::id::Timestamp;
 use proto::identity::Role;
@@ -32,6 +34,9 @@ use crate::error::Error;
 use crate::instant;
 use crate::table::Table;
 use crate::view;
+
+/// Records of the audit in one answer: what managers give at most.
+const AUDIT_PAGE_RECORDS: u32 = 1_000;
 
 pub(super) async fn run(session: &Session, command: ClusterCommand) -> Result<(), Error> {
     match command {
@@ -363,10 +368,33 @@ async fn replace(session: &Session, dead: &str, new: &str) -> Result<(), Error> 
     session.printer.data(&format!("{} replaced by {}", named(&view.removed), named(&view.added)))
 }
 
-async fn audit(session: &Session, after: u64, limit: u32) -> Result<(), Error> {
+/// The last records. Managers give the oldest first, and some at a time.
+async fn newest_audit(
+    connection: &Connection,
+    limit: usize,
+) -> Result<Vec<pb::AuditRecord>, Error> {
+    let (mut records, mut after) = (VecDeque::new(), 0);
+    loop {
+        let request = pb::ListAuditRequest { after, limit: AUDIT_PAGE_RECORDS };
+        let page = ask!(connection, control.list_audit(request))?.records;
+        match page.last() {
+            Some(last) if last.index > after => after = last.index,
+            _ => return Ok(records.into()),
+        }
+        records.extend(page);
+        records.drain(..records.len().saturating_sub(limit));
+    }
+}
+
+async fn audit(session: &Session, after: Option<u64>, limit: u32) -> Result<(), Error> {
     let connection = session.connect().await?;
-    let request = pb::ListAuditRequest { after, limit };
-    let records = ask!(connection, control.list_audit(request))?.records;
+    let records = match after {
+        Some(after) => {
+            let request = pb::ListAuditRequest { after, limit };
+            ask!(connection, control.list_audit(request))?.records
+        }
+        None => newest_audit(&connection, usize::try_from(limit).unwrap_or(usize::MAX)).await?,
+    };
     let records: Vec<view::Audit> = records.into_iter().map(Into::into).collect();
     if session.printer.json {
         return session.printer.json(&records);

@@ -1371,7 +1371,7 @@ _arguments "${_arguments_options[@]}" : \
 ;;
 (audit)
 _arguments "${_arguments_options[@]}" : \
-'--after=[Only records after this index]:INDEX:_default' \
+'--after=[Only records after this index, the oldest of them\: to go on from those that were read]:INDEX:_default' \
 '--limit=[At most so many records]:NUMBER:_default' \
 '(--socket)--context=[The cluster to talk to, by the name of a context \[env\: SECRETD_CONTEXT\]]:NAME:_default' \
 '--socket=[The unix socket of the manager on this machine \[env\: SECRETD_SOCKET\]]:PATH:_files' \
