@@ -15,14 +15,15 @@ use crate::reader::Page;
 /// Exit status of what may succeed later.
 const UNAVAILABLE: i32 = 69;
 
-/// What a task has, and nobody else.
-const VALUE: &str = "horse battery 7781";
+/// What the task of a test has, and no other process on this machine.
+const OF_LOST_KEY: &str = "horse battery 7781";
+const OF_STOLEN_DISK: &str = "horse battery 7782";
 
 /// Managers that lock, with a service that has a secret.
-fn with_a_task(count: usize) -> (Lab, String) {
+fn with_a_task(count: usize, value: &str) -> (Lab, String) {
     let (mut lab, key) = locking(count);
     lab.agent("n1");
-    lab.ctl().ok_with(&["create", "db_password", "-"], VALUE.as_bytes());
+    lab.ctl().ok_with(&["create", "db_password", "-"], value.as_bytes());
     serve(&lab, "web", "db_password");
     (lab, key)
 }
@@ -32,7 +33,7 @@ fn holder(found: &str) -> String {
     let pids = found.lines().filter_map(|line| line.split('/').nth(2));
     let has = |pid: &&str| {
         let path = Path::new("/proc").join(pid).join("root/run/secrets/db_password");
-        std::fs::read(path).is_ok_and(|value| value == VALUE.as_bytes())
+        std::fs::read(path).is_ok_and(|value| value == OF_LOST_KEY.as_bytes())
     };
     pids.into_iter().find(has).expect("a process that has it").to_owned()
 }
@@ -43,7 +44,7 @@ fn number_of(lab: &Lab, hostname: &str) -> String {
 }
 
 pub(crate) fn lost_unlock_key(page: &mut Page) {
-    let (mut lab, lost) = with_a_task(3);
+    let (mut lab, lost) = with_a_task(3, OF_LOST_KEY);
     let address = lab.address();
     let first = Desk::of_manager(&lab, 0).with("10.0.0.3", "127.0.0.1");
     lab.ctl().ok_with(&["cluster", "update", "--read-back", "on"], lost.as_bytes());
@@ -126,7 +127,7 @@ fn lost_with_the_majority(page: &mut Page, mut lab: Lab, passphrase: &str) {
         }
         None
     });
-    assert_eq!(ran[1].stdout, VALUE, "it runs on");
+    assert_eq!(ran[1].stdout, OF_LOST_KEY, "it runs on");
 
     let block = page.block("secretctl cluster unlock");
     let second = Desk::of_manager(&lab, 1);
@@ -163,7 +164,7 @@ fn in_order(page: &mut Page, lab: &mut Lab, desk: &Desk, beginnings: &[&str]) {
 
 pub(crate) fn stolen_disk(page: &mut Page) {
     // Locking is on, and peers open one another: a machine is stolen, and started elsewhere.
-    let (mut lab, key) = with_a_task(3);
+    let (mut lab, key) = with_a_task(3, OF_STOLEN_DISK);
     lab.ctl().ok(&["cluster", "update", "--peers", "auto"]);
     until("the peers open each", || {
         lab.members().iter().all(|member| !member["peers_since"].is_null()).then_some(())
@@ -171,7 +172,8 @@ pub(crate) fn stolen_disk(page: &mut Page) {
     let desk = Desk::of_manager(&lab, 0).with("NUMBER", &number_of(&lab, "m3"));
     lab.managers[2].daemon.kill();
     let stolen = steal(&lab, 2, "stolen");
-    in_order(page, &mut lab, &desk, &["secretctl cluster member rm --lost m3"]);
+    let first_steps = ["secretctl cluster member rm --lost m3", "secretctl cluster token ls"];
+    in_order(page, &mut lab, &desk, &first_steps);
     let thief = lab.start_manager(&["--data", stolen.to_str().unwrap(), "--listen", "127.0.0.2:0"]);
     until("an alarm", || (alarms(&lab) > 0).then_some(()));
     let told = lab.ctl_of(thief).run(&["cluster", "status"]).stdout;
@@ -182,6 +184,12 @@ pub(crate) fn stolen_disk(page: &mut Page) {
     assert!(!ran[1].stdout.contains("grant_release"), "it did not get in: {ran:?}");
     let roots = |lab: &Lab| lab.ctl().json(&["cluster", "keys"])["root_key"].clone();
     let before = roots(&lab);
+    lab.ctl().ok(&["cluster", "unlock-slot", "add", "passphrase", "--generate"]);
+    let block = page.block("secretctl cluster unlock-slot ls");
+    desk.types_and_answers(&mut lab, &block, |lab, text, _| {
+        meant(lab, text, "passphrase");
+        None
+    });
     let block = page.block("secretctl cluster unlock-key --rotate --compromised");
     let ran = desk.types(&mut lab, &block);
     assert_ne!(key_in(&ran[0].stdout), key);
@@ -214,7 +222,7 @@ pub(crate) fn stolen_disk(page: &mut Page) {
 
     // Locking is off: a copy of the disk, with the seed, opens by itself.
     let mut lab = managers(3);
-    lab.ctl().ok_with(&["create", "db_password", "-"], VALUE.as_bytes());
+    lab.ctl().ok_with(&["create", "db_password", "-"], OF_STOLEN_DISK.as_bytes());
     lab.managers[2].daemon.kill();
     lab.ctl().ok(&["cluster", "member", "rm", "--lost", "m3"]);
     let desk = Desk::of_manager(&lab, 0);
