@@ -29,6 +29,9 @@ use crate::supervisor::client::{ConnectError, Supervised};
 use crate::supervisor::definition::{Definition, DefinitionError};
 use crate::supervisor::protocol::{ExecPhase, ProtocolError, Request};
 
+/// What a pipe holds (pipe(7)): a command that has ended cannot have left more.
+const PIPE_BYTES: usize = 64 << 10;
+
 /// What shells say of a command that SIGKILL ended.
 const KILLED: i32 = 137;
 
@@ -258,7 +261,8 @@ impl Process {
     async fn next(&mut self, room: usize) -> Result<Event, ExecError> {
         loop {
             if let Some(code) = self.code {
-                // What it has written, and no more: what it left running may hold the pipes for ever.
+                // What it has written, and no more: what it left running may hold the pipes for ever, and
+                // fill them as fast as they are read.
                 let left = left(&mut self.stdout, room).or_else(|| left(&mut self.stderr, room));
                 return Ok(left.unwrap_or(Event::Ended(code)));
             }
@@ -295,13 +299,16 @@ async fn read(place: &mut Option<Reader>, room: usize) -> io::Result<Option<Even
     }
 }
 
-/// Reads what is there at this moment; none if that is nothing.
+/// Reads what is there at this moment, a pipe of it at most; none if that is nothing.
 fn left(place: &mut Option<Reader>, room: usize) -> Option<Event> {
     loop {
         let reader = place.as_mut()?;
-        let buffer = cut(&mut reader.buffer, room);
+        let buffer = cut(&mut reader.buffer, room.min(reader.left_bytes));
         match reader.spare.read(buffer) {
-            Ok(bytes) if bytes > 0 => return Some(printed(reader.stream, buffer, bytes)),
+            Ok(bytes) if bytes > 0 => {
+                reader.left_bytes -= bytes;
+                return Some(printed(reader.stream, buffer, bytes));
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             _ => *place = None,
         }
@@ -315,6 +322,8 @@ struct Reader {
     /// The same pipe: whether it is empty at this moment is what the kernel says, not the runtime, which
     /// may not have heard yet.
     spare: File,
+    /// What is read of it at most once the command is over.
+    left_bytes: usize,
     buffer: Vec<u8>,
 }
 
@@ -322,7 +331,8 @@ impl Reader {
     fn new(stream: Stream, pipe: File) -> io::Result<Self> {
         let spare = pipe.try_clone()?;
         let pipe = pipe::Receiver::from_file(pipe)?;
-        Ok(Self { stream, pipe, spare, buffer: vec![0; EXEC_DATA_BYTES_MAX] })
+        let buffer = vec![0; EXEC_DATA_BYTES_MAX];
+        Ok(Self { stream, pipe, spare, left_bytes: PIPE_BYTES, buffer })
     }
 }
 

@@ -193,7 +193,8 @@ impl Held {
     /// Kills it, and its process group if it leads one. That it has ended is no error.
     pub fn kill_with_group(&self) -> Result<(), ProcessError> {
         let group = rustix::process::getpgid(Some(self.0.pid));
-        // While it was not signalled its number, and so its group's, is its own.
+        // It may end by itself before the next line, and its number be given out again: that takes the
+        // kernel a whole round of numbers. (It has no call yet that signals a group by a descriptor.)
         if group == Ok(self.0.pid) {
             kill_group(self.0.pid())?;
         }
@@ -283,9 +284,16 @@ fn fork_one_thread(
             let failed = || ProcessError::Fork(io::ErrorKind::InvalidData.into());
             let pid = Pid::from_raw(child.as_raw()).ok_or_else(failed)?;
             // Nobody else waits for children here, so the number is still this child's.
-            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-                .map_err(|errno| ProcessError::Fork(errno.into()))?;
-            Ok(Child { pid, pidfd })
+            match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(pidfd) => Ok(Child { pid, pidfd }),
+                Err(errno) => {
+                    // One that nobody holds must not run on: nobody would reap it, and the end of its
+                    // namespace waits for that.
+                    rustix::process::kill_process(pid, Signal::KILL).ok();
+                    rustix::process::waitpid(Some(pid), WaitOptions::empty()).ok();
+                    Err(ProcessError::Fork(errno.into()))
+                }
+            }
         }
         Err(errno) => Err(ProcessError::Fork(errno.into())),
     }

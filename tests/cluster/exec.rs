@@ -117,6 +117,7 @@ fn a_command_ends_as_a_shell_would_tell_it() {
     let headed = ctl.run_with(&["task", "exec", "-i", "web.1", "--", "head", "-c", "3"], &much);
     assert_eq!((headed.status, &*headed.stdout), (0, "xxx"));
     assert_eq!(run(&["sh", "-c", "sleep 1000 & echo left"]), (0, "left\n".into(), String::new()));
+    assert_eq!(run(&["sh", "-c", "yes & exit 3"]).0, 3, "also what prints for ever");
     // Its last words are heard, however many.
     let (status, stdout, _) = run(&["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"]);
     assert_eq!((status, stdout.len()), (0, 1_000_000));
@@ -358,8 +359,9 @@ fn what_cannot_be_run_says_why() {
     for (n, child) in running.into_iter().enumerate() {
         let ended = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert_eq!(ended.status.code(), Some(LATER), "{said}");
+        assert_eq!(ended.status.code(), Some(1), "nothing says that it may be run again: {said}");
         assert!(said.contains("the command was cut off"), "{said}");
+        assert!(said.contains("look before it is run again"), "{said}");
         await_end(&words(n + 1));
     }
     refused(LATER, "web.1", "node n1 is out of reach");

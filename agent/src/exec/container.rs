@@ -141,6 +141,9 @@ impl Command {
 /// Between two looks at a command whose streams have ended.
 const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(50);
 
+/// Time for an engine to start a command that nobody waits for any more, so that it can be killed.
+const BEGUN_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
 fn is_running(record: &Value) -> bool {
     record.get("Running").and_then(Value::as_bool).unwrap_or_default()
 }
@@ -160,9 +163,8 @@ impl Drop for Command {
 
 impl Command {
     async fn kill(self) {
-        let Ok(record) = self.look().await else { return };
-        let pid = record.get("Pid").and_then(Value::as_i64).and_then(|pid| i32::try_from(pid).ok());
-        let Some(pid) = pid.filter(|pid| *pid > 0 && is_running(&record)) else { return };
+        let begun = tokio::time::timeout(BEGUN_WITHIN, self.begun()).await;
+        let Ok(Some(pid)) = begun else { return };
         let Ok(process) = sys::process::Held::open(pid) else { return };
         // Held from here on: if it runs still, it is the one that was meant.
         if self.look().await.is_ok_and(|record| is_running(&record)) {
@@ -170,6 +172,23 @@ impl Command {
             process.kill_with_group().ok();
         } else {
             tracing::debug!("command_ended_meanwhile");
+        }
+    }
+
+    /// Its number, once it has one: an engine hands over the streams before it starts the command. None if
+    /// it has ended, or the engine does not answer.
+    async fn begun(&self) -> Option<i32> {
+        loop {
+            let record = self.look().await.ok()?;
+            let pid = record.get("Pid").and_then(Value::as_i64);
+            let pid = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+            if is_running(&record) && pid.is_some() {
+                return pid;
+            }
+            if record.get("ExitCode").is_some_and(Value::is_i64) {
+                return None;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
     }
 }

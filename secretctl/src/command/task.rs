@@ -200,15 +200,17 @@ impl Conversation {
     ) -> Result<(), Error> {
         let ended = loop {
             self.cut_typed()?;
+            let is_started = self.is_started;
+            let failed = |failure: Failure| if is_started { cut_short(failure) } else { failure };
             let reads = self.typed.as_mut().filter(|_| self.is_started && self.rest.is_empty());
             tokio::select! {
-                next = outputs.message() => match next.map_err(Failure::from)? {
+                next = outputs.message() => match next.map_err(|status| failed(status.into()))? {
                     Some(message) => {
                         if let Some(ended) = self.take(message)? {
                             break ended;
                         }
                     }
-                    None => return Err(cut_off().into()),
+                    None => return Err(failed(hung_up()).into()),
                 },
                 permit = outgoing.reserve(), if !self.queue.is_empty() => {
                     match (permit, self.queue.pop_front()) {
@@ -260,7 +262,11 @@ impl Conversation {
             // A writer that has gone says why.
             Some(Output::Data(data)) => drop(self.writer.pieces.send(data)),
             Some(Output::Ended(ended)) => return Ok(Some(ended)),
-            Some(Output::Refused(detail)) => return Err(Failure::from_detail(detail).into()),
+            Some(Output::Refused(detail)) => {
+                let failure = Failure::from_detail(detail);
+                let failure = if self.is_started { cut_short(failure) } else { failure };
+                return Err(failure.into());
+            }
             Some(Output::Granted(_) | Output::ExecId(_)) | None => {}
         }
         Ok(None)
@@ -287,10 +293,16 @@ fn not_written(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe { Error::Closed } else { Error::Output(error) }
 }
 
-fn cut_off() -> Failure {
+fn hung_up() -> Failure {
     Error::failed(Kind::Unavailable, "the command was cut off")
         .because("the manager ended the connection")
         .hint("it is killed on its node; `secretctl cluster status` shows the managers")
+}
+
+/// Of a command that has begun no failure says, by its kind or its status, that it may be run again.
+fn cut_short(mut failure: Failure) -> Failure {
+    failure.kind = Kind::Precondition;
+    failure.hint("what it had done by then is done: look before it is run again")
 }
 
 /// As a shell tells how a command ended.

@@ -184,17 +184,19 @@ impl Dispatcher {
             let (dispatcher, start) = (self.clone(), start.clone());
             asked.spawn(async move { (member, dispatcher.way_by_peer(member, start).await) });
         }
-        let mut silent = Vec::new();
+        let (mut refused, mut silent) = (None, Vec::new());
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok((_, Ok(way))) => return Ok(way),
                 Ok((_, Err(Some(failure)))) if failure.kind == Kind::NotFound => {}
-                Ok((_, Err(Some(failure)))) => return Err(failure),
+                // Another may have the session all the same, and have begun: to leave it now would be to
+                // kill what runs.
+                Ok((_, Err(Some(failure)))) => refused = refused.or(Some(failure)),
                 Ok((member, Err(None))) => silent.push(format!("manager {member}")),
                 Err(_) => {}
             }
         }
-        Err(self.out_of_touch(node, &silent))
+        Err(refused.unwrap_or_else(|| self.out_of_touch(node, &silent)))
     }
 
     fn out_of_touch(&self, node: NodeId, silent: &[String]) -> Failure {
