@@ -1,6 +1,5 @@
 //! Pages on machines: what is installed on them, replaced, and full.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -94,12 +93,14 @@ pub(crate) fn install(page: &mut Page) {
     alice.types_and_answers(&mut lab, &block, |_, _, said| said.first().map(first_word));
 }
 
-/// The file that a process runs, by its number; none if that was replaced since.
-fn runs(pid: u32) -> Option<u64> {
+/// Whether a process runs the file that is there now. These are not dumpable, so that root alone may
+/// look: for others it is enough that it is another process than before.
+fn runs_the_new(pid: u32) -> bool {
     let link = Path::new("/proc").join(pid.to_string()).join("exe");
-    let named = std::fs::read_link(&link).unwrap();
-    let is_there = !named.to_string_lossy().ends_with(" (deleted)");
-    is_there.then(|| std::fs::metadata(link).unwrap().ino())
+    match std::fs::read_link(link) {
+        Ok(named) => !named.to_string_lossy().ends_with(" (deleted)"),
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// One version is all that there is: what is shown is that each program is replaced and started again
@@ -128,9 +129,12 @@ pub(crate) fn upgrade(page: &mut Page) {
     let block = page.block("secretctl cluster status");
     desk(&lab, leader).types(&mut lab, &block);
     let block = page.block("install -m 0755 secretd.new");
+    let agent_before = lab.agents[agent].daemon.pid();
     for index in [(leader + 1) % 3, (leader + 2) % 3, leader] {
+        let before = lab.managers[index].daemon.pid();
         desk(&lab, index).types(&mut lab, &block);
-        assert!(runs(lab.managers[index].daemon.pid()).is_some(), "the new one runs");
+        let now = lab.managers[index].daemon.pid();
+        assert!(now != before && runs_the_new(now), "the new one runs");
         until("it is a voter that is reached", || {
             let members = lab.members();
             let name = format!("m{}", index + 1);
@@ -138,13 +142,14 @@ pub(crate) fn upgrade(page: &mut Page) {
             (one["state"] == "voter" && one["reachable"] == true).then_some(())
         });
     }
-    assert!(runs(lab.agents[agent].daemon.pid()).is_none(), "the agent is that of before");
+    assert_eq!(lab.agents[agent].daemon.pid(), agent_before, "the agent is that of before");
     let node = Desk::of_agent(&lab, agent)
         .with("secret-agent.new", PROGRAMS)
         .with("/usr/local/bin/secret-agent", &path);
     let block = page.block("install -m 0755 secret-agent.new");
     node.types(&mut lab, &block);
-    assert!(runs(lab.agents[agent].daemon.pid()).is_some());
+    let agent_now = lab.agents[agent].daemon.pid();
+    assert!(agent_now != agent_before && runs_the_new(agent_now));
     lab.await_node("n1", "ready");
     assert_eq!(lab.await_tasks("web", 1, "running")[0]["id"], task, "the task runs on");
 }
