@@ -112,7 +112,8 @@ pub(crate) fn fuzz(name: &str, corpus: &[&[u8]], mut parse: impl FnMut(&[u8]) ->
         let input = changed(&mut random, &kept, corpus.len());
         let _tried = Tried(name, &input);
         count += 1;
-        if met.len() < KEPT_MAX && met.insert(parse(&input)) {
+        let outcome = parse(&input);
+        if met.len() < KEPT_MAX && met.insert(outcome) {
             kept.push(input.clone());
         }
     }

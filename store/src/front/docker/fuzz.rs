@@ -94,29 +94,49 @@ fn requests() {
 }
 
 #[test]
-fn bodies() {
+fn secrets_bodies() {
     let secret = br#"{"Name":"a","Labels":{"k":"v"},"Data":"bXlEQnBhc3M=","Driver":null}"#;
     fuzz("secrets", &[secret], |bytes| outcome(read::<secrets::Spec>(bytes)));
+}
+
+#[test]
+fn configs_bodies() {
     let config = br#"{"Name":"a","Labels":{"k":"v"},"Data":"bGlzdGVuIDgw","Templating":null}"#;
     fuzz("configs", &[config], |bytes| outcome(read::<configs::Spec>(bytes)));
+}
+
+#[test]
+fn networks_bodies() {
     let network = br#"{"Name":"n","Driver":"overlay","IPAM":{"Config":[{"Subnet":"10.0.0.0/24"}]},
         "Labels":{"a":"b"},"Options":{"x":"y"},"Ingress":false,"ConfigFrom":{"Network":""}}"#;
     fuzz("networks", &[network], |bytes| {
         outcome(read::<networks::Declared>(bytes).and_then(networks::Declared::read))
     });
+}
+
+#[test]
+fn nodes_bodies() {
     let node = br#"{"Labels":{"a":"b"},"Role":"worker","Availability":"drain"}"#;
     fuzz("nodes", &[node], |bytes| outcome(read::<nodes::Spec>(bytes)));
+}
+
+#[test]
+fn swarm_bodies() {
     let status = pb::ClusterStatus { realm: vec![1; 16].into(), ..Default::default() };
     let before = swarm::Spec::of(&status);
     fuzz("swarm", &[&serde_json::to_vec(&before).unwrap()], |bytes| {
         outcome(read::<swarm::Spec>(bytes).and_then(|new| before.changes(&new)))
     });
+}
+
+#[test]
+fn unlocking_bodies() {
     let unlock = br#"{"UnlockKey":"SECKEY-1-AAAA"}"#;
     fuzz("unlocking", &[unlock], |bytes| outcome(read::<swarm::Unlocking>(bytes)));
 }
 
 #[test]
-fn services() {
+fn services_bodies() {
     let service =
         br#"{"Name":"web","Labels":{"a":"b"},"TaskTemplate":{"ContainerSpec":{"Image":"i",
         "Command":["sh"],"Args":["-c"],"Env":["A=b"],"User":"7","StopGracePeriod":1000000000,
