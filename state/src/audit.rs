@@ -17,6 +17,9 @@ use sha2::Digest as _;
 
 use crate::object::{Digest, ObjectId};
 
+/// Room for an encoded record; one that is longer makes its buffer grow.
+const RECORD_BYTES: usize = 256;
+
 /// One change, or one summary of refusals.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AuditRecord {
@@ -59,7 +62,8 @@ impl Default for AuditLog {
 impl AuditLog {
     /// The chain's next value.
     pub fn link(previous: &Digest, record: &AuditRecord) -> Digest {
-        let encoded = minicbor::to_vec(record).expect("encoding into memory cannot fail");
+        let mut encoded = Vec::with_capacity(RECORD_BYTES);
+        minicbor::encode(record, &mut encoded).expect("encoding into memory cannot fail");
         let mut hash = sha2::Sha256::new();
         hash.update(previous.0);
         hash.update(encoded);

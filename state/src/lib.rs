@@ -3,7 +3,8 @@
 //! Everything every manager must compute alike: objects, commands, [`apply()`], the orchestrator
 //! and scheduler ([`plan()`]), what each node may have ([`assignments`], [`entitled`]), snapshots.
 //! Pure: no runtime, file, socket, clock or randomness in its whole dependency tree; time is a
-//! field the leader wrote, ids are made before proposing.
+//! field the leader wrote, ids are made before proposing. (The hashes of `table` are keyed at
+//! random, which nothing shows.)
 //!
 //! Not here: whether a caller may ask (store's service layer), cryptography (payloads and keys are
 //! opaque and stay sealed), Raft and disk.
@@ -34,6 +35,7 @@ mod schedule;
 mod shredding;
 mod snapshot;
 mod state;
+mod table;
 
 pub use crate::apply::{Applied, Change, Unapplicable, apply, pass};
 pub use crate::assign::{Assignments, assignments, entitled, entitled_to_config};

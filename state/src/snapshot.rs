@@ -154,13 +154,13 @@ impl State {
         out.items(kind::NETWORK, &self.networks)?;
         out.items(kind::CONFIG, &self.configs)?;
         for (key, payloads) in &self.payloads_seen {
-            for payload in payloads {
-                out.item(kind::PAYLOAD_SEEN, (*key, *payload))?;
+            for payload in payloads.sorted_keys() {
+                out.item(kind::PAYLOAD_SEEN, (*key, payload))?;
             }
         }
         for key in &self.remembered_order {
             if let Some(remembered) = self.remembered.get(key) {
-                out.item(kind::REMEMBERED, (key.0, key.1, &**remembered))?;
+                out.item(kind::REMEMBERED, (key.0, key.1, remembered))?;
             }
         }
         for (record, chain) in self.audit.records() {
@@ -303,12 +303,12 @@ impl SnapshotReader {
             kind::CONFIG => put(&mut state.configs, decode::<(ConfigId, Config)>(item)?),
             kind::PAYLOAD_SEEN => {
                 let (key, payload): (KeyId, PayloadId) = decode(item)?;
-                state.payloads_seen.entry(key).or_default().insert(payload);
+                state.payloads_seen.entry(key).or_default().insert(payload, ());
             }
             kind::REMEMBERED => {
                 let (principal, key, remembered): (Principal, RequestKey, Remembered) =
                     decode(item)?;
-                state.remembered.insert((principal, key), Arc::new(remembered));
+                state.remembered.insert((principal, key), remembered);
                 state.remembered_order.push_back((principal, key));
             }
             kind::AUDIT => self.audit.push_back(decode(item)?),

@@ -32,6 +32,7 @@ use crate::remembered::Remembered;
 use crate::restore::Restored;
 use crate::root_keys::RootKeys;
 use crate::shredding::Shredding;
+use crate::table::Table;
 
 /// Everything the cluster knows.
 #[derive(Clone, Default)]
@@ -54,8 +55,8 @@ pub struct State {
     pub(crate) networks: BTreeMap<NetworkId, Arc<Network>>,
     pub(crate) configs: BTreeMap<ConfigId, Arc<Config>>,
     /// Payload ids seen under each live transit key, and who sent them.
-    pub(crate) payloads_seen: BTreeMap<KeyId, BTreeSet<PayloadId>>,
-    pub(crate) remembered: BTreeMap<(Principal, RequestKey), Arc<Remembered>>,
+    pub(crate) payloads_seen: BTreeMap<KeyId, Table<PayloadId, ()>>,
+    pub(crate) remembered: Table<(Principal, RequestKey), Remembered>,
     /// The order in which answers are forgotten.
     pub(crate) remembered_order: VecDeque<(Principal, RequestKey)>,
     pub(crate) audit: AuditLog,
@@ -69,8 +70,8 @@ pub struct State {
     pub(crate) certificate_rotations: CertificateRotations,
 
     // Derived from here on.
-    pub(crate) secrets_by_name: BTreeMap<FoldedName, SecretId>,
-    pub(crate) secrets_by_request: BTreeMap<(Principal, RequestKey), SecretId>,
+    pub(crate) secrets_by_name: Table<FoldedName, SecretId>,
+    pub(crate) secrets_by_request: Table<(Principal, RequestKey), SecretId>,
     pub(crate) services_by_name: BTreeMap<String, ServiceId>,
     pub(crate) services_by_secret: BTreeMap<SecretId, BTreeSet<ServiceId>>,
     pub(crate) tasks_by_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
@@ -275,8 +276,8 @@ impl State {
     pub fn check(&self) {
         let mut rebuilt = self.clone();
         rebuilt.rebuild_indexes();
-        assert_eq!(self.secrets_by_name, rebuilt.secrets_by_name, "names of secrets");
-        assert_eq!(self.secrets_by_request, rebuilt.secrets_by_request, "requests of secrets");
+        self.secrets_by_name.assert_same(&rebuilt.secrets_by_name, "names of secrets");
+        self.secrets_by_request.assert_same(&rebuilt.secrets_by_request, "requests of secrets");
         assert_eq!(self.services_by_name, rebuilt.services_by_name, "names of services");
         assert_eq!(self.services_by_secret, rebuilt.services_by_secret, "users of secrets");
         assert_eq!(self.tasks_by_service, rebuilt.tasks_by_service, "tasks of services");
@@ -323,6 +324,17 @@ impl State {
         self.payload_bytes += payload_bytes(secret);
         for version in secret.versions.values() {
             self.count_wrap(version.payload.wrapped_dek.key_id());
+        }
+    }
+
+    fn unindex_secret(&mut self, secret: &Secret) {
+        self.secrets_by_name.remove(&secret.name.folded());
+        if let Some(mark) = secret.request {
+            self.secrets_by_request.remove(&(mark.principal, mark.key));
+        }
+        self.payload_bytes -= payload_bytes(secret);
+        for version in secret.versions.values() {
+            self.discount_wrap(version.payload.wrapped_dek.key_id());
         }
     }
 
@@ -379,21 +391,16 @@ impl State {
     }
 
     pub(crate) fn put_secret(&mut self, id: SecretId, secret: Secret) {
-        self.take_secret(id);
+        let secret = Arc::new(secret);
+        if let Some(replaced) = self.secrets.insert(id, Arc::clone(&secret)) {
+            self.unindex_secret(&replaced);
+        }
         self.index_secret(id, &secret);
-        self.secrets.insert(id, Arc::new(secret));
     }
 
     pub(crate) fn take_secret(&mut self, id: SecretId) -> Option<Arc<Secret>> {
         let secret = self.secrets.remove(&id)?;
-        self.secrets_by_name.remove(&secret.name.folded());
-        if let Some(mark) = secret.request {
-            self.secrets_by_request.remove(&(mark.principal, mark.key));
-        }
-        self.payload_bytes -= payload_bytes(&secret);
-        for version in secret.versions.values() {
-            self.discount_wrap(version.payload.wrapped_dek.key_id());
-        }
+        self.unindex_secret(&secret);
         Some(secret)
     }
 

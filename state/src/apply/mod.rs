@@ -28,8 +28,6 @@ mod task;
 
 pub(crate) use self::task::truncate;
 
-use std::sync::Arc;
-
 use proto::id::{NodeId, Revision, ServiceId, TaskId, Timestamp};
 use proto::identity::{Caller, Principal};
 use proto::limits::REMEMBERED_REQUESTS_MAX;
@@ -188,8 +186,7 @@ fn answered_before(state: &State, mark: Option<&RequestMark>) -> Option<Result<O
 
 fn remember(state: &mut State, mark: RequestMark, outcome: Outcome) {
     let key = (mark.principal, mark.key);
-    let remembered = Arc::new(Remembered { digest: mark.digest, outcome });
-    state.remembered.insert(key, remembered);
+    state.remembered.insert(key, Remembered { digest: mark.digest, outcome });
     state.remembered_order.push_back(key);
     while state.remembered_order.len() > REMEMBERED_REQUESTS_MAX {
         if let Some(oldest) = state.remembered_order.pop_front() {

@@ -166,7 +166,8 @@ impl Context<'_> {
             return Err(Refusal::TransitRetired);
         }
         let seen = self.state.payloads_seen.entry(transit_key_id).or_default();
-        if seen.insert(payload.payload_id) { Ok(()) } else { Err(Refusal::PayloadReused) }
+        let before = seen.insert(payload.payload_id, ());
+        if before.is_none() { Ok(()) } else { Err(Refusal::PayloadReused) }
     }
 
     pub(super) fn remove_secret(

@@ -23,7 +23,7 @@ impl Context<'_> {
         let made_at = secret.versions.values().map(|version| version.created_at).min();
         // Keys that are retired have no list any more.
         let came_under = self.state.payloads_seen.iter();
-        let came_under = came_under.filter(|(_, seen)| !payloads.is_disjoint(seen));
+        let came_under = came_under.filter(|(_, seen)| payloads.iter().any(|id| seen.contains(id)));
         let need = Need {
             epoch: self.state.log_keys.wanted + 1,
             transit_keys: came_under.map(|(id, _)| *id).collect(),
