@@ -29,16 +29,29 @@ pub struct IdError {
 /// Encodes 17 random bytes as 25 base-36 digits, most significant first, dropping the excess of
 /// 136 bits over 129.
 fn id_from_entropy(entropy: [u8; 17]) -> [u8; ID_LEN] {
-    let mut number = entropy;
+    /// Digits that one division of the whole number yields.
+    const AT_ONCE: usize = 5;
+    const DIVISOR: u64 = 36 * 36 * 36 * 36 * 36;
+    // In words of 32 bits, the first one of 8: what is left of one (less than 2^26) goes, with the next
+    // one, into 64 bits.
+    let [first, rest @ ..] = entropy;
+    let mut number = [u64::from(first), 0, 0, 0, 0];
+    let (words, _) = rest.as_chunks::<4>();
+    for (word, bytes) in number.iter_mut().skip(1).zip(words) {
+        *word = u32::from_be_bytes(*bytes).into();
+    }
     let mut text = [b'0'; ID_LEN];
-    for digit in text.iter_mut().rev() {
-        let mut remainder: u16 = 0;
-        for byte in &mut number {
-            let value = (remainder << 8) | u16::from(*byte);
-            *byte = u8::try_from(value / 36).unwrap_or(u8::MAX);
-            remainder = value % 36;
+    for digits in text.rchunks_exact_mut(AT_ONCE) {
+        let mut left = 0;
+        for word in &mut number {
+            let value = (left << 32) | *word;
+            (*word, left) = (value / DIVISOR, value % DIVISOR);
         }
-        *digit = BASE_36.get(usize::from(remainder)).copied().unwrap_or(b'0');
+        for digit in digits.iter_mut().rev() {
+            let value = usize::try_from(left % 36).unwrap_or_default();
+            *digit = BASE_36.get(value).copied().unwrap_or(b'0');
+            left /= 36;
+        }
     }
     text
 }
@@ -69,7 +82,7 @@ macro_rules! object_id {
                     kind: $kind,
                     expected: "25 characters a-z 0-9",
                 })?;
-                if bytes.iter().all(|b| BASE_36.contains(b)) {
+                if bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')) {
                     Ok(Self(bytes))
                 } else {
                     Err(IdError { kind: $kind, expected: "25 characters a-z 0-9" })
@@ -351,6 +364,14 @@ mod tests {
         }
         let small = TaskId::from_entropy([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 37]);
         assert_eq!(small.as_str(), "0000000000000000000000011");
+    }
+
+    #[test]
+    fn an_object_id_is_the_entropy_in_base_36() {
+        // Python: the number from its big-endian bytes, and its last 25 digits.
+        let stepped = std::array::from_fn(|at| u8::try_from((at * 37 + 11) % 256).unwrap());
+        assert_eq!(SecretId::from_entropy(stepped).as_str(), "pkpuhx0s41d2w68sj5bcz0t3v");
+        assert_eq!(SecretId::from_entropy([0xff; 17]).as_str(), "rw1727u0mgg6ugs60vxe42e4f");
     }
 
     #[test]
