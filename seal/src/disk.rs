@@ -13,7 +13,7 @@ use proto::sealed::{HEADER_BYTES, TAG_BYTES};
 
 use crate::OpenError;
 use crate::context::{Context, Disk};
-use crate::hazmat;
+use crate::hazmat::{self, Nonces};
 use crate::key::KeyBytes;
 
 /// A key of one manager, under which it encrypts its disk.
@@ -69,16 +69,18 @@ impl LogKey {
         self.id
     }
 
-    /// Seals one record: its chain link and its entry.
+    /// Seals one record: its chain link and its entry. The nonces are those of its group.
     pub fn seal_record(
         &self,
         disk: Disk,
         place: RecordPlace,
         link: &[u8; LINK_BYTES],
         entry: &[u8],
+        nonces: &mut Nonces,
     ) -> Vec<u8> {
         let context = record_context(disk, place);
-        hazmat::encrypt(self.records.bytes(), self.id, &context, &[link, entry])
+        let key = self.records.bytes();
+        hazmat::encrypt_with(key, self.id, &context, nonces, &[link, entry])
     }
 
     /// Opens one record in place: its chain link and its entry.

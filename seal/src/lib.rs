@@ -35,6 +35,7 @@ pub use crate::context::{BackupWay, Context, Disk, Operation};
 pub use crate::disk::{
     LINK_BYTES, LogKey, RecordPlace, SEALED_OVERHEAD_BYTES, chain_link, sealed_under,
 };
+pub use crate::hazmat::Nonces;
 pub use crate::key::{KeyMemory, install_key_memory};
 pub use crate::keyfile::{
     KEY_FILE_BYTES_MAX, KEYS_MAX, KeyFileContents, KeyFileOwner, LockedKeyFile, NotAKeyFile,

@@ -11,10 +11,10 @@ use proto::id::{
 };
 use proto::identity::Principal;
 use proto::name::{FoldedName, SecretName};
-use proto::sealed::{Ciphertext, Encapsulation, SealedPayload, WrappedKey};
+use proto::sealed::{Ciphertext, Encapsulation, HEADER_BYTES, SealedPayload, WrappedKey};
 use seal::{
     Delivery, Disk, Fetch, FetchSecretKey, KeyFileContents, KeyFileOwner, LockedKeyFile, LogKey,
-    OpenError, Operation, Plaintext, Recipient, RecordPlace, RootKey, SessionBinding,
+    Nonces, OpenError, Operation, Plaintext, Recipient, RecordPlace, RootKey, SessionBinding,
     SessionReceiver, SessionSecretKey, SessionSender, SigningKeyDer, SlotKind, SlotSecretKey,
     StoredAt, TransitReceiver, TransitSecretKey, TransitSender, ciphertext_digest, make_slot_seed,
     seal_key_file,
@@ -273,10 +273,27 @@ fn disk(member: u64) -> Disk {
 }
 
 #[test]
+fn records_of_a_group_have_a_nonce_each_drawn_for_the_group_or_beyond_it() {
+    let key = LogKey::make();
+    let place = RecordPlace { term: 3, leader: MemberId(1), index: 77 };
+    let mut used = std::collections::BTreeSet::new();
+    for drawn in [0, 1, 3] {
+        let mut nonces = Nonces::draw(drawn);
+        for _ in 0..drawn + 2 {
+            let sealed = key.seal_record(disk(1), place, &[4; 32], b"entry", &mut nonces);
+            // Behind format, algorithm and key id.
+            let nonce = sealed[18..HEADER_BYTES].to_vec();
+            assert!(nonce.iter().any(|byte| *byte != 0));
+            assert!(used.insert(nonce), "a nonce was given twice");
+        }
+    }
+}
+
+#[test]
 fn a_record_opens_at_its_index_on_its_disk_only() {
     let key = LogKey::make();
     let place = RecordPlace { term: 3, leader: MemberId(1), index: 77 };
-    let sealed = key.seal_record(disk(1), place, &[4; 32], b"entry");
+    let sealed = key.seal_record(disk(1), place, &[4; 32], b"entry", &mut Nonces::draw(1));
     assert_eq!(seal::sealed_under(&sealed), Some(key.id()));
     let open = |key: &LogKey, disk, place| {
         let mut sealed = sealed.clone();

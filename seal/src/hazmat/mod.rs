@@ -3,8 +3,8 @@
 //! Nothing here leaves the crate. What the rest of the crate adds is which key, which context and
 //! which bytes; a reviewer of the mathematics reads this folder and `context.rs` alone.
 //!
-//! Invariants: no function takes a nonce; every encryption draws its own. None leaves a key on the
-//! stack (`stack`).
+//! Invariants: no function takes a nonce; every encryption draws its own, alone or with those of its
+//! neighbours ([`Nonces`]). None leaves a key on the stack (`stack`).
 
 mod argon2id;
 mod gf256;
@@ -35,6 +35,36 @@ const NONCE_BYTES: usize = 24;
 
 /// Header bytes that are authenticated beside the context: format, algorithm, key id.
 const AUTHENTICATED_HEADER_BYTES: usize = 1 + 1 + 16;
+
+/// Nonces drawn together, for encryptions that follow at once: one call of the kernel for all of them.
+///
+/// Each is given once. Not to be kept: a copy of the machine would have the same ones.
+#[must_use]
+pub struct Nonces(Vec<[u8; NONCE_BYTES]>);
+
+impl Nonces {
+    /// Draws so many.
+    pub fn draw(count: usize) -> Self {
+        let mut drawn = vec![[0; NONCE_BYTES]; count];
+        fill_random(drawn.as_flattened_mut());
+        Self(drawn)
+    }
+
+    /// The next one; when none is left, one that is drawn now.
+    fn next(&mut self) -> [u8; NONCE_BYTES] {
+        self.0.pop().unwrap_or_else(|| {
+            let mut nonce = [0; NONCE_BYTES];
+            fill_random(&mut nonce);
+            nonce
+        })
+    }
+}
+
+impl std::fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} nonces", self.0.len())
+    }
+}
 
 /// Fills `bytes` from the kernel's random source (getrandom(2)).
 pub(crate) fn fill_random(bytes: &mut [u8]) {
@@ -144,14 +174,24 @@ pub(crate) fn encrypt_in_place(
     context: &[u8],
     buffer: &mut [u8],
 ) {
+    encrypt_in_place_with(key, key_id, context, &mut Nonces(Vec::new()), buffer);
+}
+
+/// [`encrypt_in_place`] with the next one of nonces that were drawn together.
+fn encrypt_in_place_with(
+    key: &[u8; KEY_BYTES],
+    key_id: KeyId,
+    context: &[u8],
+    nonces: &mut Nonces,
+    buffer: &mut [u8],
+) {
     let (header, rest) = buffer
         .split_first_chunk_mut::<HEADER_BYTES>()
         .expect("the caller lays out header, plaintext and tag");
     let (plaintext, tag) = rest
         .split_last_chunk_mut::<TAG_BYTES>()
         .expect("the caller lays out header, plaintext and tag");
-    let mut nonce = [0; NONCE_BYTES];
-    fill_random(&mut nonce);
+    let nonce = nonces.next();
     header[0] = FORMAT;
     header[1] = ALGORITHM_XCHACHA20_POLY1305;
     header[2..AUTHENTICATED_HEADER_BYTES].copy_from_slice(key_id.as_bytes());
@@ -191,6 +231,17 @@ pub(crate) fn encrypt(
     context: &[u8],
     plaintext: &[&[u8]],
 ) -> Vec<u8> {
+    encrypt_with(key, key_id, context, &mut Nonces(Vec::new()), plaintext)
+}
+
+/// [`encrypt`] with the next one of nonces that were drawn together.
+pub(crate) fn encrypt_with(
+    key: &[u8; KEY_BYTES],
+    key_id: KeyId,
+    context: &[u8],
+    nonces: &mut Nonces,
+    plaintext: &[&[u8]],
+) -> Vec<u8> {
     let length: usize = plaintext.iter().map(|part| part.len()).sum();
     let mut buffer = Vec::with_capacity(HEADER_BYTES + length + TAG_BYTES);
     buffer.resize(HEADER_BYTES, 0);
@@ -198,7 +249,7 @@ pub(crate) fn encrypt(
         buffer.extend_from_slice(part);
     }
     buffer.resize(HEADER_BYTES + length + TAG_BYTES, 0);
-    encrypt_in_place(key, key_id, context, &mut buffer);
+    encrypt_in_place_with(key, key_id, context, nonces, &mut buffer);
     buffer
 }
 

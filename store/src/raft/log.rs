@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
 use proto::id::MemberId;
-use seal::{LINK_BYTES, RecordPlace};
+use seal::{LINK_BYTES, Nonces, RecordPlace};
 
 use self::committed::Committed;
 pub(crate) use self::keys::{FileKey, LogKeyIds};
@@ -518,8 +518,9 @@ impl Writer {
                         self.finish_group()?;
                     }
                     self.waiting.push(done);
+                    let mut nonces = Nonces::draw(entries.len());
                     for entry in entries {
-                        self.append(&entry)?;
+                        self.append(&entry, &mut nonces)?;
                     }
                 }
                 Job::Vote(vote, done) => {
@@ -573,11 +574,12 @@ impl Writer {
         self.purge_some()
     }
 
-    fn append(&mut self, entry: &LogEntry) -> Result<(), LogError> {
+    fn append(&mut self, entry: &LogEntry, nonces: &mut Nonces) -> Result<(), LogError> {
         let place = entry.place;
         let previous = self.head.last.map_or(GENESIS, |anchor| anchor.link);
         let link = seal::chain_link(&previous, place, &entry.bytes);
-        let sealed = self.keys.active().seal_record(self.keys.disk, place, &link, &entry.bytes);
+        let (key, disk) = (self.keys.active(), self.keys.disk);
+        let sealed = key.seal_record(disk, place, &link, &entry.bytes, nonces);
         let room = VALUE_BYTES_MAX - RecordHead::BYTES;
         let (first, rest) = sealed.split_at(sealed.len().min(room));
         let pieces = rest.chunks(VALUE_BYTES_MAX);
