@@ -148,7 +148,7 @@ impl Survivor {
                 self.voters = voters_of(membership);
             }
             Payload::Normal(proposal) => {
-                let envelope = proposal.envelope().cloned().ok_or_else(|| {
+                let envelope = proposal.take_envelope().ok_or_else(|| {
                     failed(format!(
                         "log entry {index} is not a command this version reads: \
                          docs/operations/upgrade.md"

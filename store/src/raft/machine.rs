@@ -34,6 +34,9 @@ const CHANGES_KEPT: usize = 4096;
 /// Log bytes after which a snapshot is made, at least; more if the last snapshot was larger.
 const SNAPSHOT_AFTER_BYTES: u64 = 64 << 20;
 
+/// Changes that are told at once, at most: as many as a group of the log has entries, or so.
+const CHANGES_AT_ONCE: usize = 256;
+
 /// Every so many entries the state's digest is compared with the leader's, or, where the state is
 /// large, less often: see [`digest_every`].
 const DIGEST_EVERY: u64 = 10_000;
@@ -212,7 +215,8 @@ impl Machine {
         self.shared.position.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn apply_entry(&self, entry: &Entry) -> io::Result<Answer> {
+    /// Applies an entry; what it changed is added to what is to be told.
+    fn apply_entry(&self, entry: &Entry, changes: &mut Vec<Change>) -> io::Result<Answer> {
         let index = entry.log_id.index;
         let mut membership = None;
         let mut state = self.shared.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -243,15 +247,19 @@ impl Machine {
             position.membership = membership;
         }
         drop(position);
-        let (outcome, changes) = match applied {
-            Some(Applied { outcome, changes }) => (Some(outcome), changes),
-            None => (None, Vec::new()),
-        };
+        let outcome = applied.map(|Applied { outcome, changes: made }| {
+            changes.extend(made);
+            outcome
+        });
+        Ok(Answer { outcome })
+    }
+
+    /// Tells what changed, to everybody who follows: one waking for all of it.
+    fn tell_changes(&self, changes: &mut Vec<Change>) {
         if !changes.is_empty() {
             // Nobody listening is fine.
-            drop(self.shared.changes.send(changes.into()));
+            drop(self.shared.changes.send(std::mem::take(changes).into()));
         }
-        Ok(Answer { outcome })
     }
 
     fn apply_command(
@@ -260,7 +268,7 @@ impl Machine {
         index: u64,
         proposal: &Proposal,
     ) -> io::Result<Applied> {
-        let Some(envelope) = proposal.envelope() else {
+        let Some(envelope) = proposal.take_envelope() else {
             tracing::error!(raft.index = index, "entry_unreadable");
             return Err(io::Error::other(format!(
                 "log entry {index} is not a command this version reads: docs/operations/upgrade.md"
@@ -268,7 +276,7 @@ impl Machine {
         };
         self.count(proposal.bytes().len() as u64);
         self.compare_digest(&envelope.body)?;
-        state::apply(state, index, envelope.clone()).map_err(|error| {
+        state::apply(state, index, envelope).map_err(|error| {
             tracing::error!(raft.index = index, %error, "entry_unapplicable");
             let page = match error {
                 Unapplicable::Format { .. } => "upgrade",
@@ -386,10 +394,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
+        let mut changes = Vec::new();
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let began = Instant::now();
-            let answer = self.apply_entry(&entry)?;
+            let answer = self.apply_entry(&entry, &mut changes)?;
+            if changes.len() >= CHANGES_AT_ONCE {
+                self.tell_changes(&mut changes);
+            }
             let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             self.shared.apply_nanos.fetch_add(took, Ordering::Relaxed);
             self.shared.entries.fetch_add(1, Ordering::Relaxed);
@@ -397,6 +409,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 responder.send(answer);
             }
         }
+        self.tell_changes(&mut changes);
         self.tell_applied();
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! openraft's types, named once.
 //!
-//! A proposal is its encoded envelope, decoded at most once; its `Debug` and `Display` say how
-//! large it is and nothing else, since openraft logs entries.
+//! A proposal is its encoded envelope; its `Debug` and `Display` say how large it is and nothing else,
+//! since openraft logs entries.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use openraft::vote::leader_id_adv;
@@ -24,23 +24,22 @@ pub(crate) struct Proposal(Arc<Encoded>);
 
 struct Encoded {
     bytes: Bytes,
-    envelope: OnceLock<Option<Envelope>>,
+    /// On the manager that proposes it, until it is applied there.
+    envelope: Mutex<Option<Envelope>>,
 }
 
 impl Proposal {
-    /// Encodes an envelope; the decoded form is kept beside it.
+    /// Encodes an envelope; the decoded form is kept beside it until it is taken.
     pub(crate) fn new(envelope: Envelope) -> Self {
         // Room for a small secret, so that encoding one does not grow and copy.
         let mut bytes = Vec::with_capacity(1 << 10);
         minicbor::encode(&envelope, &mut bytes).expect("encoding into memory cannot fail");
-        let kept = OnceLock::new();
-        drop(kept.set(Some(envelope)));
-        Self(Arc::new(Encoded { bytes: bytes.into(), envelope: kept }))
+        Self(Arc::new(Encoded { bytes: bytes.into(), envelope: Mutex::new(Some(envelope)) }))
     }
 
     /// Takes an encoded envelope from a peer or the disk; it is decoded when it is applied.
     pub(crate) fn from_bytes(bytes: Bytes) -> Self {
-        Self(Arc::new(Encoded { bytes, envelope: OnceLock::new() }))
+        Self(Arc::new(Encoded { bytes, envelope: Mutex::new(None) }))
     }
 
     /// The encoded envelope, the same bytes on every manager.
@@ -48,9 +47,12 @@ impl Proposal {
         &self.0.bytes
     }
 
-    /// The envelope; none if the bytes are not one of a format this version reads.
-    pub(crate) fn envelope(&self) -> Option<&Envelope> {
-        self.0.envelope.get_or_init(|| minicbor::decode(&self.0.bytes).ok()).as_ref()
+    /// The envelope, for who applies it; none if the bytes are not one of a format this version reads.
+    ///
+    /// An entry stays in memory long after it was applied, its decoded form does not.
+    pub(crate) fn take_envelope(&self) -> Option<Envelope> {
+        let kept = self.0.envelope.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.or_else(|| minicbor::decode(&self.0.bytes).ok())
     }
 }
 
