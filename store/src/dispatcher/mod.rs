@@ -213,8 +213,8 @@ impl Dispatcher {
             };
             match next {
                 Ok(changes) => changes.iter().for_each(|change| self.follow_change(*change)),
-                // Too many at once: everybody looks.
-                Err(broadcast::error::RecvError::Lagged(_)) => self.wake_all(),
+                // Too many at once.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.look_anew(),
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }
@@ -238,8 +238,8 @@ impl Dispatcher {
                     .connections
                     .cut(|subject| subject == proto::identity::Subject::Operator(operator));
             }
-            // A snapshot was installed: anything may be different.
-            Change::Replan(None) => self.wake_all(),
+            // A snapshot was installed.
+            Change::Replan(None) => self.look_anew(),
             _ => {}
         }
     }
@@ -251,7 +251,9 @@ impl Dispatcher {
         }
     }
 
-    fn wake_all(&self) {
+    /// Anything may be different: whoever is gone is cut off, and everybody else looks.
+    fn look_anew(&self) {
+        self.service.cut_revoked();
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.values().for_each(|session| session.wake.notify_one());
     }

@@ -1,6 +1,6 @@
 //! Managers: what they say of themselves, removing, replacing, moving one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -214,6 +214,17 @@ impl Service {
         self.connections.cut(|subject| {
             matches!(subject, Subject::Manager(_, member) | Subject::Boot(member) if member == id)
         });
+    }
+
+    /// Cuts what began with certificates that were taken back. Those that this manager does not know may
+    /// be newer than its state.
+    pub(crate) fn cut_revoked(&self) {
+        let revoked: BTreeSet<_> = {
+            let state = self.raft.machine.state();
+            let certificates = state.certificates().iter();
+            certificates.filter(|(_, it)| it.revoked).map(|(serial, _)| *serial).collect()
+        };
+        self.connections.cut_certified(|shown| revoked.contains(&shown.serial));
     }
 
     pub(super) async fn replace_member(
