@@ -1,7 +1,7 @@
 //! The state: every object, and the indexes over them.
 //!
-//! Objects sit behind `Arc` in ordered maps, so that a clone of the whole state copies pointers
-//! and is taken under the lock in milliseconds. Indexes are derived, never stored.
+//! Objects sit behind `Arc` in ordered maps, so that a clone of the whole state copies pointers, and
+//! tables of small values, and is taken under the lock in milliseconds. Indexes are derived, never stored.
 //!
 //! Invariant: an index agrees with the objects (`State::check`, used by the property tests), and
 //! the same log gives the same state on every manager.

@@ -490,7 +490,7 @@ impl Duty {
                     return wake_at;
                 }
             }
-            // What the steps themselves changed is on the agenda by now.
+            // What the steps themselves changed comes now, or is waited for by who called.
             loop {
                 match changes.try_recv() {
                     Ok(changes) => agenda.add(&changes),

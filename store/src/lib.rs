@@ -47,17 +47,17 @@ const EX_USAGE: u8 = 2;
 /// start of it will end otherwise.
 const EX_SUPERSEDED: u8 = 77;
 
-/// How long freed memory stays with a manager. sled's buffers and a group's are some tens of
+/// How often a manager gives freed memory back. sled's buffers and a group's are some tens of
 /// megabytes that come back many times a second; with mimalloc's own one second most of them were
 /// cleared anew by the kernel each second.
-const FREED_KEPT_FOR: Duration = Duration::from_secs(10);
+const FREED_GIVEN_BACK_EVERY: Duration = Duration::from_secs(10);
 
 /// The program `secretd`, for its own binary and for whoever embeds it.
 ///
 /// The caller's binary has `sys::alloc::ZeroizingAllocator` as its global allocator.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let hardened = sys::harden::harden(NewPrivileges::Deny);
-    sys::alloc::keep_freed(FREED_KEPT_FOR);
+    sys::alloc::keep_freed(FREED_GIVEN_BACK_EVERY);
     panics::install_hook();
     let arguments = match config::Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,

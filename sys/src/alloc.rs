@@ -66,13 +66,13 @@ unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
 }
 
-/// Has mimalloc keep memory that is freed for so long before the kernel gets it back. At the
+/// Has mimalloc give back to the kernel what is free at that moment, so often and not oftener. At the
 /// beginning of a program, while it has one thread.
 ///
 /// For a program that frees and takes the same megabytes all the time: the kernel clears each page that
 /// it hands out again. What is kept is wiped already.
-pub fn keep_freed(time: Duration) {
-    let milliseconds = c_long::try_from(time.as_millis()).unwrap_or(c_long::MAX);
+pub fn keep_freed(period: Duration) {
+    let milliseconds = c_long::try_from(period.as_millis()).unwrap_or(c_long::MAX);
     // JUSTIFICATION: mimalloc takes its options in no other way but from the environment.
     // SAFETY: no other thread reads options meanwhile, by this function's own condition; at worst one
     // would see the number before.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn freed_memory_is_kept_for_as_long_as_said() {
+    fn freed_memory_is_given_back_as_often_as_said() {
         unsafe extern "C" {
             fn mi_option_get(option: c_int) -> c_long;
         }

@@ -1,6 +1,6 @@
 //! The primitives, and nothing but: each function is one standard, used one way.
 //!
-//! Nothing here leaves the crate. What the rest of the crate adds is which key, which context and
+//! Nothing here leaves the crate but [`Nonces`], which shows none of them. What the rest of the crate adds is which key, which context and
 //! which bytes; a reviewer of the mathematics reads this folder and `context.rs` alone.
 //!
 //! Invariants: no function takes a nonce; every encryption draws its own, alone or with those of its

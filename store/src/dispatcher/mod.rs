@@ -212,7 +212,13 @@ impl Dispatcher {
                 next = changes.recv() => next,
             };
             match next {
-                Ok(changes) => changes.iter().for_each(|change| self.follow_change(*change)),
+                Ok(changes) => {
+                    changes.iter().for_each(|change| self.follow_change(*change));
+                    // A snapshot was installed, or a node came, went or changed.
+                    if changes.contains(&Change::Replan(None)) {
+                        self.look_anew();
+                    }
+                }
                 // Too many at once.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.look_anew(),
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -238,8 +244,6 @@ impl Dispatcher {
                     .connections
                     .cut(|subject| subject == proto::identity::Subject::Operator(operator));
             }
-            // A snapshot was installed.
-            Change::Replan(None) => self.look_anew(),
             _ => {}
         }
     }
@@ -251,7 +255,7 @@ impl Dispatcher {
         }
     }
 
-    /// Anything may be different: whoever is gone is cut off, and everybody else looks.
+    /// Anything may be different: whoever is gone is cut off, and every session looks.
     fn look_anew(&self) {
         self.service.cut_revoked();
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);

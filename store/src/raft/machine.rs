@@ -28,13 +28,15 @@ use super::type_config::{
 };
 use crate::events::Events;
 
-/// Changes that wait for a slow listener; one that falls behind computes everything anew.
-const CHANGES_KEPT: usize = 4096;
+/// Messages of changes that wait for a slow listener; one that falls behind computes everything anew.
+/// Under load each has some hundred changes: ten megabytes.
+const CHANGES_KEPT: usize = 1024;
 
 /// Log bytes after which a snapshot is made, at least; more if the last snapshot was larger.
 const SNAPSHOT_AFTER_BYTES: u64 = 64 << 20;
 
-/// Changes that are told at once, at most: as many as a group of the log has entries, or so.
+/// So many changes are told before the next entry is applied: what follows them is not kept waiting for
+/// a long batch.
 const CHANGES_AT_ONCE: usize = 256;
 
 /// Every so many entries the state's digest is compared with the leader's, or, where the state is
@@ -47,7 +49,7 @@ const DIGEST_OBJECTS: u64 = 5_000;
 /// Digests kept for comparison: a proposal is a few thousand entries late at most.
 const DIGESTS_KEPT: usize = 4;
 
-/// What changed with one entry.
+/// What changed with entries that were applied together.
 pub(crate) type Changes = Arc<[Change]>;
 
 /// Waits until the cluster's own record changed, or all was replaced by a snapshot; false if nothing
@@ -213,6 +215,31 @@ impl Machine {
 
     fn position(&self) -> Position {
         self.shared.position.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Applies entries until one cannot be; what is not told yet is left in `changes`.
+    async fn apply_each(
+        &self,
+        mut entries: impl Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>>
+        + Unpin
+        + OptionalSend,
+        changes: &mut Vec<Change>,
+    ) -> io::Result<()> {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let began = Instant::now();
+            let answer = self.apply_entry(&entry, changes)?;
+            if changes.len() >= CHANGES_AT_ONCE {
+                self.tell_changes(changes);
+            }
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.shared.apply_nanos.fetch_add(took, Ordering::Relaxed);
+            self.shared.entries.fetch_add(1, Ordering::Relaxed);
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        Ok(())
     }
 
     /// Applies an entry; what it changed is added to what is to be told.
@@ -390,28 +417,17 @@ impl RaftStateMachine<TypeConfig> for Machine {
         Ok((position.last, position.membership))
     }
 
-    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
         let mut changes = Vec::new();
-        while let Some(next) = entries.next().await {
-            let (entry, responder) = next?;
-            let began = Instant::now();
-            let answer = self.apply_entry(&entry, &mut changes)?;
-            if changes.len() >= CHANGES_AT_ONCE {
-                self.tell_changes(&mut changes);
-            }
-            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.shared.apply_nanos.fetch_add(took, Ordering::Relaxed);
-            self.shared.entries.fetch_add(1, Ordering::Relaxed);
-            if let Some(responder) = responder {
-                responder.send(answer);
-            }
-        }
+        let outcome = self.apply_each(entries, &mut changes).await;
         self.tell_changes(&mut changes);
-        self.tell_applied();
-        Ok(())
+        if outcome.is_ok() {
+            self.tell_applied();
+        }
+        outcome
     }
 
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Builder> {

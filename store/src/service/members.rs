@@ -1,6 +1,6 @@
 //! Managers: what they say of themselves, removing, replacing, moving one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -216,15 +216,18 @@ impl Service {
         });
     }
 
-    /// Cuts what began with certificates that were taken back. Those that this manager does not know may
-    /// be newer than its state.
+    /// Cuts what began with certificates that were taken back, and removed members. Certificates that this
+    /// manager does not know may be newer than its state.
     pub(crate) fn cut_revoked(&self) {
-        let revoked: BTreeSet<_> = {
-            let state = self.raft.machine.state();
-            let certificates = state.certificates().iter();
-            certificates.filter(|(_, it)| it.revoked).map(|(serial, _)| *serial).collect()
-        };
-        self.connections.cut_certified(|shown| revoked.contains(&shown.serial));
+        let state = self.raft.machine.state();
+        self.connections.cut_certified(|shown| match shown.identity.subject {
+            Subject::Manager(_, member) | Subject::Boot(member)
+                if state.is_removed_member(member) =>
+            {
+                true
+            }
+            _ => state.certificate(shown.serial).is_some_and(|known| known.revoked),
+        });
     }
 
     pub(super) async fn replace_member(
