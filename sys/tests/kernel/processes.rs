@@ -149,15 +149,19 @@ fn orphans_are_listed_and_ended() {
     process::adopt_orphans().unwrap();
     assert_eq!(process::children().unwrap(), []);
     let (reader, _writer) = pipe();
-    let parent = fork(&[reader.as_fd()], || {
+    let (go, stay) = pipe();
+    let parent = fork(&[reader.as_fd(), go.as_fd()], || {
         let child = fork(&[reader.as_fd()], || {
             wait_for_close(&reader);
             0
         });
+        wait_for_close(&go);
         u8::from(child.is_err())
     })
     .unwrap();
+    // While it lives its child is its own.
     assert_eq!(process::children().unwrap(), [parent.pid()]);
+    drop(stay);
     assert_eq!(parent.wait().unwrap(), Exit::Code(0));
     let orphans = process::children().unwrap();
     assert_eq!(orphans.len(), 1);
