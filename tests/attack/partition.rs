@@ -1,4 +1,4 @@
-//! A leader that is cut off from the others, while an evicted node still reaches it.
+//! A manager that is cut off from the others, while who was evicted or removed still reaches it.
 //!
 //! Each manager has a network of its own, and a bridge connects them; the test runs in the bridge's
 //! network, where the agent is, which reaches all of them whatever they can reach. A manager is cut
@@ -9,15 +9,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use proto::Kind;
 use proto::pb::manager_message::Message as Down;
+use proto::{Kind, pb};
 use sys::require::Need;
 use tests::{Lab, until};
 
 use crate::PROGRAMS;
 use crate::client::Client;
-
-const TEST: &str = "partition::an_old_leader_delivers_nothing_after_its_lease";
 
 /// The name of the networks, for the part of the test that runs inside.
 const NETWORK: &str = "SECRETD_TEST_NETWORK";
@@ -39,8 +37,11 @@ struct Network {
 }
 
 impl Network {
-    fn make() -> Self {
-        let network = Self { name: format!("secretd-{}", std::process::id()) };
+    /// Those of a test: the two run at the same time.
+    fn make(test: &str) -> Self {
+        let word =
+            test.rsplit("::").next().unwrap_or_default().split('_').next().unwrap_or_default();
+        let network = Self { name: format!("secretd-{}-{word}", std::process::id()) };
         let hub = network.of("hub");
         ip(&["netns", "add", &hub]);
         ip(&["-n", &hub, "link", "set", "lo", "up"]);
@@ -97,27 +98,40 @@ impl Drop for Network {
     }
 }
 
-#[test]
-fn an_old_leader_delivers_nothing_after_its_lease() {
-    if !sys::require::root(TEST) {
+/// Runs a part of a test inside the bridge's network.
+fn in_networks(test: &str, part: impl AsyncFnOnce(&Network)) {
+    if !sys::require::root(test) {
         return;
     }
     if let Ok(name) = std::env::var(NETWORK) {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         // Whoever made the networks removes them.
         let network = std::mem::ManuallyDrop::new(Network { name });
-        return runtime.block_on(evict_behind_its_back(&network));
+        return runtime.block_on(part(&network));
     }
     if Command::new("ip").arg("-V").output().is_err() {
-        return sys::require::skip(TEST, Need::Root, "it needs `ip` of iproute2");
+        return sys::require::skip(test, Need::Root, "it needs `ip` of iproute2");
     }
-    let network = Network::make();
+    let network = Network::make(test);
     let inside = ["netns", "exec", &network.of("hub")].map(ToOwned::to_owned);
     let own = std::env::current_exe().unwrap();
     let mut command = Command::new("ip");
-    command.args(inside).arg(own).args([TEST, "--exact", "--nocapture"]);
+    command.args(inside).arg(own).args([test, "--exact", "--nocapture"]);
     let status = command.env(NETWORK, &network.name).status().unwrap();
     assert!(status.success(), "the part inside the network: {status}");
+}
+
+#[test]
+fn an_old_leader_delivers_nothing_after_its_lease() {
+    let test = "partition::an_old_leader_delivers_nothing_after_its_lease";
+    in_networks(test, evict_behind_its_back);
+}
+
+#[test]
+fn who_was_removed_behind_a_managers_back_is_cut_off_by_the_snapshot_that_tells() {
+    let test =
+        "partition::who_was_removed_behind_a_managers_back_is_cut_off_by_the_snapshot_that_tells";
+    in_networks(test, remove_behind_its_back);
 }
 
 /// What became of one attempt to be given the secret.
@@ -261,4 +275,46 @@ async fn evict_behind_its_back(network: &Network) {
     let late = attempts.count(|evicted, attempt| evicted && attempt == Attempt::Delivered);
     assert_eq!(late, 0, "{attempts:?}");
     assert_eq!(delivered_by_its_log(), before);
+}
+
+/// Connections from this network to a manager.
+fn connections(address: &str) -> usize {
+    let established = ["-Htn", "state", "established", "dst", address];
+    let listed = Command::new("ss").args(established).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    String::from_utf8(listed.stdout).unwrap().lines().count()
+}
+
+/// The entry that removed the operator is in no log any more: the manager never sees it.
+async fn remove_behind_its_back(network: &Network) {
+    let lab = start(network);
+    let leader = lab.leader();
+    let behind = (leader + 1) % 3;
+    let address = member(&lab, behind)["address"].as_str().unwrap().to_owned();
+    let mut kept = Vec::new();
+    for name in ["ann", "bob"] {
+        let added = lab.ctl().json(&["operator", "add", name, "--role", "auditor"]);
+        let client = Client::operator(&address, added["token"].as_str().unwrap()).await;
+        let mut control = client.control(&address);
+        control.list_secrets(pb::ListSecretsRequest::default()).await.unwrap();
+        kept.push(control);
+    }
+    until("both are connected, and nobody else", || (connections(&address) == 2).then_some(()));
+
+    network.cut_off(behind);
+    let ctl = lab.ctl_of(leader);
+    ctl.ok(&["operator", "rm", "ann"]);
+    ctl.ok(&["cluster", "rotate", "log-key", "--no-wait"]);
+    until("the others have given up their logs", || {
+        let keys = ctl.json(&["cluster", "keys"]);
+        let members = keys["members"].as_array().unwrap().iter();
+        (members.filter(|member| member["rotation"] == 1).count() == 2).then_some(())
+    });
+    assert_eq!(connections(&address), 2, "it knows nothing yet");
+
+    network.heal(behind);
+    until("she is cut off, he is not", || (connections(&address) == 1).then_some(()));
+    let (mut bob, mut ann) = (kept.pop().unwrap(), kept.pop().unwrap());
+    bob.list_secrets(pb::ListSecretsRequest::default()).await.unwrap();
+    ann.list_secrets(pb::ListSecretsRequest::default()).await.unwrap_err();
 }
