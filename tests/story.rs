@@ -12,6 +12,9 @@ const PROGRAMS: &str = env!("CARGO_BIN_EXE_programs");
 /// The value: nothing else in the world looks like it.
 const VALUE: &[u8] = b"correct-horse-4f1c9e07-battery-staple";
 
+/// Neither does its label.
+const LABEL: &str = "treasurer-2b6d51c8";
+
 #[test]
 fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
     // Three managers agree on a log; two nodes have an agent each.
@@ -22,7 +25,8 @@ fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
 
     // 1, 2. The operator's tool reads the value from standard input and seals it. It prints the
     // secret's id and nothing else.
-    let id = ctl.ok_with(&["create", "db_password", "-"], VALUE);
+    let label = format!("owner={LABEL}");
+    let id = ctl.ok_with(&["create", "db_password", "-", "--label", &label], VALUE);
     let id = id.trim();
     assert_eq!(id.len(), 25, "an id: {id}");
 
@@ -31,6 +35,7 @@ fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
         let secret = lab.ctl_of(index).json(&["inspect", "db_password"]);
         assert_eq!(secret[0]["id"], id);
         assert_eq!(secret[0]["current_version"], 1);
+        assert_eq!(secret[0]["labels"]["owner"], LABEL);
     }
 
     // 7. A service uses it: tasks are made, placed, and their node is entitled to the secret.
@@ -66,6 +71,7 @@ fn a_secret_travels_from_standard_input_to_its_task_and_nowhere_else() {
     for folder in lab.data_folders() {
         assert_eq!(files_with(&folder, VALUE), Vec::<String>::new());
         assert_eq!(files_with(&folder, b"db_password"), Vec::<String>::new());
+        assert_eq!(files_with(&folder, LABEL.as_bytes()), Vec::<String>::new());
     }
     let said = ctl.refused(1, &["rm", "db_password"], b"");
     assert!(said.contains("in use by the following service: db"), "{said}");
