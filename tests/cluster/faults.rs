@@ -24,6 +24,8 @@ pub(crate) fn form<T>(short: T, full: T) -> T {
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<BTreeMap<String, String>>>,
+    /// When the latest of those that were acknowledged had begun.
+    begun: Arc<Mutex<Option<Instant>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -31,26 +33,36 @@ impl Load {
     pub(crate) fn start(clients: Vec<Ctl>, value: &'static [u8]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let acknowledged = Arc::new(Mutex::new(BTreeMap::new()));
+        let begun = Arc::new(Mutex::new(None));
         let number = Arc::new(AtomicUsize::new(0));
         let threads = clients.into_iter().map(|ctl| {
             let (stop, acknowledged, number) = (stop.clone(), acknowledged.clone(), number.clone());
+            let latest = begun.clone();
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
+                    let began = Some(Instant::now());
                     let name = format!("s{}", number.fetch_add(1, Ordering::Relaxed));
                     let ran = ctl.run_with(&["create", &name, "-", "--timeout", "30s"], value);
                     // A manager that is down for now refuses the connection; that is no loss.
                     if ran.status == 0 {
                         acknowledged.lock().unwrap().insert(name, ran.stdout.trim().to_owned());
+                        let mut latest = latest.lock().unwrap();
+                        *latest = began.max(*latest);
                     }
                 }
             })
         });
         let threads = threads.collect();
-        Self { stop, acknowledged, threads }
+        Self { stop, acknowledged, begun, threads }
     }
 
     fn count(&self) -> usize {
         self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Whether one that was begun after an instant was acknowledged.
+    fn goes_on_after(&self, instant: Instant) -> bool {
+        self.begun.lock().unwrap().is_some_and(|begun| begun > instant)
     }
 
     /// Waits for writes that were begun after this call: each writer has at most one under way.
@@ -104,55 +116,98 @@ pub(crate) fn assert_all_there(lab: &Lab, acknowledged: &BTreeMap<String, String
     }
 }
 
+/// Whom a round kills.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Victims {
+    Leader,
+    Follower,
+    All,
+}
+
+/// Choices at random (xorshift64*), the same ones for the same seed.
+struct Choices(u64);
+
+impl Choices {
+    /// `SECRETD_SEED` repeats a run's choices, though not the instants that they meet.
+    fn new() -> Self {
+        let given = std::env::var("SECRETD_SEED").ok().map(|seed| seed.parse().unwrap());
+        let seed = given.unwrap_or_else(|| u64::from_le_bytes(seal::random()) | 1);
+        sys::require::say(&format!("kills under load: SECRETD_SEED={seed}"));
+        Self(seed)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        usize::try_from(high).unwrap() % end
+    }
+}
+
 #[test]
 fn what_was_acknowledged_survives_kills_under_load() {
     let rounds = form(6, 50);
     let mut lab = Lab::with_managers(PROGRAMS, 3);
     let clients = (0..WRITERS).map(|number| lab.ctl_of(number % 3)).collect();
     let load = Load::start(clients, b"value");
-    load.next();
-    let mut after_leader = Vec::new();
-    for round in 0..rounds {
+    let mut choices = Choices::new();
+    let mut kinds = Vec::new();
+    let mut after: BTreeMap<Victims, Vec<Duration>> = BTreeMap::new();
+    for _ in 0..rounds {
+        // Each of the three in any three rounds, in any order, and anywhere in the load.
+        if kinds.is_empty() {
+            kinds = vec![Victims::Leader, Victims::Follower, Victims::All];
+        }
+        let kind = kinds.swap_remove(choices.below(kinds.len()));
+        load.reach(load.count() + WRITERS + 1 + choices.below(3 * WRITERS));
         let leader = lab.leader();
-        let victims: Vec<usize> = match round % 3 {
-            0 => vec![leader],
-            1 => vec![(leader + 1 + round % 2) % 3],
-            _ => vec![0, 1, 2],
+        let victims: Vec<usize> = match kind {
+            Victims::Leader => vec![leader],
+            Victims::Follower => vec![(leader + 1 + choices.below(2)) % 3],
+            Victims::All => vec![0, 1, 2],
         };
-        let killed_at = Instant::now();
         for victim in &victims {
             lab.managers[*victim].daemon.kill();
         }
-        if victims.len() < 3 {
-            let before = load.count();
-            until("an acknowledged create", || (load.count() > before).then_some(()));
-            if victims[0] == leader {
-                after_leader.push(killed_at.elapsed());
+        let killed_at = Instant::now();
+        let goes_on = || load.goes_on_after(killed_at).then(|| killed_at.elapsed());
+        let restart = |lab: &mut Lab| {
+            for victim in &victims {
+                lab.managers[*victim].daemon.start_again();
+                lab.await_socket(*victim);
             }
-        }
-        for victim in victims {
-            lab.managers[victim].daemon.start_again();
-            lab.await_socket(victim);
-        }
+        };
+        let gap = if kind == Victims::All {
+            restart(&mut lab);
+            until("an acknowledged create", goes_on)
+        } else {
+            let gap = until("an acknowledged create", goes_on);
+            restart(&mut lab);
+            gap
+        };
+        after.entry(kind).or_default().push(gap);
         load.next();
     }
     let acknowledged = load.end();
     assert_all_there(&lab, &acknowledged);
-    tell(rounds, acknowledged.len(), after_leader);
+    tell(rounds, acknowledged.len(), after);
 }
 
-#[expect(clippy::print_stderr, reason = "figures for whoever runs the full form")]
-fn tell(rounds: usize, creates: usize, mut after: Vec<Duration>) {
-    after.sort_unstable();
-    let at = |share: usize| after[(after.len() - 1) * share / 100].as_millis();
-    eprintln!(
-        "{rounds} rounds, {creates} creates acknowledged; leader killed to next acknowledged \
-         create: p50 {} ms, p99 {} ms, max {} ms of {}",
-        at(50),
-        at(99),
-        at(100),
-        after.len()
-    );
+/// From a kill to the next acknowledged create that was begun after it; where all are killed, their
+/// restart is in it.
+fn tell(rounds: usize, creates: usize, after: BTreeMap<Victims, Vec<Duration>>) {
+    sys::require::say(&format!("{rounds} rounds of kills, {creates} creates acknowledged"));
+    for (victims, mut gaps) in after {
+        gaps.sort_unstable();
+        let at = |share: usize| gaps[(gaps.len() * share).div_ceil(100) - 1].as_millis();
+        let (p50, p99, max) = (at(50), at(99), at(100));
+        sys::require::say(&format!(
+            "{victims:?} killed to the next acknowledged create: p50 {p50} ms, p99 {p99} ms, max \
+             {max} ms of {}",
+            gaps.len()
+        ));
+    }
 }
 
 #[test]
