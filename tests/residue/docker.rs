@@ -30,11 +30,15 @@ fn base64(value: &[u8]) -> String {
 
 /// Sends a body, or as much of it, and keeps the connection for as long as the manager does.
 fn send(socket: &Path, body: &str, sent: usize) -> String {
+    send_to(socket, "/secrets/create", body, sent)
+}
+
+fn send_to(socket: &Path, path: &str, body: &str, sent: usize) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     let length = body.len();
     write!(
         stream,
-        "POST /v1.41/secrets/create HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\n\
+        "POST /v1.41{path} HTTP/1.1\r\nhost: d\r\ncontent-type: application/json\r\n\
          content-length: {length}\r\n\r\n{}",
         body.get(..sent).unwrap()
     )
@@ -86,7 +90,22 @@ fn what_docker_brought_is_nowhere_once_it_is_stored() {
         let answer = send(&socket, &broken, broken.len());
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         send(&socket, &body, body.len() - 10);
+        // As a stack that is deployed again brings it: the same value, and another one.
+        let revision = &lab.ctl().json(&["inspect", &format!("canary{number}")])[0]["revision"];
+        let update = format!("/secrets/canary{number}/update?version={revision}");
+        let answer = send_to(&socket, &update, &body, body.len());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        let other = body.replace(&data, &base64(&[lead.as_bytes(), b"not ", &value].concat()));
+        let answer = send_to(&socket, &update, &other, other.len());
+        assert!(answer.contains("only updates to Labels are allowed"), "{answer}");
     }
     assert_eq!(lab.ctl().json(&["ls"]).as_array().unwrap().len(), 3);
     assert_nowhere(&search, &lab, 0, "once it is stored");
+
+    lab.agent("n1");
+    let service = ["service", "create", "--name", "reader", "--secret", "canary0"];
+    lab.ctl().ok(&[&service[..], &["--", "sleep", "1000"]].concat());
+    lab.await_tasks("reader", 1, "running");
+    assert_nowhere(&search, &lab, 1, "while its task runs");
 }
