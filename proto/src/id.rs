@@ -389,6 +389,11 @@ mod tests {
         for bad in ["", "short", "0123456789012345678901234X", "012345678901234567890123/"] {
             assert!(bad.parse::<SecretId>().is_err(), "{bad}");
         }
+        for last in 0..=0x7f_u8 {
+            let text = format!("012345678901234567890123{}", char::from(last));
+            let is_digit = BASE_36.contains(&last);
+            assert_eq!(text.parse::<SecretId>().is_ok(), is_digit, "{text:?}");
+        }
         assert!("0123456789abcdef0123456789abcdeF".parse::<KeyId>().is_err());
         assert!("0123456789abcdef0123456789abcde".parse::<KeyId>().is_err());
     }

@@ -12,8 +12,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-/// Parts of a table. With a million keys, the most secrets there may be, each has some 12,500: a seventh
-/// below where it would grow, and what grows at once takes a millisecond.
+/// Parts of a table. With a million keys, the most secrets there may be, each has some 12,500: an eighth
+/// below where it would grow, and what grows at once is a small part.
 const PARTS: usize = 80;
 
 /// Values by key. The hashes are keyed at random: callers choose some of the keys.
